@@ -1,0 +1,84 @@
+"""What the mapper gives out: poses at camera rate, submaps, map updates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth
+
+
+class PoseSource(Enum):
+    """Where a camera-rate pose comes from."""
+
+    CHUNK = "chunk"
+    TRACKED = "tracked"
+    EXTRAPOLATED = "extrapolated"
+
+
+@dataclass(frozen=True)
+class FramePose:
+    """The pose of one frame as it was first given out: continuous in `odom`, never revised.
+
+    `T_odom_cam` (4, 4) float64; `covariance` (6, 6) float64 of the camera's pose in `odom`, order x y z (unit²) and rotations
+    about x y z (rad²), as in ROS.
+    """
+
+    index: int
+    stamp_ns: int
+    T_odom_cam: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    source: PoseSource
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """`points` (n, 3) float32, frame named by whoever gives it out; `colours` (n, 3) uint8 RGB."""
+
+    points: NDArray[np.float32]
+    colours: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SubmapSummary:
+    """A submap just added: its number, health, alignment scale to the submap before and new points in `map`."""
+
+    index: int
+    first_stamp_ns: int
+    last_stamp_ns: int
+    keyframes: int
+    health: ChunkHealth
+    note: str
+    scale_to_previous: float
+    cloud_map: PointCloud
+
+
+@dataclass(frozen=True)
+class MapUpdate:
+    """One step of the map. `poses`: frames posed for the first time, by stamp; `submap`: the one just added, if any.
+
+    `T_map_odom` (4, 4) is the newest correction. `corrected` is true where earlier poses or points moved, so that path and map
+    have to be published whole. `timings` are seconds per stage of the chunk.
+    """
+
+    poses: tuple[FramePose, ...]
+    T_map_odom: NDArray[np.float64]
+    submap: SubmapSummary | None = None
+    corrected: bool = False
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Result of showing the mapper one frame at camera rate.
+
+    `poses` is empty until the first submap exists; `chunk` is handed out when the window is full and has to be given to
+    `OnlineMapper.map_chunk`, on whatever thread.
+    """
+
+    poses: tuple[FramePose, ...]
+    chunk: Chunk | None

@@ -1,0 +1,118 @@
+"""What travels between the window, a reconstructor and the mapper, and the protocol every reconstructor fulfils.
+
+Imports neither torch nor ROS: `mapping/` depends on this file alone of its room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.geometry.intrinsics import Intrinsics
+
+
+@dataclass(frozen=True)
+class Features:
+    """Tracked image points of one frame: the same id in two frames is the same scene point.
+
+    `ids` (n,) int64, ascending and unique; `uv` (n, 2) float32 pixels of the rectified image.
+    """
+
+    ids: NDArray[np.int64]
+    uv: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One rectified image as it enters the mapper.
+
+    `index` counts frames in order of arrival from 0; `stamp_ns` is the exposure time in nanoseconds; `image` is
+    (h, w, 3) uint8 RGB without lens distortion (grey cameras repeat their channel); `intrinsics` belong to `image`,
+    None where the camera is uncalibrated; `features` are set by the camera-rate tracker, None before it.
+    """
+
+    index: int
+    stamp_ns: int
+    image: NDArray[np.uint8]
+    intrinsics: Intrinsics | None
+    features: Features | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """S consecutive keyframes, the first `shared` of which are also the last of the chunk before."""
+
+    index: int
+    frames: tuple[Frame, ...]
+    shared: int
+
+
+class ChunkHealth(Enum):
+    """Whether a chunk's geometry was measured, or what was missing to measure it."""
+
+    OK = "ok"
+    NO_PARALLAX = "no_parallax"
+    PURE_ROTATION = "pure_rotation"
+    FEW_TRACKS = "few_tracks"
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Sparse structure behind a chunk: scene points that were tracked and triangulated.
+
+    `ids` (n,) int64 ascending, the ids of `Features`; `points_chunk` (n, 3) float64 in the chunk's frame and scale;
+    `sigma` (n,) float32 one standard deviation of a point along its worst axis, in the same unit.
+    """
+
+    ids: NDArray[np.int64]
+    points_chunk: NDArray[np.float64]
+    sigma: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ChunkGeometry:
+    """What a reconstructor makes of a chunk of S frames, all of it in the chunk's own gauge (frame and scale).
+
+    `T_chunk_cam` (S, 4, 4) float64; `intrinsics` of the depth maps, one per frame; `depth` (S, h, w) float32 z-depth, 0
+    where unknown; `confidence` (S, h, w) float32 in 0..1, 0 where the depth is not to be used; `health` and `note` say
+    whether and why the motion was carried on instead of measured; `tracks` where the reconstructor has sparse
+    structure; `descriptors` (S, d) float32 global image descriptors for place recognition, None where it has none;
+    `timings` seconds per stage.
+    """
+
+    T_chunk_cam: NDArray[np.float64]
+    intrinsics: tuple[Intrinsics, ...]
+    depth: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    health: ChunkHealth = ChunkHealth.OK
+    note: str = ""
+    tracks: Tracks | None = None
+    descriptors: NDArray[np.float32] | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The chunk before, given to the reconstructor of the next: where its shared frames may start from."""
+
+    chunk: Chunk
+    geometry: ChunkGeometry
+
+
+class Reconstructor(Protocol):
+    """Turns a chunk of frames into geometry. Deterministic for equal calls in equal order after `reset`."""
+
+    @property
+    def name(self) -> str:
+        """Name as in the parameter `reconstructor`."""
+
+    def reconstruct(self, chunk: Chunk, previous: Previous | None) -> ChunkGeometry:
+        """Geometry of `chunk`; raises `ReconstructionError` only for input it can never handle."""
+
+    def reset(self) -> None:
+        """Forget everything learnt from earlier chunks."""
