@@ -1,0 +1,80 @@
+"""Similarity transforms: rotation, translation and one scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import expm
+
+from scal3r_ros.geometry import se3
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sim3:
+    """`S_a_b` maps p_b to p_a = scale · R p_b + t: `scale` > 0, `R` (3, 3), `t` (3,), all float64."""
+
+    scale: float
+    R: Array
+    t: Array
+
+    @classmethod
+    def identity(cls) -> Sim3:
+        """The transform that changes nothing."""
+        return cls(1.0, np.eye(3), np.zeros(3))
+
+    @classmethod
+    def from_rigid(cls, T: ArrayLike, scale: float = 1.0) -> Sim3:
+        """The similarity with rotation and translation of T (4, 4), and `scale`."""
+        T_ = np.asarray(T, np.float64)
+        return cls(scale, T_[:3, :3].copy(), T_[:3, 3].copy())
+
+    @classmethod
+    def from_log(cls, xi: ArrayLike) -> Sim3:
+        """Exponential of the tangent vector (7,): translation, rotation (rad), log of the scale.
+
+        GTSAM's `Similarity3` has the same tangent space with rotation first: (rotation, translation, log scale).
+        """
+        xi_ = np.asarray(xi, np.float64)
+        rotvec, log_scale = xi_[3:6], float(xi_[6])
+        return cls(math.exp(log_scale), se3.rotation_exp(rotvec), _translation_jacobian(rotvec, log_scale) @ xi_[:3])
+
+    def log(self) -> Array:
+        """Tangent vector (7,): translation, rotation (rad), log of the scale; the inverse of `from_log`."""
+        rotvec, log_scale = se3.rotation_log(self.R), math.log(self.scale)
+        rho = np.linalg.solve(_translation_jacobian(rotvec, log_scale), self.t)
+        return np.concatenate([rho, rotvec, [log_scale]])
+
+    @property
+    def matrix(self) -> Array:
+        """Homogeneous matrix (4, 4): [scale · R, t; 0, 1]."""
+        return se3.se3(self.scale * self.R, self.t)
+
+    def inverse(self) -> Sim3:
+        """`S_b_a` of `S_a_b`."""
+        R_inverse = self.R.T
+        return Sim3(1.0 / self.scale, R_inverse, -(R_inverse @ self.t) / self.scale)
+
+    def __matmul__(self, other: Sim3) -> Sim3:
+        return Sim3(self.scale * other.scale, self.R @ other.R, self.scale * (self.R @ other.t) + self.t)
+
+    def apply(self, points: ArrayLike) -> Array:
+        """Points (..., 3) in frame b as (..., 3) float64 in frame a."""
+        return np.asarray(points, np.float64) @ (self.scale * self.R.T) + self.t
+
+    def apply_pose(self, T: ArrayLike) -> Array:
+        """Rigid poses T_b_c (..., 4, 4) as T_a_c: the scale goes into the translation, c keeps frame a's unit."""
+        T_ = np.asarray(T, np.float64)
+        return se3.se3(self.R @ T_[..., :3, :3], self.apply(T_[..., :3, 3]))
+
+
+def _translation_jacobian(rotvec: Array, log_scale: float) -> Array:
+    """V (3, 3) = ∫₀¹ exp(τ (λ I + [ω]×)) dτ, read off the exponential of an augmented matrix (Van Loan, 1978)."""
+    augmented = np.zeros((6, 6))
+    augmented[:3, :3] = se3.hat(rotvec) + log_scale * np.eye(3)
+    augmented[:3, 3:] = np.eye(3)
+    return np.asarray(expm(augmented)[:3, 3:], np.float64)
