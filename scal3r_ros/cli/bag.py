@@ -1,0 +1,121 @@
+"""`scal3r bag`: a folder of images becomes a rosbag2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.sequences.bag_writer import BagWriter
+from scal3r_ros.sequences.calibration import read_calibration
+from scal3r_ros.sequences.folder import find_images, frame_number, read_depth, read_image
+from scal3r_ros.sequences.ground_truth import read_times, read_trajectory
+from scal3r_ros.sequences.topics import FIRST_STAMP_NS
+
+
+def bag(
+    images: Annotated[Path, typer.Argument(help="Folder of images, taken in the order of their numbers.")],
+    calib: Annotated[
+        Path, typer.Option(help="Calibration: KITTI calib.txt, a 3×3 matrix, or the YAML of ROS camera calibration.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The bag to write; it must not exist yet.")],
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Images per second; needed where --times is not given.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="True camera poses in metres: KITTI 3×4 rows, 4×4 rows or TUM.")
+    ] = None,
+    times: Annotated[
+        Path | None, typer.Option(help="Seconds of each image, one a line, as KITTI's times.txt; replaces --rate.")
+    ] = None,
+    depth: Annotated[
+        Path | None, typer.Option(help="Folder of 16-bit depth images in mm, numbered as their images.")
+    ] = None,
+    storage: Annotated[Literal["sqlite3", "mcap"], typer.Option(help="File format of the bag.")] = "sqlite3",
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many images.")] = None,
+) -> None:
+    """Turn a folder of images into a rosbag2 with Image, CameraInfo and, where known, true poses and depth.
+
+    Example: scal3r bag kitti/image_0 --calib kitti/calib.txt --rate 10 --truth kitti/poses.txt -o kitti.bag
+    """
+    console = Console(stderr=True)
+    folder = find_images(images)
+    if folder.folder != images:
+        console.print(f"images are taken from {folder.folder}")
+    paths = folder.paths[:max_frames]
+    stamps_ns = _stamps(len(folder.paths), rate, times)
+    poses = _poses(read_trajectory(truth, stamps_ns), stamps_ns) if truth is not None else {}
+    depths = _depths(depth, folder.paths)
+
+    first = read_image(paths[0])
+    calibration = read_calibration(calib, first.shape[1], first.shape[0])
+    with BagWriter(out, storage) as writer:
+        for path, stamp_ns in track(
+            list(zip(paths, stamps_ns.tolist(), strict=False)), "writing", console=console, transient=True
+        ):
+            image = read_image(path)
+            if image.shape[:2] != first.shape[:2]:
+                raise SequenceError(
+                    f"image {path} has {image.shape[1]}×{image.shape[0]} pixels, but the first has "
+                    f"{first.shape[1]}×{first.shape[0]}; a bag holds one camera"
+                )
+            writer.write_camera_info(stamp_ns, calibration)
+            writer.write_image(stamp_ns, image)
+            if stamp_ns in poses:
+                writer.write_pose(stamp_ns, poses[stamp_ns])
+            if path in depths:
+                writer.write_depth(stamp_ns, read_depth(depths[path]))
+    written = set(stamps_ns[: len(paths)].tolist())
+    console.print(
+        f"{out}: {len(paths)} images, {len(written & set(poses))} true poses, "
+        f"{sum(path in depths for path in paths)} true depth images"
+    )
+
+
+def _stamps(count: int, rate: float | None, times: Path | None) -> NDArray[np.int64]:
+    if times is not None:
+        stamps_ns = _dated(read_times(times))
+        if len(stamps_ns) < count:
+            raise SequenceError(f"times file {times} has {len(stamps_ns)} times for {count} images")
+        return stamps_ns[:count]
+    if rate is None:
+        raise SequenceError("neither --rate nor --times says when the images were taken; give one of them")
+    return FIRST_STAMP_NS + np.round(np.arange(count) * (1e9 / rate)).astype(np.int64)
+
+
+def _dated(stamps_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Stamps that count from the start of a recording, moved to where bags without a clock of their own begin."""
+    return stamps_ns if stamps_ns[0] >= FIRST_STAMP_NS else stamps_ns + FIRST_STAMP_NS
+
+
+def _poses(trajectory: Trajectory, stamps_ns: NDArray[np.int64]) -> dict[int, NDArray[np.float64]]:
+    """True poses by the stamp of their image; those of a file with a clock of its own go to the nearest image."""
+    half_gap_ns = int(np.diff(stamps_ns).min()) // 2 if len(stamps_ns) > 1 else 0
+    true_ns = _dated(trajectory.stamps_ns)
+    after = np.clip(np.searchsorted(true_ns, stamps_ns), 1, len(true_ns) - 1) if len(true_ns) > 1 else stamps_ns * 0
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(stamps_ns - true_ns[before] <= true_ns[after] - stamps_ns, before, after)
+    near = np.abs(true_ns[nearest] - stamps_ns) <= half_gap_ns
+    poses = {int(stamps_ns[image]): trajectory.T_ref_cam[nearest[image]] for image in np.flatnonzero(near)}
+    if not poses:
+        raise SequenceError("no true pose has the time of an image; check that --truth and --times use the same clock")
+    return poses
+
+
+def _depths(folder: Path | None, images: tuple[Path, ...]) -> dict[Path, Path]:
+    """The depth image of each image that has one: both have the same last number in their name."""
+    if folder is None:
+        return {}
+    by_number = {frame_number(path): path for path in find_images(folder).paths}
+    by_number.pop(None, None)
+    found = {path: by_number[number] for path in images if (number := frame_number(path)) in by_number}
+    if not found:
+        raise SequenceError(f"depth folder {folder} has no image whose number is that of one of the images")
+    return found
