@@ -52,8 +52,8 @@ class CameraModel:
         K = _matrix("K", k, (3, 3))
         if min(K[0, 0], K[1, 1]) <= 0 or not K[0, 2] or not K[1, 2]:
             raise GeometryError(
-                "CameraInfo's K has a zero or negative focal length or no principal point, as of an uncalibrated camera; "
-                "calibrate it, or map without CameraInfo"
+                "CameraInfo's K has a zero or negative focal length or no principal point, as if the camera were "
+                "uncalibrated; calibrate it, or map without CameraInfo"
             )
         R = _matrix("R", r, (3, 3)) if len(r) else np.zeros((3, 3))
         if not R.any():

@@ -1,4 +1,4 @@
-"""Lens distortion on the normalised image plane: polynomial (plumb_bob, rational_polynomial) and fisheye (equidistant)."""
+"""Lens distortion on the plane z = 1: polynomial (plumb_bob, rational_polynomial) and fisheye (equidistant)."""
 
 from __future__ import annotations
 
@@ -91,9 +91,10 @@ class Polynomial:
     def undistort(self, xy: Array) -> Array:
         estimate = xy.copy()
         step = 1e-6
+        step_x, step_y = np.array([step, 0.0]), np.array([0.0, step])
         for _ in range(_NEWTON_STEPS):
-            dx = self.distort(estimate + [step, 0]) - self.distort(estimate - [step, 0])
-            dy = self.distort(estimate + [0, step]) - self.distort(estimate - [0, step])
+            dx = self.distort(estimate + step_x) - self.distort(estimate - step_x)
+            dy = self.distort(estimate + step_y) - self.distort(estimate - step_y)
             a, b, c, d = dx[..., 0], dy[..., 0], dx[..., 1], dy[..., 1]
             determinant = a * d - b * c
             safe = np.where(np.abs(determinant) > 1e-20, determinant, np.nan)
