@@ -1,0 +1,36 @@
+"""The Scal3R network: layers, a memory that learns while it runs, heads, presets and checkpoints."""
+
+from scal3r_ros.model.checkpoint import load_checkpoint, memory_fingerprint, save_checkpoint
+from scal3r_ros.model.memory import FastWeights
+from scal3r_ros.model.memory_state import MemoryRule, MemoryState, Peers, Synchronizer, frozen
+from scal3r_ros.model.offline import InMemory, OnDisk, reconstruct_offline
+from scal3r_ros.model.pose_encoding import decode_pose, encode_pose
+from scal3r_ros.model.preprocessing import ResizeAndCrop, plan_resize
+from scal3r_ros.model.presets import PRESETS, Preset, preset_named
+from scal3r_ros.model.scal3r import DenseMaps, Prediction, Scal3R, random_model
+
+__all__ = [
+    "PRESETS",
+    "DenseMaps",
+    "FastWeights",
+    "InMemory",
+    "MemoryRule",
+    "MemoryState",
+    "OnDisk",
+    "Peers",
+    "Prediction",
+    "Preset",
+    "ResizeAndCrop",
+    "Scal3R",
+    "Synchronizer",
+    "decode_pose",
+    "encode_pose",
+    "frozen",
+    "load_checkpoint",
+    "memory_fingerprint",
+    "plan_resize",
+    "preset_named",
+    "random_model",
+    "reconstruct_offline",
+    "save_checkpoint",
+]

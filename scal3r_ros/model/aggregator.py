@@ -1,0 +1,133 @@
+"""Frames of a chunk made to agree: attention inside each frame, attention across all of them, memory of the drive.
+
+Shapes: S frames of a chunk, the first of which is its reference; N patches of a frame, P = 1 + registers + N tokens of
+it (camera, registers, patches), L = S · P tokens of a chunk, K special tokens of a frame, C channels.
+Source: VGGT (alternating attention), Scal3R (memory units after chosen global blocks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from scal3r_ros.model.blocks import Block
+from scal3r_ros.model.memory import AdaptiveMemoryUnit, FastWeights, MemoryConfig, Projections
+from scal3r_ros.model.rope import Rotary, rotary_of, token_positions
+
+
+@dataclass(frozen=True)
+class AggregatorConfig:
+    """Depth and width; the heads read the tokens of the four `head_layers`, of which the last is the last layer."""
+
+    channels: int
+    depth: int
+    heads: int
+    head_layers: tuple[int, int, int, int]
+    registers: int = 4
+    rope_base: float = 100.0
+
+
+class Grid(NamedTuple):
+    """Size of a frame in patches."""
+
+    rows: int
+    columns: int
+
+
+class Tables(NamedTuple):
+    """Rotary tables of one grid: of all tokens for attention, of the patches for the memory."""
+
+    attention: Rotary
+    memory: Rotary | None
+
+
+class FastWeightSource(Protocol):
+    """Whoever owns the evidence: turns a chunk's projections at one unit into the weights that answer its queries."""
+
+    def __call__(self, layer: int, unit: AdaptiveMemoryUnit, projections: Projections) -> FastWeights:
+        """Fast weights for the chunk whose projections these are."""
+
+
+class Aggregator(nn.Module):
+    """Camera and register tokens, alternating blocks, and the memory units between them."""
+
+    def __init__(self, config: AggregatorConfig, memory: MemoryConfig | None) -> None:
+        super().__init__()
+        C = config.channels
+        self.config = config
+        self.memory_config = memory
+        # Index 0 is for the first frame of a chunk, index 1 for all others.
+        self.camera_token = nn.Parameter(torch.randn(1, 2, 1, C) * 1e-6)
+        self.register_token = nn.Parameter(torch.randn(1, 2, config.registers, C) * 1e-6)
+        self.frame_blocks = nn.ModuleList(Block(C, config.heads, qk_norm=True) for _ in range(config.depth))
+        self.global_blocks = nn.ModuleList(Block(C, config.heads, qk_norm=True) for _ in range(config.depth))
+        layers = memory.layers if memory is not None else ()
+        self.memory_units = nn.ModuleDict({str(i): AdaptiveMemoryUnit(C, memory) for i in layers if memory is not None})
+
+    @property
+    def special(self) -> int:
+        """Tokens of a frame that are no patches: they come first and take no part in the memory."""
+        return 1 + self.config.registers
+
+    def units(self) -> Iterator[tuple[int, AdaptiveMemoryUnit]]:
+        """Layer and memory unit, in the order in which a chunk passes them."""
+        for name, unit in self.memory_units.items():
+            assert isinstance(unit, AdaptiveMemoryUnit)
+            yield int(name), unit
+
+    def unit(self, layer: int) -> AdaptiveMemoryUnit | None:
+        """The memory unit after global block `layer`, None where there is none."""
+        return dict(self.units()).get(layer)
+
+    def tables(self, grid: Grid, device: torch.device) -> Tables:
+        """Rotary tables that all layers share."""
+        config, memory = self.config, self.memory_config
+        positions_P2 = token_positions(grid.rows, grid.columns, self.special, device)
+        attention = rotary_of(positions_P2, config.channels // config.heads, config.rope_base)
+        if memory is None:
+            return Tables(attention, None)
+        recall = rotary_of(positions_P2, config.channels // memory.heads, config.rope_base)
+        return Tables(attention, recall.without_first(self.special))
+
+    def embed(self, patches_SNC: Tensor) -> Tensor:
+        """Tokens (S, P, C) that enter layer 0, float32."""
+        S = patches_SNC.shape[0]
+        special_2KC = torch.cat((self.camera_token, self.register_token), dim=2)[0]
+        special_SKC = torch.cat((special_2KC[:1], special_2KC[1:].expand(S - 1, -1, -1)))
+        return torch.cat((special_SKC, patches_SNC.to(special_SKC.dtype)), dim=1)
+
+    def layer(self, index: int, x_SPC: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
+        """Tokens after the frame block and after the global block of layer `index`, without its memory."""
+        S, P, _ = x_SPC.shape
+        frame_SPC = self.frame_blocks[index](x_SPC, tables.attention)
+        x_1LC = self.global_blocks[index](frame_SPC.reshape(1, S * P, -1), tables.attention)
+        return frame_SPC, x_1LC.reshape(S, P, -1)
+
+    def project(self, unit: AdaptiveMemoryUnit, x_SPC: Tensor, tables: Tables) -> Projections:
+        """What the patch tokens ask of and tell a memory unit."""
+        assert tables.memory is not None, "a model with memory units has tables for them"
+        return unit.project(x_SPC[:, self.special :], tables.memory)
+
+    def remember(self, unit: AdaptiveMemoryUnit, x_SPC: Tensor, q_HLD: Tensor, W: FastWeights) -> Tensor:
+        """Tokens with the memory's answer added to the patches."""
+        answer_SNC = unit.read(q_HLD, W).reshape(x_SPC.shape[0], -1, x_SPC.shape[2])
+        return torch.cat((x_SPC[:, : self.special], x_SPC[:, self.special :] + answer_SNC), dim=1)
+
+    def forward(self, patches_SNC: Tensor, grid: Grid, memory: FastWeightSource) -> list[Tensor]:
+        """Tokens (S, P, 2C) for the heads, frame and global half side by side, at each of `head_layers`."""
+        tables = self.tables(grid, patches_SNC.device)
+        x_SPC = self.embed(patches_SNC)
+        features: list[Tensor] = []
+        for index in range(self.config.depth):
+            frame_SPC, x_SPC = self.layer(index, x_SPC, tables)
+            unit = self.unit(index)
+            if unit is not None:
+                projections = self.project(unit, x_SPC, tables)
+                x_SPC = self.remember(unit, x_SPC, projections.q, memory(index, unit, projections))
+            if index in self.config.head_layers:
+                features.append(torch.cat((frame_SPC, x_SPC), dim=-1))
+        return features

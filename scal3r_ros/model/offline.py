@@ -1,0 +1,114 @@
+"""The released algorithm over a whole recording: each memory unit learns from all chunks before it answers any.
+
+Shapes: S frames of a chunk, P tokens of a frame, N patches of a frame, C channels. What a chunk carries from layer to
+layer lies in a `ChunkStore`, on disk for long recordings, so that only one chunk is in memory at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from scal3r_ros.model.aggregator import Grid
+from scal3r_ros.model.memory import FastWeights, fast_weights, gradient
+from scal3r_ros.model.scal3r import Prediction, Scal3R
+
+
+class ChunkStore(Protocol):
+    """Tensors by key, written once or overwritten, read any number of times."""
+
+    def put(self, key: str, tensor: Tensor) -> None:
+        """Keeps `tensor`."""
+
+    def get(self, key: str, device: torch.device) -> Tensor:
+        """The tensor last put under `key`, on `device`."""
+
+
+class InMemory:
+    """Keeps everything in RAM of the device it came from: for tests and short recordings."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[str, Tensor] = {}
+
+    def put(self, key: str, tensor: Tensor) -> None:
+        """Keeps `tensor`."""
+        self._tensors[key] = tensor
+
+    def get(self, key: str, device: torch.device) -> Tensor:
+        """The tensor last put under `key`, on `device`."""
+        return self._tensors[key].to(device)
+
+
+class OnDisk:
+    """Keeps every tensor in a file of its own under `folder`, which must exist and be empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, key: str, tensor: Tensor) -> None:
+        """Keeps `tensor`."""
+        # A tensor read earlier may still be mapped to the old file: replace the file, never its content.
+        partial = self._folder / f"{key}.partial"
+        save_file({"tensor": tensor.detach().cpu().contiguous()}, partial)
+        partial.replace(self._folder / f"{key}.safetensors")
+
+    def get(self, key: str, device: torch.device) -> Tensor:
+        """The tensor last put under `key`, on `device`."""
+        return load_file(self._folder / f"{key}.safetensors", device=str(device))["tensor"]
+
+
+@torch.no_grad()
+def reconstruct_offline(
+    model: Scal3R, chunks: Iterable[Tensor], store: ChunkStore, with_points: bool = True
+) -> Iterator[Prediction]:
+    """Predictions of all chunks (images (S, 3, h, w) in 0..1), in order, from one memory that has seen them all.
+
+    `chunks` is gone through once; the first prediction comes after the last layer of the last chunk.
+    """
+    device = model.aggregator.camera_token.device
+    grids: list[Grid] = []
+    for images_S3hw in chunks:
+        encoding = model.encode(images_S3hw.to(device))
+        store.put(f"{len(grids)}_tokens", model.aggregator.embed(encoding.patches))
+        store.put(f"{len(grids)}_descriptors", encoding.descriptor)
+        grids.append(model.grid(images_S3hw))
+    for layer in range(model.preset.aggregator.depth):
+        advance_layer(model, layer, grids, store)
+    for index, grid in enumerate(grids):
+        features = [store.get(f"{index}_layer{layer}", device) for layer in model.preset.aggregator.head_layers]
+        descriptors_SC = store.get(f"{index}_descriptors", device)
+        yield model.decode(features, grid, descriptors_SC, with_points)
+
+
+@torch.no_grad()
+def advance_layer(model: Scal3R, layer: int, grids: Sequence[Grid], store: ChunkStore) -> FastWeights | None:
+    """Takes the tokens of all chunks through one layer: blocks and gradients first, then the memory's answers.
+
+    Returns the weights that answered, None for a layer without memory unit.
+    """
+    device = model.aggregator.camera_token.device
+    unit = model.aggregator.unit(layer)
+    G: FastWeights | None = None
+    for index, grid in enumerate(grids):
+        tables = model.aggregator.tables(grid, device)
+        frame_SPC, x_SPC = model.aggregator.layer(layer, store.get(f"{index}_tokens", device), tables)
+        store.put(f"{index}_tokens", x_SPC)
+        store.put(f"{index}_frame", frame_SPC)
+        if unit is not None:
+            g = gradient(model.aggregator.project(unit, x_SPC, tables), unit.initial)
+            G = g if G is None else G.plus(g)
+    W = fast_weights(unit.initial, G, unit.config.newton_schulz_steps) if unit is not None and G is not None else None
+    for index, grid in enumerate(grids):
+        x_SPC = store.get(f"{index}_tokens", device)
+        if unit is not None and W is not None:
+            queries = model.aggregator.project(unit, x_SPC, model.aggregator.tables(grid, device)).q
+            x_SPC = model.aggregator.remember(unit, x_SPC, queries, W)
+            store.put(f"{index}_tokens", x_SPC)
+        if layer in model.preset.aggregator.head_layers:
+            store.put(f"{index}_layer{layer}", torch.cat((store.get(f"{index}_frame", device), x_SPC), dim=-1))
+    return W

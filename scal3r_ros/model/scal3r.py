@@ -1,0 +1,137 @@
+"""The network as a whole: images of a chunk in, cameras, depth and points out, with a memory in between.
+
+Shapes: S frames of a chunk, the first of which is its reference; h × w pixels, both multiples of the patch; N patches
+and P tokens of a frame, C channels.
+
+    images ─ encode ─► patches ─ aggregate ─► features ─┬─► camera head ─► pose encodings
+                                    ▲                   ├─► depth head  ─► depth, confidence
+                                  memory                └─► point head  ─► points, confidence
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scal3r_ros.errors import ModelError
+from scal3r_ros.model.aggregator import Aggregator, FastWeightSource, Grid
+from scal3r_ros.model.camera_head import CameraHead
+from scal3r_ros.model.dpt_head import DptHead, depth_of, points_of
+from scal3r_ros.model.encoder import Encoding, build_encoder, normalise_colours
+from scal3r_ros.model.presets import Preset
+
+
+@dataclass(frozen=True)
+class DenseMaps:
+    """`values` (S, h, w) z-depth or (S, h, w, 3) points in the chunk's gauge; `confidence` (S, h, w), above one."""
+
+    values: Tensor
+    confidence: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says of a chunk, in the chunk's own frame (that of its first camera) and scale.
+
+    `pose_encoding` (S, 9), see pose_encoding.py; `descriptors` (S, C) of each frame on its own; `points` is None where
+    the point head was not asked.
+    """
+
+    pose_encoding: Tensor
+    depth: DenseMaps
+    points: DenseMaps | None
+    descriptors: Tensor
+
+
+class Scal3R(nn.Module):
+    """Encoder, aggregator with memory units, and heads, shaped by `preset`; weights are random until loaded."""
+
+    def __init__(self, preset: Preset) -> None:
+        super().__init__()
+        self.preset = preset
+        channels = 2 * preset.aggregator.channels
+        self.encoder = build_encoder(preset.encoder)
+        self.aggregator = Aggregator(preset.aggregator, preset.memory)
+        self.camera_head = CameraHead(channels, preset.camera_head)
+        self.depth_head = DptHead(channels, 1, depth_of, preset.patch, preset.dpt_head)
+        self.point_head = DptHead(channels, 3, points_of, preset.patch, preset.dpt_head)
+
+    def grid(self, images_S3hw: Tensor) -> Grid:
+        """Size of the images in patches; `ModelError` where they are no whole number of patches."""
+        height, width = images_S3hw.shape[-2:]
+        if height % self.preset.patch or width % self.preset.patch:
+            raise ModelError(
+                f"images of {width} × {height} pixels do not divide into patches of {self.preset.patch}:"
+                " resize them as preprocessing.py does"
+            )
+        return Grid(height // self.preset.patch, width // self.preset.patch)
+
+    def encode(self, images_S3hw: Tensor, frames_at_once: int = 16) -> Encoding:
+        """What is known of each frame on its own, from RGB in 0..1: the same in every chunk, so it can be kept."""
+        self.grid(images_S3hw)
+        batches = [self.encoder(normalise_colours(batch)) for batch in torch.split(images_S3hw, frames_at_once)]
+        return Encoding(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
+
+    def aggregate(self, patches_SNC: Tensor, grid: Grid, memory: FastWeightSource) -> list[Tensor]:
+        """Tokens (S, P, 2C) of the four layers that the heads read."""
+        features: list[Tensor] = self.aggregator(patches_SNC, grid, memory)
+        return features
+
+    def depth(self, features: Sequence[Tensor], grid: Grid, frames_at_once: int = 8) -> DenseMaps:
+        """Depth of the frames in `features`; give it slices of them to decode only some frames."""
+        values, confidence = self.depth_head(features, grid, self.aggregator.special, frames_at_once)
+        return DenseMaps(values[..., 0], confidence)
+
+    def points(self, features: Sequence[Tensor], grid: Grid, frames_at_once: int = 8) -> DenseMaps:
+        """Points of the frames in `features`."""
+        return DenseMaps(*self.point_head(features, grid, self.aggregator.special, frames_at_once))
+
+    def decode(
+        self, features: Sequence[Tensor], grid: Grid, descriptors_SC: Tensor, with_points: bool = True
+    ) -> Prediction:
+        """All heads on the features of a chunk."""
+        return Prediction(
+            pose_encoding=self.camera_head(features[-1]),
+            depth=self.depth(features, grid),
+            points=self.points(features, grid) if with_points else None,
+            descriptors=descriptors_SC,
+        )
+
+    def forward(self, images_S3hw: Tensor, memory: FastWeightSource) -> Prediction:
+        """A chunk from images to geometry."""
+        grid = self.grid(images_S3hw)
+        encoding = self.encode(images_S3hw)
+        features = self.aggregate(encoding.patches, grid, memory)
+        return self.decode(features, grid, encoding.descriptor)
+
+    def set_precision(self, compute: torch.dtype, heads: torch.dtype = torch.float32) -> Scal3R:
+        """Linear layers and convolutions of encoder and blocks compute in `compute`, those of the DPT heads in `heads`.
+
+        Norms, residual stream, tokens, memory, camera head and the last two convolutions of a DPT head stay float32, as
+        in the released code under autocast.
+        """
+        aggregator = self.aggregator
+        for part, dtype in (
+            (self.encoder, compute),
+            (aggregator.frame_blocks, compute),
+            (aggregator.global_blocks, compute),
+            (self.depth_head, heads),
+            (self.point_head, heads),
+        ):
+            for module in part.modules():
+                if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                    module.to(dtype)
+        for head in (self.depth_head, self.point_head):
+            head.hidden.float()
+            head.out.float()
+        return self
+
+
+def random_model(preset: Preset, seed: int) -> Scal3R:
+    """A network with untrained weights, equal for equal seeds: for tests, benchmarks and as a start for training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Scal3R(preset).eval()
