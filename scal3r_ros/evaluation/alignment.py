@@ -20,7 +20,8 @@ STRAIGHT = 1e-6
 
 
 def associate(truth: Trajectory, estimate: Trajectory, max_difference_s: float) -> tuple[Trajectory, Trajectory]:
-    """The poses of both that were taken at the same time, to within `max_difference_s`; both of equal length, at least 3.
+    """The poses of both that were taken at the same time, to within `max_difference_s`; both of equal length, at least
+    3.
 
     Raises:
         EvaluationError: a trajectory is empty or not finite, they do not overlap in time, or share fewer than 3 poses.
@@ -29,7 +30,9 @@ def associate(truth: Trajectory, estimate: Trajectory, max_difference_s: float) 
         if not len(trajectory):
             raise EvaluationError(f"the {name} trajectory is empty; there is nothing to compare")
         if not np.all(np.isfinite(trajectory.T_ref_cam)):
-            raise EvaluationError(f"the {name} trajectory holds poses that are not finite; mend or leave out those poses")
+            raise EvaluationError(
+                f"the {name} trajectory holds poses that are not finite; mend or leave out those poses"
+            )
     begin, end = estimate.stamps_ns[0], estimate.stamps_ns[-1]
     reach_ns = round(max_difference_s * 1e9)
     if truth.stamps_ns[-1] < begin - reach_ns or truth.stamps_ns[0] > end + reach_ns:
@@ -38,7 +41,9 @@ def associate(truth: Trajectory, estimate: Trajectory, max_difference_s: float) 
             "give the truth of this sequence, with stamps of the same clock"
         )
     try:
-        paths = sync.associate_trajectories(_timed_path(truth, begin), _timed_path(estimate, begin), max_diff=max_difference_s)
+        paths = sync.associate_trajectories(
+            _timed_path(truth, begin), _timed_path(estimate, begin), max_diff=max_difference_s
+        )
     except sync.SyncException as error:
         raise EvaluationError(
             f"no estimated pose lies within {max_difference_s} s of a true one; allow a larger --max-time-difference"
@@ -51,13 +56,19 @@ def associate(truth: Trajectory, estimate: Trajectory, max_difference_s: float) 
     matched_truth, matched_estimate = (
         Trajectory(np.round(path.timestamps * 1e9).astype(np.int64) + begin, np.array(path.poses_se3)) for path in paths
     )
-    if np.ptp(matched_truth.T_ref_cam[:, :3, 3], axis=0).max() == 0 or np.ptp(matched_estimate.T_ref_cam[:, :3, 3], axis=0).max() == 0:
-        raise EvaluationError("the camera never moves in the estimate or in the truth; a scale can not be found without motion")
+    if (
+        np.ptp(matched_truth.T_ref_cam[:, :3, 3], axis=0).max() == 0
+        or np.ptp(matched_estimate.T_ref_cam[:, :3, 3], axis=0).max() == 0
+    ):
+        raise EvaluationError(
+            "the camera never moves in the estimate or in the truth; a scale can not be found without motion"
+        )
     return matched_truth, matched_estimate
 
 
 def align_positions(truth: Trajectory, estimate: Trajectory, with_scale: bool) -> Sim3:
-    """S_truth_map that brings the camera centres closest in the least-squares sense (Umeyama, 1991); scale 1 without scale.
+    """S_truth_map that brings the camera centres closest in the least-squares sense (Umeyama, 1991); scale 1 without
+    scale.
 
     On a straight path, where that leaves the roll open, the rotation is that of `align_cameras`.
     """
@@ -73,8 +84,9 @@ def align_positions(truth: Trajectory, estimate: Trajectory, with_scale: bool) -
 def align_cameras(truth: Trajectory, estimate: Trajectory) -> Sim3:
     """S_truth_map that brings both the camera centres and the viewing directions together, for clouds and pictures.
 
-    Centres alone leave the roll about a straight street to noise. Here the rotation maximises the sum of the correlation of the
-    centres and of that of the camera axes, each normalised; scale and translation are then least squares on the centres.
+    Centres alone leave the roll about a straight street to noise. Here the rotation maximises the sum of the
+    correlation of the centres and of that of the camera axes, each normalised; scale and translation are then least
+    squares on the centres.
     """
     p, q = estimate.T_ref_cam[:, :3, 3], truth.T_ref_cam[:, :3, 3]
     p_centred, q_centred = p - p.mean(axis=0), q - q.mean(axis=0)

@@ -30,11 +30,13 @@ SEED = 0
 
 @dataclass(frozen=True)
 class CloudMetrics:
-    """Distances in metres between the map and the true surfaces, both thinned to one point per voxel of half the threshold.
+    """Distances in metres between the map and the true surfaces, both thinned to one point per voxel of half the
+    threshold.
 
-    `accuracy_*`: from the map's points to the truth; `completeness_*`: from the truth to the map. `precision` and `recall` are the
-    fractions of them below `threshold_m`, `f1` their harmonic mean, `chamfer_m` the mean of the two mean distances.
-    Only what lies within `range_m` of a true camera counts, and of the map only what a true depth image looks at.
+    `accuracy_*`: from the map's points to the truth; `completeness_*`: from the truth to the map. `precision` and
+    `recall` are the fractions of them below `threshold_m`, `f1` their harmonic mean, `chamfer_m` the mean of the two
+    mean distances. Only what lies within `range_m` of a true camera counts, and of the map only what a true depth image
+    looks at.
     """
 
     threshold_m: float
@@ -63,10 +65,12 @@ class _View:
 def compare_clouds(
     truth: Truth, cloud: Cloud | None, S_truth_map: Sim3, threshold_m: float | None = None, range_m: float | None = None
 ) -> CloudMetrics | None:
-    """Compares the map with the true depth images, put where the camera truly was; None where one of them has no points.
+    """Compares the map with the true depth images, put where the camera truly was; None where one of them has no
+    points.
 
-    `threshold_m` is 2 % of the median true depth where it is not given, rounded down to 1, 2 or 5 (0.2 m in a street, 0.02 to 0.05 m
-    in a room); `range_m` three times that median: farther surfaces are few pixels that no camera measures well.
+    `threshold_m` is 2 % of the median true depth where it is not given, rounded down to 1, 2 or 5 (0.2 m in a street,
+    0.02 to 0.05 m in a room); `range_m` three times that median: farther surfaces are few pixels that no camera
+    measures well.
 
     Raises:
         EvaluationError: the truth has depth but no calibration.

@@ -26,9 +26,9 @@ DELTA = 1.25
 class DepthMetrics:
     """Errors over all pixels of all frames that have true depth, of those whose estimate is confident.
 
-    `confident_fraction` is their share of the pixels with true depth, frames without any estimate counting as 0. The relative
-    error is |estimate − truth| / truth after one scale per frame (the median ratio), and after one scale for all frames in
-    `*_one_scale`; `delta_*` is the fraction of pixels whose ratio to the truth is below 1.25 either way.
+    `confident_fraction` is their share of the pixels with true depth, frames without any estimate counting as 0. The
+    relative error is |estimate − truth| / truth after one scale per frame (the median ratio), and after one scale for
+    all frames in `*_one_scale`; `delta_*` is the fraction of pixels whose ratio to the truth is below 1.25 either way.
     """
 
     frames: int
@@ -42,7 +42,9 @@ class DepthMetrics:
 
 @dataclass(frozen=True)
 class FrameDepthMetrics:
-    """One frame with true depth; errors are None where nothing confident was estimated. `scale` is metres per map unit."""
+    """One frame with true depth; errors are None where nothing confident was estimated. `scale` is metres per map
+    unit.
+    """
 
     stamp_ns: int
     confident_fraction: float
@@ -53,7 +55,9 @@ class FrameDepthMetrics:
 
 @dataclass(frozen=True)
 class DepthExample:
-    """A frame to look at: true and estimated z-depth (h, w) in metres, the latter scaled by its median ratio; 0 where unknown."""
+    """A frame to look at: true and estimated z-depth (h, w) in metres, the latter scaled by its median ratio; 0 where
+    unknown.
+    """
 
     stamp_ns: int
     true_m: DepthMap
@@ -74,8 +78,8 @@ def compare_depths(
 ) -> DepthComparison | None:
     """Compares every true depth image with the nearest keyframe's depth map; None where either side has no depth.
 
-    A keyframe of the same stamp is compared as it is. Another one's confident points are carried into the frame by the estimated
-    poses, so that their error counts as well. True depth is read at the pixel nearest to each estimated one.
+    A keyframe of the same stamp is compared as it is. Another one's confident points are carried into the frame by the
+    estimated poses, so that their error counts as well. True depth is read at the pixel nearest to each estimated one.
 
     Raises:
         EvaluationError: a depth map of the result is damaged, or the truth has no calibration.
@@ -87,10 +91,11 @@ def compare_depths(
     frames: list[FrameDepthMetrics] = []
     ratios: list[NDArray[np.float32]] = []
     judged, confident = 0, 0
+    reach_ns = round(max_difference_s * 1e9)
     example: DepthExample | None = None
     for index, true in enumerate(truth.depths()):
         keyframe = keyframes.nearest(true.stamp_ns)
-        estimated = _estimate_at(true.stamp_ns, keyframe, result.trajectory, min_confidence, round(max_difference_s * 1e9))
+        estimated = _estimate_at(true.stamp_ns, keyframe, result.trajectory, min_confidence, reach_ns)
         true_m = sample_nearest(true, keyframe.intrinsics)
         known = true_m > 0
         both = known & (estimated > 0)
@@ -120,8 +125,8 @@ def compare_depths(
 def carry(depth: DepthMap, intrinsics: Intrinsics, T_target_source: NDArray[np.float64]) -> DepthMap:
     """The depth map (h, w) that a camera with the same intrinsics sees from another pose; 0 where nothing lands.
 
-    `depth` is 0 where there is nothing to carry. Each pixel covers as much of the target as it is magnified, up to 3 × 3
-    pixels, and the nearest point wins (z-buffer).
+    `depth` is 0 where there is nothing to carry. Each pixel covers as much of the target as it is magnified, up to 3 ×
+    3 pixels, and the nearest point wins (z-buffer).
     """
     points = backproject(depth, intrinsics)[depth > 0] @ T_target_source[:3, :3].T + T_target_source[:3, 3]
     points, source = points[points[:, 2] > 0], depth[depth > 0][points[:, 2] > 0]
@@ -131,7 +136,7 @@ def carry(depth: DepthMap, intrinsics: Intrinsics, T_target_source: NDArray[np.f
     buffer = np.full(intrinsics.width * intrinsics.height, np.inf)
     for dv in (-1, 0, 1):
         for du in (-1, 0, 1):
-            pixel = nearest + (du, dv)
+            pixel = nearest + np.array([du, dv])
             lands = np.all((np.abs(pixel - uv) <= half[:, None]) & (pixel >= 0), axis=1)
             lands &= (pixel[:, 0] < intrinsics.width) & (pixel[:, 1] < intrinsics.height)
             np.minimum.at(buffer, pixel[lands, 1] * intrinsics.width + pixel[lands, 0], z[lands])
@@ -169,7 +174,9 @@ class _Keyframes:
 def _estimate_at(
     stamp_ns: int, keyframe: KeyframeDepth, trajectory: Trajectory, min_confidence: float, reach_ns: int
 ) -> DepthMap:
-    """Confident depth in map units of the frame at `stamp_ns`, 0 elsewhere; all 0 where the frame has no estimated pose."""
+    """Confident depth in map units of the frame at `stamp_ns`, 0 elsewhere; all 0 where the frame has no estimated
+    pose.
+    """
     confident = np.where(keyframe.confidence >= min_confidence, keyframe.depth, np.float32(0.0))
     confident = np.where(np.isfinite(confident) & (confident > 0), confident, np.float32(0.0))
     if keyframe.stamp_ns == stamp_ns:

@@ -36,7 +36,9 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Timings:
-    """One row per chunk: `first_stamp_ns` and `last_stamp_ns` (n,) int64, `rss_mb` (n,) and `stages_s`, name → (n,) seconds."""
+    """One row per chunk: `first_stamp_ns` and `last_stamp_ns` (n,) int64, `rss_mb` (n,) and `stages_s`, name → (n,)
+    seconds.
+    """
 
     first_stamp_ns: NDArray[np.int64]
     last_stamp_ns: NDArray[np.int64]
@@ -46,7 +48,9 @@ class Timings:
 
 @dataclass(frozen=True)
 class KeyframeDepth:
-    """A stored depth map: `depth` (h, w) float32 z-depth in map units, 0 where unknown; `confidence` (h, w) float32 in 0..1."""
+    """A stored depth map: `depth` (h, w) float32 z-depth in map units, 0 where unknown; `confidence` (h, w) float32 in
+    0..1.
+    """
 
     stamp_ns: int
     depth: NDArray[np.float32]
@@ -57,7 +61,9 @@ class KeyframeDepth:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left behind. `run` is the content of `run.yaml`; `depth_files` are by stamp, ascending; absent parts are None."""
+    """What a run left behind. `run` is the content of `run.yaml`; `depth_files` are by stamp, ascending; absent parts
+    are None.
+    """
 
     folder: Path
     trajectory: Trajectory
@@ -101,7 +107,9 @@ def read_keyframe_depth(stamp_ns: int, path: Path) -> KeyframeDepth:
             K = arrays["K"].astype(np.float64)
             T_map_cam = arrays["T_map_cam"].astype(np.float64)
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise EvaluationError(f"depth map {path} can not be read ({error}); run `scal3r replay --save-depth` again") from error
+        raise EvaluationError(
+            f"depth map {path} can not be read ({error}); run `scal3r replay --save-depth` again"
+        ) from error
     if depth.ndim != 2 or confidence.shape != depth.shape or K.shape != (3, 3) or T_map_cam.shape != (4, 4):
         raise EvaluationError(f"depth map {path} has arrays of the wrong shape; run `scal3r replay --save-depth` again")
     height, width = depth.shape
@@ -113,7 +121,7 @@ def _read_cloud(path: Path) -> Cloud | None:
     if not path.is_file():
         return None
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-        cloud = o3d.io.read_point_cloud(str(path))
+        cloud = o3d.io.read_point_cloud(path)
     points = np.asarray(cloud.points)
     if len(points) != _promised_points(path):
         raise EvaluationError(f"point cloud {path} is cut off or no PLY file; run `scal3r replay` again")

@@ -17,7 +17,9 @@ LIGHT_STRENGTH = 40.0
 
 @dataclass(frozen=True)
 class Projection:
-    """Points as a camera sees them: `uv` (n, 2) pixels, `depth` (n,) > 0 and `radius_px` (n,) of their splats, float32."""
+    """Points as a camera sees them: `uv` (n, 2) pixels, `depth` (n,) > 0 and `radius_px` (n,) of their splats,
+    float32.
+    """
 
     uv: NDArray[np.float32]
     depth: NDArray[np.float32]
@@ -40,10 +42,11 @@ def splat(projection: Projection, colours: NDArray[np.uint8], width: int, height
 
 
 def eye_dome_shade(depth: NDArray[np.float32], strength: float = LIGHT_STRENGTH) -> NDArray[np.float32]:
-    """Brightness (h, w) in 0..1 of each pixel of a z-buffer (h, w), inf where empty: dark where neighbours stand nearer.
+    """Brightness (h, w) in 0..1 of each pixel of a z-buffer (h, w), inf where empty: dark where neighbours stand
+    nearer.
 
-    Eye-dome lighting after Boucheny (2009): the sum of the neighbours' steps towards the camera in log-depth, so that a step of
-    one part in a hundred looks the same near and far.
+    Eye-dome lighting after Boucheny (2009): the sum of the neighbours' steps towards the camera in log-depth, so that a
+    step of one part in a hundred looks the same near and far.
     """
     log_depth = np.log(np.where(np.isfinite(depth), depth, np.float32(1e9)))
     r = LIGHT_RADIUS_PX
@@ -58,15 +61,26 @@ def eye_dome_shade(depth: NDArray[np.float32], strength: float = LIGHT_STRENGTH)
 
 
 def _depth_buffer(projection: Projection, width: int, height: int) -> NDArray[np.uint64]:
-    """(height, width) keys of the nearest points: depth in the upper 32 bits, which order as the floats do, index in the lower."""
-    u, v = (np.round(column).astype(np.int64) for column in projection.uv.T)
-    keys = projection.depth.view(np.uint32).astype(np.uint64) << np.uint64(32)
-    keys |= np.arange(len(keys), dtype=np.uint64)
+    """Keys (height, width) of the nearest points: depth in the upper 32 bits, which order as the floats do, index
+    below.
+
+    A splat recedes towards its rim, so that neighbours on a surface meet half way instead of lying on each other like
+    tiles.
+    """
+    # Largest splats first, so that those that reach an offset are a prefix.
+    order = np.argsort(-projection.radius_px, kind="stable")
+    radius, depth = projection.radius_px[order], projection.depth[order]
+    u, v = (np.round(column[order]).astype(np.int32) for column in projection.uv.T)
+    index = order.astype(np.uint64)
+    recession = depth / (np.maximum(radius, np.float32(1.0)) * np.float32(width))
     buffer = np.full(height * width, EMPTY, np.uint64)
-    reach = int(np.ceil(projection.radius_px.max(initial=0.0)))
+    reach = int(radius.max(initial=0.0))
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
-            x, y = u + dx, v + dy
-            drawn = (dx * dx + dy * dy <= projection.radius_px**2) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            np.minimum.at(buffer, y[drawn] * width + x[drawn], keys[drawn])
+            count = int(np.searchsorted(-radius, -np.hypot(dx, dy), side="right"))
+            x, y = u[:count] + dx, v[:count] + dy
+            drawn = np.flatnonzero((x >= 0) & (x < width) & (y >= 0) & (y < height))
+            rim = depth[drawn] + np.float32(dx * dx + dy * dy) * recession[drawn]
+            keys = rim.view(np.uint32).astype(np.uint64) << np.uint64(32) | index[drawn]
+            np.minimum.at(buffer, y[drawn].astype(np.int64) * width + x[drawn], keys)
     return buffer.reshape(height, width)

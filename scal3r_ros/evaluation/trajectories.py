@@ -26,11 +26,12 @@ FEWEST_WINDOW_POSES = 5
 class TrajectoryMetrics:
     """Errors of a trajectory, in metres of the truth; None where the path is too short to tell.
 
-    `poses` of the estimate have a true counterpart, of `true_poses`: `coverage` is their ratio. `scale` is metres per map unit.
-    `ate_sim3_*` are the distances after alignment with scale (what monocular mapping can be asked for), `ate_se3_*` without.
-    The relative errors are means over all pairs of poses `rpe_distance_m` apart along the path: `rpe_translation_percent` of that
-    distance and `rpe_rotation_deg_per_m`; `rpe_rotation_percent` is over pairs between which the camera turned by 10°, of that angle.
-    `scale_drift` is the local scale at the end over that at the start, `scale_spread` the standard deviation of its logarithm.
+    `poses` of the estimate have a true counterpart, of `true_poses`: `coverage` is their ratio. `scale` is metres per
+    map unit. `ate_sim3_*` are the distances after alignment with scale (what monocular mapping can be asked for),
+    `ate_se3_*` without. The relative errors are means over all pairs of poses `rpe_distance_m` apart along the path:
+    `rpe_translation_percent` of that distance and `rpe_rotation_deg_per_m`; `rpe_rotation_percent` is over pairs
+    between which the camera turned by 10°, of that angle. `scale_drift` is the local scale at the end over that at the
+    start, `scale_spread` the standard deviation of its logarithm.
     """
 
     poses: int
@@ -52,7 +53,9 @@ class TrajectoryMetrics:
 
 @dataclass(frozen=True)
 class RelativeErrors:
-    """Errors over pairs of poses `distance_m` apart: `at_m` (n,) where on the path each pair starts, and its errors (n,)."""
+    """Errors over pairs of poses `distance_m` apart: `at_m` (n,) where on the path each pair starts, and its errors
+    (n,).
+    """
 
     distance_m: float
     at_m: Array
@@ -62,7 +65,9 @@ class RelativeErrors:
 
 @dataclass(frozen=True)
 class LocalScales:
-    """`at_m` (n,) middle of each window along the true path; `ratio` (n,) of the window's scale to that of the whole path."""
+    """`at_m` (n,) middle of each window along the true path; `ratio` (n,) of the window's scale to that of the whole
+    path.
+    """
 
     at_m: Array
     ratio: Array
@@ -72,8 +77,9 @@ class LocalScales:
 class TrajectoryComparison:
     """An estimate beside the truth, pose by pose, and what follows from it.
 
-    `truth` and `aligned` are the common poses in the truth's frame and unit; `errors_m` (n,) their distances; `at_m` (n,) how far the
-    camera had truly gone. `S_truth_map` is the alignment for clouds and pictures, by centres and viewing directions.
+    `truth` and `aligned` are the common poses in the truth's frame and unit; `errors_m` (n,) their distances; `at_m`
+    (n,) how far the camera had truly gone. `S_truth_map` is the alignment for clouds and pictures, by centres and
+    viewing directions.
     """
 
     metrics: TrajectoryMetrics
@@ -86,7 +92,9 @@ class TrajectoryComparison:
     local_scales: LocalScales
 
 
-def compare_trajectories(truth: Trajectory, estimate: Trajectory, max_difference_s: float = 0.02) -> TrajectoryComparison:
+def compare_trajectories(
+    truth: Trajectory, estimate: Trajectory, max_difference_s: float = 0.02
+) -> TrajectoryComparison:
     """Compares the poses of both that were taken within `max_difference_s` of each other.
 
     Raises:
@@ -141,7 +149,9 @@ def _absolute_error(true: Trajectory, aligned: Trajectory) -> metrics.APE:
 
 
 def _relative_errors(true: Trajectory, aligned: Trajectory, at_m: Array) -> RelativeErrors | None:
-    """Over a tenth of the path, rounded, but no less than five steps between poses, so that pairs of that length exist."""
+    """Over a tenth of the path, rounded, but no less than five steps between poses, so that pairs of that length
+    exist.
+    """
     distance_m = round_length(max(at_m[-1] / 10, 5 * float(np.median(np.diff(at_m)))))
     paths = evo_path(true), evo_path(aligned)
     pairs = _pairs(paths[0], distance_m, Unit.meters, all_pairs=True)
@@ -186,7 +196,9 @@ def _pairs(path: PosePath3D, delta: float, unit: Unit, all_pairs: bool) -> NDArr
 
 
 def _local_scales(true: Trajectory, aligned: Trajectory, at_m: Array) -> LocalScales:
-    """Scale of the estimate in windows of equal true length: the ratio of the spreads of its camera centres about their mean."""
+    """Scale of the estimate in windows of equal true length: the ratio of the spreads of its camera centres about their
+    mean.
+    """
     count = int(np.clip(len(true) // FEWEST_WINDOW_POSES, 1, MOST_SCALE_WINDOWS))
     edges = np.linspace(0.0, at_m[-1], count + 1)
     window = np.clip(np.searchsorted(edges, at_m, side="right") - 1, 0, count - 1)
@@ -195,7 +207,10 @@ def _local_scales(true: Trajectory, aligned: Trajectory, at_m: Array) -> LocalSc
         inside = window == index
         if np.count_nonzero(inside) < FEWEST_WINDOW_POSES:
             continue
-        spreads = [np.linalg.norm(T[inside, :3, 3] - T[inside, :3, 3].mean(axis=0)) for T in (aligned.T_ref_cam, true.T_ref_cam)]
+        spreads = [
+            np.linalg.norm(T[inside, :3, 3] - T[inside, :3, 3].mean(axis=0))
+            for T in (aligned.T_ref_cam, true.T_ref_cam)
+        ]
         if min(spreads) > 0:
             middles.append((edges[index] + edges[index + 1]) / 2)
             ratios.append(spreads[0] / spreads[1])

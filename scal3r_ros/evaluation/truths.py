@@ -30,7 +30,9 @@ class TrueDepth:
 
 @dataclass(frozen=True)
 class Truth:
-    """True poses `trajectory` (camera in `world`, metres), and `depth_count` true depth images in `bag`, None for a file."""
+    """True poses `trajectory` (camera in `world`, metres), and `depth_count` true depth images in `bag`, None for a
+    file.
+    """
 
     trajectory: Trajectory
     bag: Path | None = None
@@ -49,7 +51,9 @@ class Truth:
         with BagReader(self.bag) as reader:
             calibration = reader.calibration
             if calibration is None:
-                raise EvaluationError(f"bag {self.bag} has true depth but no camera_info; add the camera's calibration to it")
+                raise EvaluationError(
+                    f"bag {self.bag} has true depth but no camera_info; add the camera's calibration to it"
+                )
             camera = CameraModel.from_camera_info(
                 calibration.width, calibration.height, calibration.distortion_model,
                 calibration.d, calibration.k, calibration.r, calibration.p,
@@ -61,11 +65,13 @@ class Truth:
 def read_truth(path: Path, estimate: Trajectory, times: Path | None = None) -> Truth:
     """The ground truth in `path`: a rosbag2 with `/ground_truth/pose`, or a file in TUM, KITTI or 4×4 form.
 
-    A file without stamps takes those of `times` (seconds, one a line), or, where it has as many poses as `estimate`, those of
-    `estimate` in order. Stamps of files that count from the start of the sequence are moved to where its bag begins.
+    A file without stamps takes those of `times` (seconds, one a line), or, where it has as many poses as `estimate`,
+    those of `estimate` in order. Stamps of files that count from the start of the sequence are moved to where its bag
+    begins.
 
     Raises:
-        EvaluationError: the path is missing, a bag has no true poses, or a file has no stamps and another number of poses.
+        EvaluationError: the path is missing, a bag has no true poses, or a file has no stamps and another number of
+            poses.
         SequenceError: the bag or file is damaged.
     """
     if not path.exists():
@@ -107,7 +113,9 @@ def _rows(path: Path) -> int:
 
 
 def _columns(path: Path) -> int:
-    """Number of columns of a file's first row of numbers, 0 where it has none; `read_trajectory` tells what is wrong with it."""
+    """Number of columns of a file's first row of numbers, 0 where it has none; `read_trajectory` tells what is wrong
+    with it.
+    """
     with path.open(errors="replace") as file:
         for line in file:
             words = line.replace(",", " ").split()
