@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 def share_files() -> list[tuple[str, list[str]]]:
-    """What a ROS 2 package keeps under `share/`: its manifest, its mark in the package index, and the folders nodes read."""
+    """What a ROS 2 package keeps under `share/`: its manifest, its mark in the package index, what launch reads."""
     files = [
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
