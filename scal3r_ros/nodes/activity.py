@@ -1,0 +1,93 @@
+"""What the node did since it started and since it was last asked, for its diagnostics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from scal3r_ros.mapping.values import MapUpdate, SubmapSummary
+
+REMEMBERED_SUBMAPS = 3
+
+
+@dataclass(frozen=True)
+class ActivityReport:
+    """Activity of one period.
+
+    Rates in Hz; `lag_s` the longest time from an image's arrival to its pose, None without one; `chunk_s` seconds of
+    the newest chunk, None before it; `submaps` the newest few; counts are since the start.
+    """
+
+    rate_in_hz: float
+    rate_out_hz: float
+    lag_s: float | None
+    chunk_s: float | None
+    submaps: tuple[SubmapSummary, ...]
+    images: int
+    images_paused: int
+    poses: int
+
+
+class Activity:
+    """Gathers from every thread; `report` closes a period."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._images = self._paused = self._poses = 0
+        self._lag_s: float | None = None
+        self._chunk_s: float | None = None
+        self._submaps: deque[SubmapSummary] = deque(maxlen=REMEMBERED_SUBMAPS)
+        self._begin_period(time.monotonic())
+
+    def image_received(self) -> None:
+        """An image came and was queued."""
+        with self._lock:
+            self._images += 1
+
+    def image_while_paused(self) -> None:
+        """An image came while the node was paused."""
+        with self._lock:
+            self._paused += 1
+
+    def image_done(self, lag_s: float) -> None:
+        """An image was dealt with, `lag_s` seconds after it came."""
+        with self._lock:
+            self._lag_s = max(lag_s, self._lag_s or 0.0)
+
+    def poses_given(self, number: int) -> None:
+        """Poses were published."""
+        with self._lock:
+            self._poses += number
+
+    def chunk_mapped(self, update: MapUpdate, seconds: float) -> None:
+        """A chunk was mapped in `seconds`."""
+        with self._lock:
+            self._chunk_s = seconds
+            if update.submap is not None:
+                self._submaps.append(update.submap)
+
+    def report(self) -> ActivityReport:
+        """The period since the last report, which ends now."""
+        now = time.monotonic()
+        with self._lock:
+            seconds = max(now - self._period_start, 1e-9)
+            result = ActivityReport(
+                rate_in_hz=(self._images + self._paused - self._period_images) / seconds,
+                rate_out_hz=(self._poses - self._period_poses) / seconds,
+                lag_s=self._lag_s,
+                chunk_s=self._chunk_s,
+                submaps=tuple(self._submaps),
+                images=self._images,
+                images_paused=self._paused,
+                poses=self._poses,
+            )
+            self._begin_period(now)
+            return result
+
+    def _begin_period(self, now: float) -> None:
+        self._period_start = now
+        self._period_images = self._images + self._paused
+        self._period_poses = self._poses
+        self._lag_s = None

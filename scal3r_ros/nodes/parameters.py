@@ -1,0 +1,195 @@
+"""Parameters of the ROS nodes: their dataclasses, and how a config dataclass is declared and read on a node."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from scal3r_ros.configuration import ParameterInfo, from_parameters, parameter, parameters_of, section
+from scal3r_ros.errors import ConfigurationError
+
+ConfigT = TypeVar("ConfigT")
+
+ROS_OWN_PREFIXES = ("use_sim_time", "qos_overrides.", "start_type_description_service")
+"""Parameters that rclpy declares by itself on every node."""
+
+
+@dataclass(frozen=True)
+class ImageQosConfig:
+    """Quality of service of the image and camera_info subscriptions."""
+
+    reliability: str = parameter(
+        "best_effort",
+        "reliability asked of the image's publisher; best_effort matches every publisher, reliable only reliable ones",
+        choices=("best_effort", "reliable"),
+    )
+    depth: int = parameter(10, "images the middleware keeps until the node takes them", minimum=1, maximum=1000)
+
+
+@dataclass(frozen=True)
+class QosConfig:
+    """Quality of service of the inputs."""
+
+    image: ImageQosConfig = section(ImageQosConfig)
+
+
+@dataclass(frozen=True)
+class QueueConfig:
+    """Bounds between the node's threads."""
+
+    frames: int = parameter(
+        8, "images that may wait for the tracker; the oldest is dropped and counted", minimum=1, maximum=1000
+    )
+    chunks: int = parameter(
+        1, "full chunks that may wait for reconstruction before keyframes are thinned", minimum=1, maximum=16
+    )
+
+
+@dataclass(frozen=True)
+class MapOutputConfig:
+    """The global cloud on the topic `map`."""
+
+    publish_rate: float = parameter(
+        1.0, "how often the global cloud is published at most", unit="Hz", minimum=0.01, maximum=1.0
+    )
+    byte_budget: int = parameter(
+        16_000_000,
+        "size of the global cloud's message at most; the cloud is decimated to it",
+        unit="bytes",
+        minimum=16_000,
+        maximum=1_000_000_000,
+    )
+
+
+@dataclass(frozen=True)
+class PathOutputConfig:
+    """The trajectory on the topic `path`."""
+
+    max_poses: int = parameter(
+        2000, "poses of the published path at most; a longer one is thinned evenly", minimum=2, maximum=100_000
+    )
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """What the node `mapper` itself can be told; the mapper's and the reconstructor's own parameters come beside it."""
+
+    reconstructor: str = parameter("geometric", "what turns a chunk of frames into geometry", choices=("geometric",))
+    autostart: bool = parameter(True, "configure and activate at start, instead of waiting for a lifecycle manager")
+    image_transport: str = parameter(
+        "raw",
+        "type of the topic image: raw is sensor_msgs/Image, compressed is sensor_msgs/CompressedImage",
+        choices=("raw", "compressed"),
+    )
+    base_frame: str = parameter("base_link", "frame of the robot whose pose in odom is published")
+    odom_frame: str = parameter("odom", "frame in which the pose is continuous")
+    map_frame: str = parameter("map", "frame of the map; map → odom carries the corrections")
+    camera_frame: str = parameter("", "optical frame of the camera; empty takes frame_id of the images")
+    publish_tf: bool = parameter(True, "publish odom → base and map → odom on /tf")
+    no_image_warning_s: float = parameter(
+        5.0, "silence of the topic image after which the node explains itself", unit="s", minimum=0.1, maximum=3600.0
+    )
+    camera_info_wait_s: float = parameter(
+        2.0,
+        "how long the first image waits for a camera_info before the camera is taken as uncalibrated",
+        unit="s",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    reset_on_time_jump: float = parameter(
+        3.0,
+        "how far image stamps may go back before the map is reset, as for a bag that loops; less drops the image",
+        unit="s",
+        minimum=0.0,
+        maximum=1e9,
+    )
+    diagnostics_period_s: float = parameter(
+        1.0, "time between two messages on /diagnostics", unit="s", minimum=0.1, maximum=60.0
+    )
+    result_directory: str = parameter(
+        "", "folder that gets trajectory, map, timings and run at deactivation and shutdown; empty writes none"
+    )
+    drain_timeout_s: float = parameter(
+        60.0,
+        "how long deactivation, and shutdown with a result_directory, may take to map what was received",
+        unit="s",
+        minimum=0.0,
+        maximum=3600.0,
+    )
+    qos: QosConfig = section(QosConfig)
+    queue: QueueConfig = section(QueueConfig)
+    map: MapOutputConfig = section(MapOutputConfig)
+    path: PathOutputConfig = section(PathOutputConfig)
+
+
+class DeclaredParameters(Generic[ConfigT]):
+    """The parameters of a config dataclass on a node; `read` gives the config.
+
+    The node has to be built with `automatically_declare_parameters_from_overrides=True`. A value from the command line
+    or a file that has the wrong type or range does not stop the node: the default stands in, and `read` raises.
+    """
+
+    def __init__(self, node: Node, config: type[ConfigT]) -> None:
+        self._node = node
+        self._config = config
+        self._infos = {info.name: info for info in parameters_of(config)}
+        self._refused: dict[str, ConfigurationError] = {}
+        given = {name: item.value for name, item in node.get_parameters_by_prefix("").items()}
+        for info in self._infos.values():
+            self._declare(info, given)
+        for name in given:
+            if name not in self._infos and not name.startswith(ROS_OWN_PREFIXES):
+                node.get_logger().warning(f"parameter {name} is unknown and has no effect{self._nearest(name)}")
+        node.add_post_set_parameters_callback(self._forget_refusals)
+
+    def read(self) -> ConfigT:
+        """The config as the parameters stand now.
+
+        Raises:
+            ConfigurationError: a value has the wrong type or is out of range.
+        """
+        if self._refused:
+            raise next(iter(self._refused.values()))
+        return from_parameters(self._config, {name: self._node.get_parameter(name).value for name in self._infos})
+
+    def _declare(self, info: ParameterInfo, given: dict[str, object]) -> None:
+        value = info.default
+        if info.name in given:
+            self._node.undeclare_parameter(info.name)
+            try:
+                value = info.check(given[info.name])
+            except ConfigurationError as error:
+                self._refused[info.name] = error
+        self._node.declare_parameter(info.name, value, descriptor_of(info), ignore_override=True)
+
+    def _forget_refusals(self, changed: list[object]) -> None:
+        for item in changed:
+            self._refused.pop(getattr(item, "name", ""), None)
+
+    def _nearest(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self._infos, n=1)
+        return f"; did you mean {near[0]}?" if near else ""
+
+
+def descriptor_of(info: ParameterInfo) -> ParameterDescriptor:
+    """What `ros2 param describe` shows: meaning with unit, range and choices."""
+    descriptor = ParameterDescriptor(description=info.doc + (f" [{info.unit}]" if info.unit else ""))
+    descriptor.additional_constraints = "takes effect when the node is configured"
+    if info.choices:
+        descriptor.additional_constraints = f"one of {', '.join(info.choices)}; " + descriptor.additional_constraints
+    if info.minimum is None and info.maximum is None:
+        return descriptor
+    if info.kind is int:
+        low = -(2**63) if info.minimum is None else int(info.minimum)
+        high = 2**63 - 1 if info.maximum is None else int(info.maximum)
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=0)]
+    elif info.kind is float:
+        from_value = -sys.float_info.max if info.minimum is None else float(info.minimum)
+        to_value = sys.float_info.max if info.maximum is None else float(info.maximum)
+        descriptor.floating_point_range = [FloatingPointRange(from_value=from_value, to_value=to_value, step=0.0)]
+    return descriptor

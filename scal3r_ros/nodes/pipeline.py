@@ -1,0 +1,225 @@
+"""The node's two threads: one tracks every image at camera rate, one maps chunks; neither waits for the other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from sensor_msgs.msg import CompressedImage, Image
+
+from scal3r_ros.errors import Scal3rError
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud
+from scal3r_ros.nodes.activity import Activity
+from scal3r_ros.nodes.camera_input import CameraInput, ReceivedImage
+from scal3r_ros.nodes.chunk_worker import ChunkWorker
+from scal3r_ros.nodes.conversion import stamp_ns
+from scal3r_ros.nodes.faults import FaultLog
+from scal3r_ros.nodes.frame_queue import NewestWins
+from scal3r_ros.nodes.parameters import QueueConfig
+from scal3r_ros.nodes.stamp_gate import StampGate, StampVerdict
+from scal3r_ros.reconstruction.protocol import Chunk, Frame
+from scal3r_ros.sequences.image_decoding import ImageError
+
+POLL_S = 0.1
+"""How long the tracking thread sleeps at most before it looks for orders."""
+
+FIRST_UPDATE_WAIT_S = 2.0
+"""How long the first tracked poses wait at most for the older poses of the first map update to be published."""
+
+
+class Mapper(Protocol):
+    """What the node needs of an OnlineMapper; every method may be called from any thread."""
+
+    def observe(self, frame: Frame, busy: bool = False) -> Observation: ...
+    def map_chunk(self, chunk: Chunk) -> MapUpdate: ...
+    def close_window(self) -> Chunk | None: ...
+    def reset(self) -> None: ...
+    def trajectory(self) -> Trajectory: ...
+    def cloud(self, max_points: int | None = None) -> PointCloud: ...
+    def counters(self) -> Mapping[str, int | float]: ...
+
+
+class Output(Protocol):
+    """Who publishes what the mapper gives; called from both threads."""
+
+    def give_poses(self, poses: Sequence[FramePose]) -> None: ...
+    def give_update(self, update: MapUpdate) -> None: ...
+    def give_what_is_due(self) -> None: ...
+    def clear(self) -> None: ...
+
+
+class Pipeline:
+    """Images in by `submit`, poses and updates out to `output`; `drops` counts lost images, `faults` all else."""
+
+    def __init__(
+        self,
+        mapper: Mapper,
+        camera: CameraInput,
+        output: Output,
+        *,
+        drops: FaultLog,
+        faults: FaultLog,
+        activity: Activity,
+        warn: Callable[[str], object],
+        queue: QueueConfig,
+        reset_on_time_jump_s: float,
+    ) -> None:
+        self._mapper = mapper
+        self._camera = camera
+        self._output = output
+        self._drops = drops
+        self._faults = faults
+        self._activity = activity
+        self._warn = warn
+        self._images: NewestWins[ReceivedImage] = NewestWins(queue.frames)
+        self._worker = ChunkWorker(self._map, self._rest, queue.chunks)
+        self._gate = StampGate(reset_on_time_jump_s)
+        self._generation = 0
+        self._first_update = threading.Event()
+        self._reset_wanted = threading.Event()
+        self._reset_done = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.paused = False
+
+    @property
+    def images_waiting(self) -> int:
+        """Images received and not yet tracked."""
+        return len(self._images)
+
+    @property
+    def chunks_waiting(self) -> int:
+        """Chunks that wait for reconstruction or are in it."""
+        return len(self._worker)
+
+    def start(self) -> None:
+        """Starts both threads."""
+        self._stopping.clear()
+        self._worker.start()
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ends both threads, dropping what waits; False where one is still inside the mapper after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        self._stopping.set()
+        self._camera.stop_waiting()
+        self._images.clear()
+        stopped = self._worker.stop(timeout_s)
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+            stopped = stopped and not self._thread.is_alive()
+        return stopped
+
+    def submit(self, message: Image | CompressedImage) -> None:
+        """Queues an image; never waits."""
+        if self.paused:
+            self._activity.image_while_paused()
+            return
+        self._activity.image_received()
+        received = ReceivedImage(message, stamp_ns(message.header.stamp), time.monotonic())
+        if self._images.put(received):
+            self._drops.report(
+                "queue full",
+                "tracking is slower than the camera, so the oldest waiting image is dropped; lower its rate or size",
+            )
+
+    def reset(self, timeout_s: float) -> bool:
+        """Forgets map and trajectory once the chunk at hand is done; False where that takes longer than `timeout_s`."""
+        self._reset_done.clear()
+        self._reset_wanted.set()
+        if self._thread is None or not self._thread.is_alive():
+            self._reset()
+        return self._reset_done.wait(timeout_s)
+
+    def drain(self, timeout_s: float, give_up: Callable[[], bool]) -> bool:
+        """Maps what was received, the begun window included; False where `timeout_s` passed or `give_up` came true."""
+        deadline = time.monotonic() + timeout_s
+
+        def wait(condition: Callable[[float], bool]) -> bool:
+            while not condition(time.monotonic() + POLL_S):
+                if time.monotonic() > deadline or give_up():
+                    return False
+            return True
+
+        if not (wait(self._images.wait_until_done) and wait(self._worker.wait_until_idle)):
+            return False
+        chunk = self._mapper.close_window()
+        if chunk is not None:
+            self._worker.offer(chunk)
+        return wait(self._worker.wait_until_idle)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            if self._reset_wanted.is_set():
+                self._reset()
+            received = self._images.take(POLL_S)
+            if received is None:
+                continue
+            try:
+                self._track(received)
+            except ImageError as error:
+                self._drops.report(error.reason, f"an image was dropped: {error}")
+            except Exception as error:  # a defect in the mapper must cost an image, not the node
+                self._drops.report("tracking failed", f"an image was dropped: {_describe(error)}")
+            finally:
+                self._activity.image_done(time.monotonic() - received.arrived_s)
+                self._images.done()
+
+    def _track(self, received: ReceivedImage) -> None:
+        newest_ns = self._gate.newest_ns
+        verdict = self._gate.judge(received.stamp_ns)
+        if newest_ns is not None and verdict is not StampVerdict.NEXT:
+            step = f"image stamp {received.stamp_ns * 1e-9:.9f} s follows {newest_ns * 1e-9:.9f} s"
+            if verdict is StampVerdict.NOT_LATER:
+                sentence = f"an image was dropped: {step}; its driver has to stamp every image later than the last"
+                self._drops.report("stamp not later", sentence)
+                return
+            self._warn(f"time jumped back ({step}), as when a bag loops: the map is reset")
+            self._reset()
+            self._gate.judge(received.stamp_ns)
+        observation = self._mapper.observe(self._camera.frame(received), busy=self._worker.busy)
+        if observation.chunk is not None:
+            self._worker.offer(observation.chunk)
+        if observation.poses:
+            self._first_update.wait(FIRST_UPDATE_WAIT_S)
+            self._output.give_poses(observation.poses)
+
+    def _map(self, chunk: Chunk) -> None:
+        generation, start = self._generation, time.monotonic()
+        try:
+            update = self._mapper.map_chunk(chunk)
+            if generation != self._generation:
+                return  # of a map that was reset meanwhile
+            self._output.give_update(update)
+            self._first_update.set()
+            self._activity.chunk_mapped(update, time.monotonic() - start)
+        except Exception as error:  # as above: a chunk, not the node
+            self._faults.report("mapping failed", f"chunk {chunk.index} could not be mapped: {_describe(error)}")
+
+    def _rest(self) -> None:
+        try:
+            self._output.give_what_is_due()
+        except Exception as error:
+            self._faults.report("publishing failed", f"the map could not be published: {_describe(error)}")
+
+    def _reset(self) -> None:
+        self._generation += 1
+        self._worker.discard()
+        while not self._worker.wait_until_idle(time.monotonic() + POLL_S):
+            if self._stopping.is_set():
+                return
+        self._mapper.reset()
+        self._camera.restart()
+        self._gate.forget()
+        self._first_update.clear()
+        self._output.clear()
+        self._reset_wanted.clear()
+        self._reset_done.set()
+
+
+def _describe(error: Exception) -> str:
+    return str(error) if isinstance(error, Scal3rError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,17 @@
+"""Runs the node `player` until the end of its bag, or SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import sys
+
+from scal3r_ros.nodes.player_node import PlayerNode
+from scal3r_ros.nodes.process import run_node
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 0 at the end of the bag or after a signal, 1 where the bag can not be played to its end."""
+    return run_node(PlayerNode, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

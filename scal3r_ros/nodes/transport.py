@@ -1,0 +1,32 @@
+"""Gives Fast DDS a shared-memory segment that holds camera images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""What Fast DDS reads, by its name since kilted and its name up to jazzy."""
+
+
+def share_file(*parts: str) -> Path | None:
+    """A file of the package's share folder, or of the source tree where it is not installed; None without it."""
+    try:
+        roots = [Path(get_package_share_directory("scal3r_ros"))]
+    except (PackageNotFoundError, LookupError):
+        roots = []
+    roots.append(Path(__file__).parents[2])
+    return next((path for root in roots if (path := root.joinpath(*parts)).is_file()), None)
+
+
+def prefer_shared_memory() -> None:
+    """Points Fast DDS to the package's profile, unless the user has one; to be called before `rclpy.init`.
+
+    With the default segment of 512 kB, best-effort images of camera size hardly ever arrive.
+    """
+    profile = share_file("config", "fastdds.xml")
+    if profile is not None and not any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        for name in PROFILE_VARIABLES:
+            os.environ[name] = str(profile)
