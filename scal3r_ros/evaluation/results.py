@@ -45,6 +45,17 @@ class Timings:
     stages_s: Mapping[str, NDArray[np.float64]]
     rss_mb: NDArray[np.float64]
 
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """Seconds (n,) of all stages of each chunk."""
+        return np.sum([*self.stages_s.values(), np.zeros(len(self.rss_mb))], axis=0)
+
+    @property
+    def camera_s(self) -> NDArray[np.float64]:
+        """Camera time (n,) in seconds that each chunk adds to those before it; the rest it shares with them."""
+        ends = self.last_stamp_ns / 1e9
+        return np.diff(ends, prepend=self.first_stamp_ns[0] / 1e9)
+
 
 @dataclass(frozen=True)
 class KeyframeDepth:

@@ -1,0 +1,73 @@
+"""Evaluates a result: everything that can be compared with the truth at hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scal3r_ros.evaluation.clouds import CloudMetrics, compare_clouds
+from scal3r_ros.evaluation.depths import DepthComparison, compare_depths
+from scal3r_ros.evaluation.results import Result, read_result
+from scal3r_ros.evaluation.trajectories import TrajectoryComparison, compare_trajectories
+from scal3r_ros.evaluation.truths import read_truth
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How estimate and truth are compared; None for the cloud's threshold and range takes them from the scene's
+    depth.
+    """
+
+    max_time_difference_s: float = 0.02
+    min_confidence: float = 0.5
+    cloud_threshold_m: float | None = None
+    cloud_range_m: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A result and what its truth allows to say about it; None where there is no such truth."""
+
+    result: Result
+    trajectory: TrajectoryComparison | None = None
+    depth: DepthComparison | None = None
+    cloud: CloudMetrics | None = None
+
+    def metrics(self) -> dict[str, Any]:
+        """All numbers as plain nested dictionaries, as `metrics.json` holds them."""
+        return {
+            "trajectory": None if self.trajectory is None else dataclasses.asdict(self.trajectory.metrics),
+            "depth": None if self.depth is None else dataclasses.asdict(self.depth.metrics),
+            "cloud": None if self.cloud is None else dataclasses.asdict(self.cloud),
+        }
+
+
+def evaluate_result(
+    folder: Path,
+    truth: Path | None = None,
+    times: Path | None = None,
+    settings: EvaluationSettings | None = None,
+) -> Evaluation:
+    """Compares the result in `folder` with `truth`, a bag or a trajectory file whose stamps may stand in `times`.
+
+    Raises:
+        EvaluationError: the folder is no result, or result and truth can not be compared.
+        GeometryError: the truth's calibration can not be used.
+        SequenceError: one of the files is damaged.
+    """
+    settings = settings or EvaluationSettings()
+    result = read_result(folder)
+    if truth is None:
+        return Evaluation(result)
+    true = read_truth(truth, result.trajectory, times)
+    comparison = compare_trajectories(true.trajectory, result.trajectory, settings.max_time_difference_s)
+    return Evaluation(
+        result=result,
+        trajectory=comparison,
+        depth=compare_depths(true, result, settings.min_confidence, settings.max_time_difference_s),
+        cloud=compare_clouds(
+            true, result.cloud, comparison.S_truth_map, settings.cloud_threshold_m, settings.cloud_range_m
+        ),
+    )
