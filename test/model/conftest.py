@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from scal3r_ros.model import Scal3R
 from scal3r_ros.model.presets import REFERENCE_SMALL
 from scal3r_ros.model.released_names import to_scal3r
@@ -41,7 +42,9 @@ def released_parameters(reference_folder) -> dict[str, torch.Tensor]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with torch.device("meta"):
-        shapes = {to_scal3r(n, REFERENCE_SMALL): tuple(t.shape) for n, t in Scal3R(REFERENCE_SMALL).state_dict().items()}
+        shapes = {
+            to_scal3r(n, REFERENCE_SMALL): tuple(t.shape) for n, t in Scal3R(REFERENCE_SMALL).state_dict().items()
+        }
     return {name: torch.from_numpy(module.parameter(name, shape)).float() for name, shape in shapes.items()}
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from scal3r_ros.model import memory
 from scal3r_ros.model.memory import (
     AdaptiveMemoryUnit,

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model import FastWeights, MemoryRule, MemoryState, frozen, random_model
 from scal3r_ros.model.memory import fast_weights, gradient

@@ -7,6 +7,7 @@ in their input, so what follows them is held to 2e-2.
 import numpy as np
 import pytest
 import torch
+
 from scal3r_ros.model import InMemory, MemoryState, OnDisk, decode_pose, load_checkpoint, reconstruct_offline
 from scal3r_ros.model.memory import fast_weights, gradient
 from scal3r_ros.model.presets import REFERENCE_SMALL
@@ -103,15 +104,15 @@ def test_decoded_poses_equal_the_released_code(reference):
 
 
 def test_offline_through_files_equals_offline_in_memory(model, predictions, reference_chunks, tmp_path):
-    for ours, theirs in zip(
-        reconstruct_offline(model, reference_chunks, OnDisk(tmp_path)), predictions, strict=True
-    ):
+    for ours, theirs in zip(reconstruct_offline(model, reference_chunks, OnDisk(tmp_path)), predictions, strict=True):
         assert torch.equal(ours.pose_encoding, theirs.pose_encoding)
         assert torch.equal(ours.depth.values, theirs.depth.values)
         assert torch.equal(ours.points.confidence, theirs.points.confidence)
 
 
-def test_running_memory_has_the_offline_weights_at_the_first_unit_after_the_last_chunk(model, passage, reference_chunks):
+def test_running_memory_has_the_offline_weights_at_the_first_unit_after_the_last_chunk(
+    model, passage, reference_chunks
+):
     memory = MemoryState(REFERENCE_SMALL)
     with torch.no_grad():
         for images in reference_chunks:
