@@ -126,7 +126,7 @@ def read_package(root: Path) -> dict[str, tuple[str, bool]]:
 
 
 def pulled_in(modules: dict[str, tuple[str, bool]], start: str) -> dict[str, str]:
-    """Large libraries that `start` brings in, itself or through the package's modules; each with the module that asks."""
+    """Large libraries that `start` brings in, itself or through other modules, each with the module that asks."""
     libraries: dict[str, str] = {}
     seen: set[str] = set()
     waiting = [start]

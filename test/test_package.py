@@ -1,0 +1,140 @@
+"""The package as it is built, pinned and installed."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "scal3r_ros"
+EXECUTABLES = {"scal3r", "mapper", "player"}
+IMPORT_NAMES = {
+    "open3d-cpu": "open3d",
+    "opencv-python-headless": "cv2",
+    "PyYAML": "yaml",
+}
+
+
+def pins(name: str) -> dict[str, str]:
+    """Requirement to version of a requirements file, without comments."""
+    found = {}
+    for line in (ROOT / "requirements" / name).read_text(encoding="utf-8").splitlines():
+        requirement = line.split("#")[0].split(";")[0].strip()
+        if requirement:
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.+!]+)", requirement)
+            assert match, f"{name}: {requirement} is not an exact pin"
+            found[match[1]] = match[2]
+    return found
+
+
+def imports(folder: Path) -> set[str]:
+    """Top-level names that the sources of a folder import from outside the standard library and the package."""
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names) - {PACKAGE}
+
+
+def manifest() -> ElementTree.Element:
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+def test_one_version_everywhere() -> None:
+    version = manifest().findtext("version")
+    assert f'version="{version}"' in (ROOT / "setup.py").read_text(encoding="utf-8")
+    assert f"{version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert importlib.metadata.version(PACKAGE) == version
+
+
+@pytest.mark.parametrize("name", ["runtime.txt", "ros.txt", "dev.txt", "constraints.txt"])
+def test_every_requirement_is_pinned_once(name: str) -> None:
+    others = [pins(other) for other in {"runtime.txt", "ros.txt", "dev.txt", "constraints.txt"} - {name}]
+    assert pins(name)
+    assert not [requirement for requirement in pins(name) for other in others if requirement in other]
+
+
+def test_what_the_package_imports_is_pinned_or_a_ros_dependency() -> None:
+    dependencies = {element.text for element in manifest().iter("exec_depend")}
+    replaced = {"cv_bridge", "sensor_msgs_py"}  # used where they are installed
+    pinned = {IMPORT_NAMES.get(name, name) for name in pins("runtime.txt")}
+    assert imports(ROOT / PACKAGE) - pinned - dependencies <= replaced
+
+
+def test_every_pin_of_the_core_is_imported() -> None:
+    built_with = {"setuptools"}
+    same = {"open3d"}  # the build of another platform
+    pinned = {IMPORT_NAMES.get(name, name) for name in pins("runtime.txt")}
+    assert pinned - imports(ROOT / PACKAGE) <= built_with | same
+
+
+def test_the_executables_lead_to_functions_of_the_source() -> None:
+    points = {point.name: point for point in importlib.metadata.distribution(PACKAGE).entry_points}
+    assert set(points) == EXECUTABLES
+    for name, point in points.items():
+        source = ROOT.joinpath(*point.module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+        assert re.search(rf"^(def {point.attr}\(|{point.attr}\b.* = )", source, flags=re.MULTILINE), name
+
+
+@pytest.mark.ros
+def test_ros_finds_the_shared_files_in_the_environment() -> None:
+    packages = pytest.importorskip("ament_index_python.packages", reason="no ROS 2 here")
+    share = Path(packages.get_package_share_directory(PACKAGE))
+    for folder in ("config", "launch", "rviz"):
+        assert {path.name for path in (share / folder).iterdir()} >= {path.name for path in (ROOT / folder).iterdir()}
+
+
+@pytest.mark.ros
+def test_tf2_msgs_is_the_message_of_every_other_ros_2() -> None:
+    """The type hash in the installed definition is that of the message's own definition, computed by rosbags."""
+    message = pytest.importorskip("tf2_msgs.msg", reason="no ROS 2 here").TFMessage
+    packages = pytest.importorskip("ament_index_python.packages")
+    from rosbags.typesys import Stores, get_typestore
+
+    definition = Path(packages.get_package_share_directory("tf2_msgs"), "msg", "TFMessage.json").read_text()
+    assert get_typestore(Stores.ROS2_JAZZY).hash_rihs01("tf2_msgs/msg/TFMessage") in definition
+    assert message.get_fields_and_field_types() == {"transforms": "sequence<geometry_msgs/TransformStamped>"}
+
+
+@pytest.mark.slow
+@pytest.mark.ros
+def test_colcon_builds_a_workspace_that_ros_finds(tmp_path: Path) -> None:
+    pytest.importorskip("ament_index_python", reason="no ROS 2 here")
+    assert shutil.which("colcon"), "colcon is missing; run scripts/setup.sh --dev and source scripts/env.sh"
+    bases = [f"--{kind}-base={tmp_path / kind}" for kind in ("build", "install")]
+    command = ["colcon", f"--log-base={tmp_path / 'log'}", "build", f"--base-paths={ROOT}", *bases]
+    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert built.returncode == 0, built.stdout + built.stderr
+
+    ask = (
+        "import importlib.metadata as m; from ament_index_python.packages import get_package_share_directory as share;"
+        f"print(share('{PACKAGE}'));"
+        f"print(*[point.name for point in m.distribution('{PACKAGE}').entry_points]);"
+        f"import {PACKAGE}; print({PACKAGE}.__file__)"
+    )
+    script = f'. "{tmp_path}/install/setup.bash" && "{sys.executable}" -c "{ask}"'
+    answer = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr
+    share_line, points_line, module_line = answer.stdout.splitlines()
+
+    installed = tmp_path / "install" / PACKAGE
+    share = Path(share_line)
+    assert share == installed / "share" / PACKAGE
+    assert set(points_line.split()) == EXECUTABLES
+    assert Path(module_line).is_relative_to(installed)
+    assert {name for name in EXECUTABLES if os.access(installed / "lib" / PACKAGE / name, os.X_OK)} == EXECUTABLES
+    for folder in ("config", "launch", "rviz"):
+        sources = {path.name for path in (ROOT / folder).iterdir() if path.is_file()}
+        assert {path.name for path in (share / folder).iterdir()} == sources
