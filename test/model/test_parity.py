@@ -1,7 +1,7 @@
 """Every number of the released code, reproduced from the same parameters.
 
-Before the first Newton-Schulz step the two agree within 1e-4. Those steps run in bfloat16 and enlarge differences of the
-last bit in their input, so what follows them is held to 2e-2.
+Before the first Newton-Schulz step the two agree within 1e-4. Those steps run in bfloat16 and enlarge differences of
+the last bit in their input, so what follows them is held to 2e-2.
 """
 
 import numpy as np
