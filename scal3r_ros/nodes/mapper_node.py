@@ -32,7 +32,7 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
     def __init__(self, config: type[ConfigT], build: Callable[[ConfigT], Mapper], **node_arguments: Any) -> None:
         super().__init__("mapper", automatically_declare_parameters_from_overrides=True, **node_arguments)
         self._build = build
-        self._parameters = DeclaredParameters(self, config)
+        self._declared = DeclaredParameters(self, config)
         self._session: MappingSession | None = None
         self._statics = StaticTransforms()
         self._give_up = threading.Event()
@@ -103,7 +103,7 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
-        config = self._parameters.read()
+        config = self._declared.read()
         self._session = MappingSession(self, config, self._build(config), self._statics)
 
     def _activate(self) -> None:

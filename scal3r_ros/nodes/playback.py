@@ -53,14 +53,16 @@ class PlaybackClock:
             self._changed.notify_all()
 
     def wait_until(self, recorded_ns: int) -> bool:
-        """Waits until `recorded_ns` is due; False where the clock was stopped instead."""
+        """Waits until `recorded_ns` is due and time is not paused; False where the clock was stopped instead."""
         with self._changed:
             while not self._stopped:
                 now_ns = self._now_ns()
-                if now_ns is not None and now_ns >= recorded_ns:
+                if now_ns is None or self._paused:
+                    self._changed.wait()
+                elif now_ns < recorded_ns:
+                    self._changed.wait((recorded_ns - now_ns) * 1e-9 / self._rate)
+                else:
                     return True
-                idle = now_ns is None or self._paused
-                self._changed.wait(None if idle else (recorded_ns - now_ns) * 1e-9 / self._rate)  # type: ignore[operator]
             return False
 
     def _now_ns(self) -> int | None:

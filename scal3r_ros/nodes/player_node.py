@@ -58,7 +58,7 @@ class PlayerNode(Node):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("player", automatically_declare_parameters_from_overrides=True, **node_arguments)
-        self._parameters = DeclaredParameters(self, PlayerConfig)
+        self._declared = DeclaredParameters(self, PlayerConfig)
         self._bag: BagFile | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -69,11 +69,11 @@ class PlayerNode(Node):
     def start(self) -> None:
         """Opens the bag and starts to play it; with one message, ends with exit code 1 where it can not."""
         try:
-            self._config = self._parameters.read()
+            self._config = self._declared.read()
             if not self._config.bag:
                 raise ConfigurationError("parameter bag is empty; give the rosbag2 folder to replay")
             self._bag = BagFile(Path(self._config.bag))
-            self._publishers = self._make_publishers(self._bag)
+            self._outputs = self._make_outputs(self._bag)
         except Scal3rError as error:
             self._fail(error)
             return
@@ -118,7 +118,7 @@ class PlayerNode(Node):
             self.get_logger().info("the bag starts again")
         if self._stopping.is_set():
             return
-        for publisher in self._publishers.values():
+        for publisher in self._outputs.values():
             publisher.wait_for_all_acked(Duration(seconds=DELIVERY_S))
         self._stopping.wait(SETTLE_S)  # best-effort readers acknowledge nothing
         if self._bag.damage is not None:
@@ -130,21 +130,21 @@ class PlayerNode(Node):
 
     def _play_once(self, bag: BagFile) -> int:
         number = 0
-        for message in bag.messages(self._publishers.keys()):
+        for message in bag.messages(self._outputs.keys()):
             if number == 0:
                 self._playback.start(message.stamp_ns)
             if not self._playback.wait_until(message.stamp_ns):
                 return number
             if self._config.clock:
                 self._publish_clock_at(message.stamp_ns)
-            self._publishers[message.topic].publish(message.data)
+            self._outputs[message.topic].publish(message.data)
             number += 1
         return number
 
     def _await_subscribers(self) -> bool:
         """Whether the images have a subscriber, which they get however long it takes; False where told to stop."""
         wanted = IMAGE_NAMES if self._config.wait_for_subscribers else ()
-        images = [item for item in self._publishers.values() if item.msg_type.__name__ in wanted]
+        images = [item for item in self._outputs.values() if item.msg_type.__name__ in wanted]
         waited_s = 0.0
         while images and not any(item.get_subscription_count() for item in images):
             if self._stopping.wait(MATCH_PERIOD_S):
@@ -157,7 +157,7 @@ class PlayerNode(Node):
                 )
         return not self._stopping.wait(self._config.start_delay + SETTLE_S)
 
-    def _make_publishers(self, bag: BagFile) -> dict[str, Publisher]:
+    def _make_outputs(self, bag: BagFile) -> dict[str, Publisher]:
         wanted = {name.strip() for name in self._config.topics.split(",") if name.strip()}
         missing = sorted(wanted - {topic.name for topic in bag.topics})
         if missing:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""What Fast DDS reads, by its name since kilted and its name up to jazzy."""
+PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
+PROFILE_VARIABLE_UP_TO_JAZZY = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
 def share_file(*parts: str) -> Path | None:
@@ -27,6 +27,7 @@ def prefer_shared_memory() -> None:
     With the default segment of 512 kB, best-effort images of camera size hardly ever arrive.
     """
     profile = share_file("config", "fastdds.xml")
-    if profile is not None and not any(os.environ.get(name) for name in PROFILE_VARIABLES):
-        for name in PROFILE_VARIABLES:
-            os.environ[name] = str(profile)
+    if profile is None or os.environ.get(PROFILE_VARIABLE) or os.environ.get(PROFILE_VARIABLE_UP_TO_JAZZY):
+        return
+    up_to_jazzy = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    os.environ[PROFILE_VARIABLE_UP_TO_JAZZY if up_to_jazzy else PROFILE_VARIABLE] = str(profile)
