@@ -138,7 +138,9 @@ make_venv() {
     if grep -qs '^include-system-site-packages = true' "$venv/pyvenv.cfg"; then
         found=true
     fi
+    # An environment knows its own path: one that was moved has to be made again.
     if [[ "$(python_version "$venv/bin/python") $found" == "$version $wanted" ]] &&
+        [[ "$(grep '^command = ' "$venv/pyvenv.cfg")" == *" $venv" ]] &&
         "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         return
     fi
