@@ -1,6 +1,14 @@
 """The Scal3R network: layers, a memory that learns while it runs, heads, presets and checkpoints."""
 
-from scal3r_ros.model.checkpoint import load_checkpoint, memory_fingerprint, save_checkpoint
+from scal3r_ros.model.catalogue import PUBLISHED, PublishedCheckpoint
+from scal3r_ros.model.checkpoint import (
+    CheckpointReport,
+    CheckpointSource,
+    load_checkpoint,
+    memory_fingerprint,
+    save_checkpoint,
+    verify_checkpoint,
+)
 from scal3r_ros.model.memory import FastWeights
 from scal3r_ros.model.memory_state import MemoryRule, MemoryState, Peers, Synchronizer, frozen
 from scal3r_ros.model.offline import InMemory, OnDisk, reconstruct_offline
@@ -11,6 +19,9 @@ from scal3r_ros.model.scal3r import DenseMaps, Prediction, Scal3R, random_model
 
 __all__ = [
     "PRESETS",
+    "PUBLISHED",
+    "CheckpointReport",
+    "CheckpointSource",
     "DenseMaps",
     "FastWeights",
     "InMemory",
@@ -20,6 +31,7 @@ __all__ = [
     "Peers",
     "Prediction",
     "Preset",
+    "PublishedCheckpoint",
     "ResizeAndCrop",
     "Scal3R",
     "Synchronizer",
@@ -33,4 +45,5 @@ __all__ = [
     "random_model",
     "reconstruct_offline",
     "save_checkpoint",
+    "verify_checkpoint",
 ]

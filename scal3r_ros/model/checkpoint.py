@@ -10,6 +10,8 @@ import logging
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +30,24 @@ _NAMES_TOLD = 3
 _log = logging.getLogger(__name__)
 
 
+class CheckpointSource(Enum):
+    """Who wrote a checkpoint."""
+
+    SCAL3R = "released Scal3R"
+    VGGT = "VGGT"
+    OWN = "scal3r_ros"
+
+
+@dataclass(frozen=True)
+class CheckpointReport:
+    """What a checkpoint holds: `tensors` of the network with `parameters` values in all."""
+
+    source: CheckpointSource
+    has_memory: bool
+    tensors: int
+    parameters: int
+
+
 def load_checkpoint(path: Path, preset: Preset) -> Scal3R:
     """The network of `preset` with the weights in `path`, float32 on the CPU, ready for inference.
 
@@ -37,24 +57,32 @@ def load_checkpoint(path: Path, preset: Preset) -> Scal3R:
     Raises:
         ModelError: the file can not be read, or holds anything but exactly the tensors of the preset.
     """
-    tensors, made_for = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_torch(path), None)
-    if made_for is not None and made_for.fingerprint != preset.fingerprint():
-        if made_for.fingerprint != preset.without_memory().fingerprint():
-            raise ModelError(
-                f"checkpoint {path} was made for another preset ({made_for.name}) than {preset.name}: choose the preset"
-                " it was made for"
-            )
-        preset = _memory_off(path, preset)
-    if any(name.startswith("agg_regator.") for name in tensors):
-        tensors = {from_scal3r(name, preset): tensor for name, tensor in tensors.items()}
-    elif any(name.startswith("aggregator.patch_embed.") for name in tensors):
-        tensors = {from_vggt(name): tensor for name, tensor in tensors.items() if not name.startswith(VGGT_IGNORED)}
-        preset = _memory_off(path, preset)
+    matched = _match(path, preset)
     with torch.device("meta"):
-        model = Scal3R(preset)
-    _check(path, preset, model.state_dict(), tensors)
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+        model = Scal3R(matched.preset)
+    model.load_state_dict({name: tensor.float() for name, tensor in matched.tensors.items()}, assign=True)
     return model.eval()
+
+
+def verify_checkpoint(path: Path, preset: Preset) -> CheckpointReport:
+    """What is in `path`, read to its end.
+
+    Raises:
+        ModelError: as `load_checkpoint`, or a weight is infinite or no number.
+    """
+    matched = _match(path, preset)
+    damaged = [name for name, tensor in matched.tensors.items() if not tensor.isfinite().all()]
+    if damaged:
+        raise ModelError(
+            f"checkpoint {path} is damaged: {len(damaged)} tensors hold values that are no finite numbers"
+            f" ({_first_few(damaged)}); download it again"
+        )
+    return CheckpointReport(
+        source=matched.source,
+        has_memory=matched.preset.memory is not None,
+        tensors=len(matched.tensors),
+        parameters=sum(tensor.numel() for tensor in matched.tensors.values()),
+    )
 
 
 def save_checkpoint(model: Scal3R, path: Path) -> None:
@@ -78,11 +106,42 @@ def memory_fingerprint(model: Scal3R) -> str:
     return digest.hexdigest()[:16]
 
 
+class _Matched(NamedTuple):
+    """Tensors by our names that are exactly those of `preset`, which has no memory where the file has none."""
+
+    source: CheckpointSource
+    preset: Preset
+    tensors: dict[str, Tensor]
+
+
 class _MadeFor(NamedTuple):
     """The preset that a checkpoint of our own says it was made for."""
 
     fingerprint: str
     name: str
+
+
+def _match(path: Path, preset: Preset) -> _Matched:
+    tensors, made_for = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_torch(path), None)
+    source = CheckpointSource.OWN
+    if made_for is not None and made_for.fingerprint != preset.fingerprint():
+        if made_for.fingerprint != preset.without_memory().fingerprint():
+            raise ModelError(
+                f"checkpoint {path} was made for another preset ({made_for.name}) than {preset.name}: choose the preset"
+                " it was made for"
+            )
+        preset = _memory_off(path, preset)
+    if any(name.startswith("agg_regator.") for name in tensors):
+        source = CheckpointSource.SCAL3R
+        tensors = {from_scal3r(name, preset): tensor for name, tensor in tensors.items()}
+    elif any(name.startswith("aggregator.patch_embed.") for name in tensors):
+        source = CheckpointSource.VGGT
+        tensors = {from_vggt(name): tensor for name, tensor in tensors.items() if not name.startswith(VGGT_IGNORED)}
+        preset = _memory_off(path, preset)
+    with torch.device("meta"):
+        expected = Scal3R(preset).state_dict()
+    _check(path, preset, expected, tensors)
+    return _Matched(source, preset, tensors)
 
 
 def _memory_off(path: Path, preset: Preset) -> Preset:

@@ -52,8 +52,12 @@ class Preset:
         return dataclasses.replace(self, memory=None)
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits that two presets share only if all but their names are equal."""
-        content = dataclasses.asdict(self) | {"name": "", "encoder_kind": type(self.encoder).__name__}
+        """Sixteen hex digits that two presets share only if the same weights mean the same in both.
+
+        Name and image width do not count: any weights can be run at any width.
+        """
+        content = dataclasses.asdict(self) | {"encoder_kind": type(self.encoder).__name__}
+        del content["name"], content["image_width"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -11,12 +11,15 @@ from safetensors.torch import save_file
 
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model import (
+    PUBLISHED,
+    CheckpointSource,
     Scal3R,
     frozen,
     load_checkpoint,
     memory_fingerprint,
     random_model,
     save_checkpoint,
+    verify_checkpoint,
 )
 from scal3r_ros.model.encoder import VitConfig
 from scal3r_ros.model.presets import FULL, SMALL, TINY
@@ -180,6 +183,38 @@ def test_memory_fingerprint_tells_weights_apart_and_ignores_the_precision_of_the
     assert memory_fingerprint(random_model(TINY, 0)) != memory_fingerprint(random_model(TINY, 1))
     narrow = random_model(TINY_VIT, seed=3).set_precision(torch.bfloat16)
     assert memory_fingerprint(narrow) == memory_fingerprint(model)
+
+
+@pytest.mark.parametrize("source", CheckpointSource)
+def test_report_tells_what_a_file_holds(model, released, vggt, tmp_path, source):
+    if source is CheckpointSource.OWN:
+        path = tmp_path / "own.safetensors"
+        save_checkpoint(model, path)
+    else:
+        path = tmp_path / "theirs.pt"
+        torch.save(released if source is CheckpointSource.SCAL3R else vggt, path)
+    report = verify_checkpoint(path, TINY_VIT)
+    kept = load_checkpoint(path, TINY_VIT).state_dict()
+    assert report.source is source
+    assert report.has_memory is (source is not CheckpointSource.VGGT)
+    assert (report.tensors, report.parameters) == (len(kept), sum(tensor.numel() for tensor in kept.values()))
+
+
+def test_damaged_weights_are_reported(released, tmp_path):
+    name = "cam_decoder.token_norm.weight"
+    torch.save(released | {name: torch.full_like(released[name], torch.nan)}, tmp_path / "damaged.pt")
+    with pytest.raises(ModelError, match=r"damaged: 1 tensors .*camera_head\.token_norm\.weight"):
+        verify_checkpoint(tmp_path / "damaged.pt", TINY_VIT)
+
+
+def test_published_checkpoints_say_where_they_are_and_under_which_terms():
+    for published in PUBLISHED:
+        assert published.page.startswith("https://")
+        assert published.licence
+        assert published.gpu_memory
+    with torch.device("meta"):
+        bytes_on_disk = 4 * sum(tensor.numel() for tensor in Scal3R(FULL).state_dict().values())
+    assert PUBLISHED[0].size_gb == pytest.approx(bytes_on_disk / 1e9, abs=0.1)
 
 
 def test_vggt_names_need_no_preset():

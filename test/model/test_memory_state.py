@@ -210,6 +210,16 @@ def test_restored_in_a_new_process_continues_bit_for_bit(model, rule, tmp_path):
         assert_equal(continued.weights(layer, unit), whole.weights(layer, unit))
 
 
+@pytest.mark.parametrize("rule", MemoryRule)
+def test_snapshot_before_the_first_chunk_restores_an_empty_memory(model, rule, tmp_path):
+    MemoryState(TINY, rule).snapshot(tmp_path / "empty.safetensors")
+    memory = MemoryState(TINY, rule)
+    pass_chunks(model, memory, [chunk(0)])
+    memory.restore(tmp_path / "empty.safetensors")
+    assert memory.chunks_seen == 0
+    assert not memory.norms()
+
+
 def test_snapshot_of_another_preset_or_rule_is_refused(model, tmp_path):
     memory = MemoryState(TINY)
     pass_chunks(model, memory, [chunk(0)])

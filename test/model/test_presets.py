@@ -10,9 +10,9 @@ from scal3r_ros.model import PRESETS, Scal3R, frozen, preset_named, random_model
 from scal3r_ros.model.presets import FULL, MEDIUM, SMALL, TINY
 
 
-def test_fingerprints_tell_presets_apart_but_not_their_names():
+def test_fingerprints_tell_presets_apart_but_not_their_names_and_widths():
     assert len({preset.fingerprint() for preset in PRESETS.values()}) == len(PRESETS)
-    assert dataclasses.replace(SMALL, name="other").fingerprint() == SMALL.fingerprint()
+    assert dataclasses.replace(SMALL, name="other", image_width=512).fingerprint() == SMALL.fingerprint()
     assert SMALL.without_memory().fingerprint() != SMALL.fingerprint()
 
 
