@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Writes the parameter files in config/, one a kind of use, from the config dataclasses: write_config.py [FOLDER]."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scal3r_ros.configuration import ParameterInfo, Scalar, from_parameters, parameters_of, to_parameters
+from scal3r_ros.nodes.assembly import MapperNodeConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A parameter file: `purpose` opens it, `changes` are the parameters in which it differs from the defaults."""
+
+    purpose: str
+    changes: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+PRESETS = {
+    "default": Preset(
+        "The defaults of every parameter: a starting point for a camera that neither of the others fits."
+    ),
+    "driving": Preset("A camera on a car or another vehicle that drives through streets."),
+    "handheld": Preset("A camera carried by hand through rooms."),
+}
+
+
+def render(preset: Preset) -> str:
+    """The parameter file of a preset; raises ConfigurationError where the preset itself is wrong."""
+    values = to_parameters(from_parameters(MapperNodeConfig, preset.changes))
+    lines = [
+        *_comment(preset.purpose, ""),
+        "# Written by scripts/write_config.py; every parameter with meaning, range and unit.",
+    ]
+    lines += ["", "/**:", "  ros__parameters:"]
+    section: tuple[str, ...] = ()
+    for info in _sections_last(MapperNodeConfig):
+        *parents, name = info.name.split(".")
+        common = _common(section, tuple(parents))
+        lines += ["  " * (2 + depth) + f"{parents[depth]}:" for depth in range(common, len(parents))]
+        section = tuple(parents)
+        indent = "  " * (2 + len(parents))
+        lines += _comment(_meaning(info), indent)
+        lines.append(f"{indent}{name}: {_scalar(values[info.name])}")
+    return "\n".join(lines) + "\n"
+
+
+def _sections_last(config: type) -> Iterator[ParameterInfo]:
+    """Parameters of the top level first, so that no section is interrupted."""
+    infos = list(parameters_of(config))
+    yield from (info for info in infos if "." not in info.name)
+    yield from (info for info in infos if "." in info.name)
+
+
+def _scalar(value: Scalar) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    # YAML takes 1e-05 for a string, and 1.0e-05 for a number.
+    return text.replace("e", ".0e", 1) if isinstance(value, float) and "e" in text and "." not in text else text
+
+
+def _meaning(info: ParameterInfo) -> str:
+    said = info.doc
+    if info.choices:
+        said += f" [{' | '.join(info.choices)}]"
+    elif info.minimum is not None or info.maximum is not None:
+        low = "-∞" if info.minimum is None else f"{info.minimum:g}"
+        high = "∞" if info.maximum is None else f"{info.maximum:g}"
+        said += f" [{low} … {high}{' ' + info.unit if info.unit else ''}]"
+    elif info.unit:
+        said += f" [{info.unit}]"
+    return said
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, 120, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+
+
+def _common(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+
+
+def main() -> None:
+    """Writes every preset."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "config"
+    for name, preset in PRESETS.items():
+        (folder / f"{name}.yaml").write_text(render(preset), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
