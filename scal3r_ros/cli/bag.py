@@ -16,7 +16,7 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.sequences.bag_writer import BagWriter
 from scal3r_ros.sequences.calibration import read_calibration
 from scal3r_ros.sequences.folder import find_images, frame_number, read_depth, read_image
-from scal3r_ros.sequences.ground_truth import read_times, read_trajectory
+from scal3r_ros.sequences.ground_truth import even_stamps, read_times, read_trajectory
 from scal3r_ros.sequences.topics import FIRST_STAMP_NS
 
 
@@ -87,7 +87,7 @@ def _stamps(count: int, rate: float | None, times: Path | None) -> NDArray[np.in
         return stamps_ns[:count]
     if rate is None:
         raise SequenceError("neither --rate nor --times says when the images were taken; give one of them")
-    return FIRST_STAMP_NS + np.round(np.arange(count) * (1e9 / rate)).astype(np.int64)
+    return even_stamps(count, rate)
 
 
 def _dated(stamps_ns: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.se3 import rotation_from_quat_xyzw, se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.sequences.bag_file import BagFile, TopicSummary
@@ -209,11 +209,8 @@ def _stamp_ns(message: Any, raw: RawMessage) -> int:
 
 
 def _matrix(pose: Any) -> NDArray[np.float64]:
-    T = np.eye(4)
-    q = pose.orientation
-    T[:3, :3] = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
-    T[:3, 3] = pose.position.x, pose.position.y, pose.position.z
-    return T
+    q, t = pose.orientation, pose.position
+    return se3(rotation_from_quat_xyzw([q.x, q.y, q.z, q.w]), [t.x, t.y, t.z])
 
 
 def _depth_m(message: Any, topic: str) -> NDArray[np.float32]:

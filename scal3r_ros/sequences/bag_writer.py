@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
-from scipy.spatial.transform import Rotation
 
 from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.se3 import quat_xyzw
 from scal3r_ros.sequences.calibration import CameraCalibration
 from scal3r_ros.sequences.topics import (
     CAMERA_FRAME,
@@ -108,8 +108,7 @@ class BagWriter:
         """Writes the true pose (4, 4) of the camera in the frame `world`, in metres."""
         types = typestore().types
         position = types["geometry_msgs/msg/Point"](*map(float, T_world_cam[:3, 3]))
-        quat_xyzw = Rotation.from_matrix(T_world_cam[:3, :3]).as_quat(canonical=True)
-        orientation = types["geometry_msgs/msg/Quaternion"](*map(float, quat_xyzw))
+        orientation = types["geometry_msgs/msg/Quaternion"](*map(float, quat_xyzw(T_world_cam[:3, :3])))
         pose = types["geometry_msgs/msg/Pose"](position=position, orientation=orientation)
         message = types["geometry_msgs/msg/PoseStamped"](header=_header(stamp_ns, WORLD_FRAME), pose=pose)
         self._write(TRUE_POSE_TOPIC, stamp_ns, message)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.se3 import is_rotation, quat_xyzw, rotation_from_quat_xyzw
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.sequences.topics import FIRST_STAMP_NS
 
 KITTI_COLUMNS = 12
 MATRIX_COLUMNS = 16
@@ -18,11 +19,17 @@ TUM_COLUMNS = 8
 ROTATION_TOLERANCE = 1e-2
 
 
-def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None) -> Trajectory:
+def even_stamps(count: int, rate_hz: float) -> NDArray[np.int64]:
+    """Stamps (count,) int64 in nanoseconds at a steady rate, from where sequences without a clock of their own begin."""
+    return FIRST_STAMP_NS + np.round(np.arange(count) * (1e9 / rate_hz)).astype(np.int64)
+
+
+def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None, rate_hz: float | None = None) -> Trajectory:
     """The camera poses of a file, in metres; its form is told by the number of columns.
 
     12 columns are the 3×4 rows of KITTI, 16 a 4×4 matrix a line, 8 TUM's `stamp tx ty tz qx qy qz qw` in seconds. The
-    first two have no stamps: `stamps_ns` (n,) int64 gives them, in the file's order. TUM's own are kept, and sorted.
+    first two have no stamps: `stamps_ns` (n,) int64 gives them in the file's order, or a steady `rate_hz` does. TUM's own
+    are kept, and sorted.
 
     Raises:
         SequenceError: the file is missing or of no such form, holds no rotation, or stamps are missing or too few.
@@ -35,6 +42,8 @@ def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None) -> T
         order = np.argsort(stamps, kind="stable")
         stamps, T = stamps[order], T[order]
     elif columns in (KITTI_COLUMNS, MATRIX_COLUMNS):
+        if stamps_ns is None and rate_hz is not None:
+            stamps_ns = even_stamps(len(rows), rate_hz)
         if stamps_ns is None:
             raise SequenceError(
                 f"trajectory file {path} has no stamps; give the times of its {len(rows)} poses as well"
@@ -76,7 +85,7 @@ def write_tum(path: Path, trajectory: Trajectory) -> None:
         SequenceError: the file can not be written.
     """
     T = trajectory.T_ref_cam
-    quats_xyzw = Rotation.from_matrix(T[:, :3, :3]).as_quat(canonical=True) if len(T) else np.zeros((0, 4))
+    quats_xyzw = quat_xyzw(T[:, :3, :3]) if len(T) else np.zeros((0, 4))
     lines = [
         f"{stamp // 10**9}.{stamp % 10**9:09d} " + " ".join(f"{value:.9f}" for value in (*pose[:3, 3], *quat)) + "\n"
         for stamp, pose, quat in zip(trajectory.stamps_ns.tolist(), T, quats_xyzw, strict=True)
@@ -123,14 +132,13 @@ def _poses_from_tum(numbers: NDArray[np.float64], path: Path) -> NDArray[np.floa
             f"trajectory file {path} has a quaternion of length {norms[np.argmax(abs(norms - 1))]:.3f}, not 1"
         )
     T = np.tile(np.eye(4), (len(numbers), 1, 1))
-    T[:, :3, :3] = Rotation.from_quat(numbers[:, 4:8]).as_matrix()
+    T[:, :3, :3] = rotation_from_quat_xyzw(numbers[:, 4:8])
     T[:, :3, 3] = numbers[:, 1:4]
     return T
 
 
 def _check_rotations(T: NDArray[np.float64], path: Path) -> None:
-    R = T[:, :3, :3]
-    error = np.abs(np.einsum("nij,nkj->nik", R, R) - np.eye(3)).max(axis=(1, 2))
-    bad = np.flatnonzero((error > ROTATION_TOLERANCE) | (np.linalg.det(R) < 0))
-    if len(bad):
-        raise SequenceError(f"trajectory file {path} has no rotation in pose {bad[0]}; a row is 3×4 or 4×4, row by row")
+    if is_rotation(T[:, :3, :3], ROTATION_TOLERANCE):
+        return
+    bad = next(i for i, R in enumerate(T[:, :3, :3]) if not is_rotation(R, ROTATION_TOLERANCE))
+    raise SequenceError(f"trajectory file {path} has no rotation in pose {bad}; a row is 3×4 or 4×4, row by row")

@@ -1,0 +1,61 @@
+"""`scal3r simulate`: a drive through a made-up town becomes a rosbag2 with true poses and depth."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.sequences.ground_truth import read_trajectory
+from scal3r_ros.simulation.drives import street_drive
+from scal3r_ros.simulation.renderer import RenderOptions
+from scal3r_ros.simulation.simulate import pinhole
+from scal3r_ros.simulation.simulate import simulate as simulate_drive
+
+
+def simulate(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The bag to write; it must not exist yet.")],
+    length: Annotated[float, typer.Option(min=1.0, help="Metres to drive, where no --trajectory is given.")] = 300.0,
+    speed: Annotated[float, typer.Option(min=0.1, help="Metres per second, where no --trajectory is given.")] = 8.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Images per second.")] = 10.0,
+    width: Annotated[int, typer.Option(min=16, help="Pixels of a row.")] = 640,
+    height: Annotated[int, typer.Option(min=16, help="Pixels of a column.")] = 192,
+    fov: Annotated[float, typer.Option(min=1.0, max=170.0, help="Degrees from the left to the right edge.")] = 83.0,
+    seed: Annotated[int, typer.Option(min=0, help="Makes another drive, town and noise.")] = 0,
+    trajectory: Annotated[
+        Path | None, typer.Option(help="Camera poses to drive along (KITTI 3×4 rows, 4×4 rows or TUM), in metres.")
+    ] = None,
+    max_frames: Annotated[int | None, typer.Option(min=2, help="Stop after so many images.")] = None,
+    depth_every: Annotated[int, typer.Option(min=0, help="True depth with every n-th image; 0: with none.")] = 5,
+    exposure: Annotated[float, typer.Option(min=0.05, help="Brightness, as a factor.")] = 1.0,
+    noise: Annotated[float, typer.Option(min=0.0, help="Standard deviation of a pixel in grey levels.")] = 1.5,
+    storage: Annotated[Literal["sqlite3", "mcap"], typer.Option(help="File format of the bag.")] = "sqlite3",
+) -> None:
+    """Simulate a drive through a street and write it as a rosbag2 with images, CameraInfo, true poses and true depth.
+
+    Example: scal3r simulate --length 300 --seed 1 -o street.bag
+    """
+    console = Console(stderr=True)
+    drive = street_drive(length, speed, rate, seed) if trajectory is None else read_trajectory(trajectory, rate_hz=rate)
+    drive = Trajectory(drive.stamps_ns[:max_frames], drive.T_ref_cam[:max_frames])
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("simulating", total=len(drive))
+        simulate_drive(
+            drive,
+            out,
+            pinhole(width, height, fov),
+            seed,
+            RenderOptions(exposure=exposure, noise=noise),
+            storage,
+            depth_every,
+            workers=len(os.sched_getaffinity(0)),
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    metres = float(np.linalg.norm(np.diff(drive.T_ref_cam[:, :3, 3], axis=0), axis=1).sum())
+    console.print(f"{out}: {len(drive)} images over {metres:.0f} m, with true poses and depth")

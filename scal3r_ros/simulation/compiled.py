@@ -1,0 +1,42 @@
+"""`compiled`: numba's compiler with a cache on disk that is right after any change of this room.
+
+Numba's own cache looks only at the file a function stands in, and goes on using what it once built in from other files.
+Here the cache belongs to the text of all of them. Where no folder can be written to, each process compiles anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import njit
+from numba.core.caching import FunctionCache
+
+logger = logging.getLogger(__name__)
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def compiled(function: FunctionT) -> FunctionT:
+    """The function as machine code that runs without the GIL; equal input gives equal output, bit for bit."""
+    dispatcher: Any = njit(nogil=True)(function)
+    try:
+        functions: Any = FunctionCache(function)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        logger.debug("%s is compiled in each process: no folder for numba's cache can be written to", function.__name__)
+        return cast("FunctionT", dispatcher)
+    functions._cache_file._source_stamp = _text_of_room()
+    dispatcher._cache = functions
+    return cast("FunctionT", dispatcher)
+
+
+@cache
+def _text_of_room() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

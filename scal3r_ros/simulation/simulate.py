@@ -1,0 +1,111 @@
+"""Drives a camera through a town of its own: frames with true pose and depth, or a bag of them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.errors import SimulationError
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.sequences.bag_writer import BagWriter
+from scal3r_ros.sequences.calibration import CameraCalibration
+from scal3r_ros.simulation.renderer import Rendering, RenderOptions, render
+from scal3r_ros.simulation.town import Town, build_town
+
+
+@dataclass(frozen=True)
+class SimulatedFrame:
+    """One frame and its truth: z-depth `depth_m` (h, w) float32, 0 for sky, and pose `T_ref_cam` (4, 4).
+
+    `image` is (h, w, 3) uint8 RGB.
+    """
+
+    stamp_ns: int
+    image: NDArray[np.uint8]
+    depth_m: NDArray[np.float32]
+    T_ref_cam: NDArray[np.float64]
+
+
+def pinhole(width: int, height: int, fov_deg: float) -> Intrinsics:
+    """A camera with square pixels that sees `fov_deg` from its left to its right edge, its centre in the image's.
+
+    Raises:
+        SimulationError: the size is not positive, or no pinhole sees that angle.
+    """
+    if width <= 0 or height <= 0 or not 0.0 < fov_deg < 180.0:
+        raise SimulationError(f"camera of {width}×{height} pixels and {fov_deg}° can not be made; 0° < angle < 180°")
+    f = 0.5 * width / math.tan(math.radians(0.5 * fov_deg))
+    return Intrinsics(f, f, 0.5 * (width - 1), 0.5 * (height - 1), width, height)
+
+
+def render_frames(
+    drive: Trajectory,
+    intrinsics: Intrinsics,
+    seed: int = 0,
+    options: RenderOptions | None = None,
+    town: Town | None = None,
+    workers: int = 1,
+) -> Iterator[SimulatedFrame]:
+    """The frames of a drive, in order; equal arguments give equal frames, whatever the number of `workers` (threads).
+
+    `town` is built for the drive with `seed` where none is given. `seed` also makes the noise.
+
+    Raises:
+        SimulationError: the town can not be built, or the drive leaves it.
+    """
+    town = town or build_town(drive, seed)
+    T_scene_cam = town.T_scene_ref @ drive.T_ref_cam
+
+    def draw(index: int) -> Rendering:
+        return render(town.scene, intrinsics, T_scene_cam[index], options, noise_seed=(seed << 24) + index)
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        ahead: deque[Future[Rendering]] = deque()
+        for index in range(len(drive) + workers):
+            if index < len(drive):
+                ahead.append(pool.submit(draw, index))
+            if index >= workers:
+                done, rendering = index - workers, ahead.popleft().result()
+                yield SimulatedFrame(
+                    int(drive.stamps_ns[done]), rendering.image, rendering.depth_m, drive.T_ref_cam[done]
+                )
+
+
+def simulate(
+    drive: Trajectory,
+    out_bag: Path,
+    intrinsics: Intrinsics,
+    seed: int = 0,
+    options: RenderOptions | None = None,
+    storage: Literal["sqlite3", "mcap"] = "sqlite3",
+    depth_every: int = 5,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Writes the frames of a drive with their true poses as a bag, with true depth every `depth_every` frames (0: never).
+
+    `progress` is told the number of frames written after each.
+
+    Raises:
+        SimulationError: the town can not be built.
+        SequenceError: the bag exists already or can not be written.
+    """
+    calibration = CameraCalibration.pinhole(intrinsics.width, intrinsics.height, intrinsics.K.ravel().tolist())
+    with BagWriter(out_bag, storage) as writer:
+        for index, frame in enumerate(render_frames(drive, intrinsics, seed, options, workers=workers)):
+            writer.write_camera_info(frame.stamp_ns, calibration)
+            writer.write_image(frame.stamp_ns, frame.image)
+            writer.write_pose(frame.stamp_ns, frame.T_ref_cam)
+            if depth_every and index % depth_every == 0:
+                writer.write_depth(frame.stamp_ns, frame.depth_m)
+            if progress is not None:
+                progress(index + 1)
