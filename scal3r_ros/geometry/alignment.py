@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 _MAD_TO_SIGMA = 1.4826
 _OUTLIER_SIGMAS = 3.0
-"""Residuals beyond this multiple of their robust scale have no say in the final fit, and do not count as inliers."""
+"""Residuals beyond this multiple of their robust scale have no say in the fit, and do not count as inliers."""
 _SAMPLES = 64
 _SAMPLE_POINTS = 512
 _MIN_SPREAD = 1e-6
@@ -182,16 +182,16 @@ def _fit(problem: _Problem, huber_k: float, iterations: int) -> Sim3Fit:
     robust = np.ones(len(problem.x))
     whitened = whitening * problem.residuals(transform)
     scale = max(_MAD_TO_SIGMA * float(np.median(whitened)), floor)
-    for cutoff in (np.inf, _OUTLIER_SIGMAS):
-        for _ in range(iterations):
-            robust = np.minimum(1.0, huber_k * scale / np.maximum(whitened, floor)) * (whitened <= cutoff * scale)
-            updated = problem.solve(robust, transform)
-            moved = np.abs((transform.inverse() @ updated).log()).max()
-            transform = updated
-            whitened = whitening * problem.residuals(transform)
-            scale = max(_MAD_TO_SIGMA * float(np.median(whitened)), floor)
-            if moved < _CONVERGED * (1.0 + np.abs(transform.t).max()):
-                break
+    for _ in range(iterations):
+        inlier = whitened <= _OUTLIER_SIGMAS * scale
+        robust = np.minimum(1.0, huber_k * scale / np.maximum(whitened, floor)) * inlier
+        updated = problem.solve(robust, transform)
+        moved = np.abs((transform.inverse() @ updated).log()).max()
+        transform = updated
+        whitened = whitening * problem.residuals(transform)
+        scale = max(_MAD_TO_SIGMA * float(np.median(whitened)), floor)
+        if moved < _CONVERGED * (1.0 + np.abs(transform.t).max()):
+            break
     distances = problem.residuals(transform)
     weight = problem.w * robust
     return Sim3Fit(

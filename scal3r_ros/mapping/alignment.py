@@ -94,8 +94,8 @@ def align_chunk(
     """Align two chunks whose last and first `shared` frames, respectively, are the same.
 
     Tracked points that both know, depth that both are confident of, and the shared cameras' poses take part. Where
-    there are too few points, or a chunk was not measured, the poses decide alone; where those span no baseline, the last
-    shared pose does, and the scale carries on unchanged. Deterministic.
+    there are too few points, or a chunk was not measured, the poses decide alone; where those span no baseline, the
+    last shared pose does, and the scale carries on. Deterministic.
 
     Raises:
         MappingError: `shared` is less than 1 or more than the frames of a chunk.
