@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ def evaluate(
     truth: Annotated[
         Path | None,
         typer.Option(
-            help="Bag with /ground_truth/pose (and depth), or a trajectory file: TUM, or KITTI or 4×4 rows with --times."
+            help="Bag with /ground_truth/pose (and depth), or a trajectory file: TUM, or KITTI rows with --times."
         ),
     ] = None,
     times: Annotated[
@@ -32,6 +33,7 @@ def evaluate(
     max_time_difference: Annotated[
         float, typer.Option(min=0.0, help="Seconds between an estimated and a true pose of the same frame, at most.")
     ] = 0.02,
+    image_topic: Annotated[str | None, typer.Option(help="The camera of a --truth bag that has several.")] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -51,26 +53,30 @@ def evaluate(
 
     Example: scal3r evaluate result --truth kitti.bag
     """
-    settings = EvaluationSettings(max_time_difference, min_confidence, threshold, max_range)
+    settings = EvaluationSettings(
+        max_time_difference_s=max_time_difference,
+        image_topic=image_topic,
+        min_confidence=min_confidence,
+        cloud_threshold_m=threshold,
+        cloud_range_m=max_range,
+    )
     evaluation = evaluate_result(result, truth, times, settings)
     report = write_report(evaluation, out if out is not None else result / "report")
     console = Console()
-    console.print(_table(sections(evaluation), counts(evaluation.result.run)))
+    headline = [figure for section in sections(evaluation).values() for figure in section if figure.headline]
+    console.print(_table(headline, counts(evaluation.result.run)))
+    for note in evaluation.notes:
+        console.print(note)
     console.print(f"report: {report}", soft_wrap=True)
 
 
-def _table(figures: dict[str, list[Figure]], frames: dict[str, int]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("")
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("", style="dim")
-    for title, section in figures.items():
-        table.add_row(f"[bold]{title}")
-        for figure in section:
-            value = f"[bold]{figure.value}" if figure.headline else figure.value
-            table.add_row(f"  {figure.label}", value, figure.note)
+def _table(figures: Iterable[Figure], frames: Mapping[str, int]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", style="bold", no_wrap=True)
+    table.add_column(style="dim")
+    for figure in figures:
+        table.add_row(figure.label, figure.value, figure.note)
     if frames:
-        table.add_row("[bold]Frames")
-        for name, count in frames.items():
-            table.add_row(f"  {name}", f"{count:,}")
+        table.add_row("Frames", "", ", ".join(f"{name} {count:,}" for name, count in frames.items()))
     return table

@@ -10,8 +10,7 @@ import open3d as o3d
 from numpy.typing import NDArray
 
 from scal3r_ros.evaluation.depths import pose_at
-from scal3r_ros.evaluation.results import Cloud
-from scal3r_ros.evaluation.trajectories import round_length
+from scal3r_ros.evaluation.ply import Cloud
 from scal3r_ros.evaluation.truths import TrueDepth, Truth
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
@@ -68,9 +67,8 @@ def compare_clouds(
     """Compares the map with the true depth images, put where the camera truly was; None where one of them has no
     points.
 
-    `threshold_m` is 2 % of the median true depth where it is not given, rounded down to 1, 2 or 5 (0.2 m in a street,
-    0.02 to 0.05 m in a room); `range_m` three times that median: farther surfaces are few pixels that no camera
-    measures well.
+    `threshold_m` is 2 % of the median true depth where it is not given, rounded to one digit (0.2 m in a street, 0.03 m
+    at a desk); `range_m` three times that median: farther surfaces are few pixels that no camera measures well.
 
     Raises:
         EvaluationError: the truth has depth but no calibration.
@@ -83,7 +81,7 @@ def compare_clouds(
     if not len(depths):
         return None
     median_m = float(np.median(depths))
-    threshold_m = threshold_m or round_length(THRESHOLD_OF_MEDIAN_DEPTH * median_m)
+    threshold_m = threshold_m or float(f"{THRESHOLD_OF_MEDIAN_DEPTH * median_m:.1g}")
     range_m = range_m or RANGE_IN_MEDIAN_DEPTHS * median_m
     true = thin(np.concatenate([_surface(view, range_m) for view in views]), threshold_m / 2)
     estimated = thin(S_truth_map.apply(cloud.points), threshold_m / 2)

@@ -11,16 +11,19 @@ from scal3r_ros.evaluation.clouds import CloudMetrics, compare_clouds
 from scal3r_ros.evaluation.depths import DepthComparison, compare_depths
 from scal3r_ros.evaluation.results import Result, read_result
 from scal3r_ros.evaluation.trajectories import TrajectoryComparison, compare_trajectories
-from scal3r_ros.evaluation.truths import read_truth
+from scal3r_ros.evaluation.truths import Truth, read_truth
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How estimate and truth are compared; None for the cloud's threshold and range takes them from the scene's
-    depth.
+    """How estimate and truth are compared.
+
+    `image_topic` is only needed for a bag with several cameras. Where the cloud's threshold and range are None, they
+    follow from the scene's depth.
     """
 
     max_time_difference_s: float = 0.02
+    image_topic: str | None = None
     min_confidence: float = 0.5
     cloud_threshold_m: float | None = None
     cloud_range_m: float | None = None
@@ -28,12 +31,16 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A result and what its truth allows to say about it; None where there is no such truth."""
+    """A result and what its truth allows to say about it; None where there is no such truth.
+
+    `notes` are sentences for the user on what could have been compared, but was not.
+    """
 
     result: Result
     trajectory: TrajectoryComparison | None = None
     depth: DepthComparison | None = None
     cloud: CloudMetrics | None = None
+    notes: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, Any]:
         """All numbers as plain nested dictionaries, as `metrics.json` holds them."""
@@ -61,13 +68,22 @@ def evaluate_result(
     result = read_result(folder)
     if truth is None:
         return Evaluation(result)
-    true = read_truth(truth, result.trajectory, times)
+    true = read_truth(truth, result.trajectory, times, settings.image_topic)
     comparison = compare_trajectories(true.trajectory, result.trajectory, settings.max_time_difference_s)
-    return Evaluation(
-        result=result,
-        trajectory=comparison,
-        depth=compare_depths(true, result, settings.min_confidence, settings.max_time_difference_s),
-        cloud=compare_clouds(
-            true, result.cloud, comparison.S_truth_map, settings.cloud_threshold_m, settings.cloud_range_m
-        ),
+    depth = compare_depths(true, result, settings.min_confidence, settings.max_time_difference_s)
+    cloud = compare_clouds(
+        true, result.cloud, comparison.S_truth_map, settings.cloud_threshold_m, settings.cloud_range_m
     )
+    return Evaluation(result, comparison, depth, cloud, _notes(result, true, cloud))
+
+
+def _notes(result: Result, truth: Truth, cloud: CloudMetrics | None) -> tuple[str, ...]:
+    if not truth.depth_count:
+        return ()
+    notes = []
+    if not result.depth_files:
+        notes.append("The truth has depth, but the result has none: run `scal3r replay --save-depth` to compare it.")
+    if cloud is None:
+        reason = "there is no map.ply" if result.cloud is None else "none of its points lies where true depth is"
+        notes.append(f"The map is not compared with true depth: {reason}.")
+    return tuple(notes)

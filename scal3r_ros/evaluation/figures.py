@@ -38,7 +38,7 @@ def style(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     axes.tick_params(labelsize=8.5, colors=MUTED, length=0)
     axes.grid(True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(9))
+    axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10]))
     for side in axes.spines.values():
         side.set_visible(False)
 
@@ -51,14 +51,15 @@ def legend(axes: Axes, columns: int = 1, location: str = "best") -> None:
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file, the same bytes each time."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None})
+    figure.savefig(buffer, format="png", facecolor=figure.get_facecolor(), metadata={"Software": ""})
     return buffer.getvalue()
 
 
 def picture_png(picture: NDArray[np.uint8]) -> bytes:
     """A picture (h, w, 3) uint8 RGB as a PNG file, the same bytes each time."""
     buffer = io.BytesIO()
-    imsave(buffer, picture, format="png", metadata={"Software": None})
+    # An empty text replaces matplotlib's version, which would make files differ between installations.
+    imsave(buffer, picture, format="png", metadata={"Software": ""})
     return buffer.getvalue()
 
 
@@ -69,10 +70,19 @@ def scale_bar_length(extent: float) -> float:
     return float(max(step * power for step in steps if step * power <= extent / 5 * 1.0001))
 
 
-def start_marker(axes: Axes, position: NDArray[np.float64]) -> None:
-    """A labelled dot where the path begins."""
-    axes.scatter(*position, s=70, color=PAPER, edgecolor=INK, linewidth=1.6, zorder=6)
-    axes.scatter(*position, s=14, color=INK, zorder=7)
+def start_marker(axes: Axes, position: NDArray[np.float64], label_left: bool = False) -> None:
+    """A labelled dot where the path begins; its label on the left where there is no room on the right."""
+    at = (float(position[0]), float(position[1]))
+    axes.scatter(*at, s=70, color=PAPER, edgecolor=INK, linewidth=1.6, zorder=6)
+    axes.scatter(*at, s=14, color=INK, zorder=7)
     axes.annotate(
-        "start", position, xytext=(9, 7), textcoords="offset points", fontsize=9, color=INK, fontweight="bold", zorder=7
+        "start",
+        at,
+        xytext=(-9 if label_left else 9, 7),
+        textcoords="offset points",
+        horizontalalignment="right" if label_left else "left",
+        fontsize=9,
+        color=INK,
+        fontweight="bold",
+        zorder=7,
     )

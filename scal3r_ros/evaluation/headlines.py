@@ -36,7 +36,7 @@ def sections(evaluation: Evaluation) -> dict[str, list[Figure]]:
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """Three significant digits without an exponent, or an en dash for None."""
+    """Three significant digits of a number ≥ 0, or an en dash for None."""
     if value is None:
         return "–"
     magnitude = abs(value)
@@ -45,7 +45,7 @@ def number(value: float | None, unit: str = "") -> str:
     elif magnitude >= 0.001 or value == 0:
         text = f"{value:.3g}"
     else:
-        text = f"{value:.1e}"
+        text = "< 0.001"
     return f"{text} {unit}".rstrip()
 
 
@@ -138,7 +138,7 @@ def _of_depth(metrics: DepthMetrics) -> list[Figure]:
         Figure(
             "Confident pixels",
             percent(metrics.confident_fraction),
-            f"pixels with true depth whose confidence is at least {metrics.min_confidence:g}, in {metrics.frames} frames",
+            f"share of pixels with true depth, confidence ≥ {metrics.min_confidence:g}, {metrics.frames} frames",
             headline=True,
         ),
     ]
@@ -176,7 +176,8 @@ def _of_cloud(metrics: CloudMetrics) -> list[Figure]:
 
 def _of_run(evaluation: Evaluation) -> list[Figure]:
     run, timings = evaluation.result.run, evaluation.result.timings
-    figures = [Figure("Poses", f"{len(evaluation.result.trajectory):,}", "poses in the trajectory")]
+    alone = evaluation.trajectory is None
+    figures = [Figure("Poses", f"{len(evaluation.result.trajectory):,}", "poses in the trajectory", headline=alone)]
     if isinstance(run.get("real_time_factor"), int | float):
         figures.append(
             Figure("Real-time factor", number(run["real_time_factor"], "×"), "as the run recorded it", headline=True)
@@ -189,5 +190,7 @@ def _of_run(evaluation: Evaluation) -> list[Figure]:
             Figure("Peak memory", number(float(timings.rss_mb.max()), "MB"), "largest resident set after a chunk")
         )
     if evaluation.result.cloud is not None:
-        figures.append(Figure("Map points", f"{len(evaluation.result.cloud.points):,}", "points in map.ply"))
+        figures.append(
+            Figure("Map points", f"{len(evaluation.result.cloud.points):,}", "points in map.ply", headline=alone)
+        )
     return figures

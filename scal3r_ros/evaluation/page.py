@@ -18,9 +18,10 @@ h2 { font-size: 18px; margin: 44px 0 14px; }
 header p, figcaption { color: var(--muted); margin: 0; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; }
 .card { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; }
-.card b { display: block; font-size: 24px; line-height: 1.25; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.card b { display: block; font-size: 24px; line-height: 1.25; white-space: nowrap; }
 .card span { color: var(--muted); font-size: 13px; }
-figure { margin: 0 0 18px; background: var(--paper); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
+figure { margin: 0 0 18px; background: var(--paper); border: 1px solid var(--line);
+         border-radius: 8px; overflow: hidden; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { padding: 10px 16px 12px; font-size: 13px; border-top: 1px solid var(--line); }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 0 18px; }
@@ -52,6 +53,11 @@ def page(title: str, subtitle: str, body: Iterable[str]) -> str:
 def heading(text: str) -> str:
     """A section's heading."""
     return f"<h2>{escape(text)}</h2>"
+
+
+def paragraph(text: str) -> str:
+    """A sentence of its own."""
+    return f"<p>{escape(text)}</p>"
 
 
 def cards(items: Iterable[tuple[str, str, str]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.evaluation.results import Cloud
+from scal3r_ros.evaluation.ply import Cloud
 from scal3r_ros.evaluation.splatting import Projection, splat
 from scal3r_ros.evaluation.views import (
     AboveView,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import SubFigure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from scal3r_ros.evaluation.depths import DepthComparison, DepthExample
@@ -44,10 +45,11 @@ def plot_comparison(comparison: TrajectoryComparison) -> bytes:
     above.plot(true[:, 0], true[:, 1], color=MUTED, linewidth=2.2, linestyle=(0, (4, 2)), label="truth")
     most = max(float(comparison.errors_m.max()), 1e-9)
     segments = np.stack([aligned[:-1, :2], aligned[1:, :2]], axis=1)
-    line = LineCollection(list(segments), cmap=ERROR_COLOURS, linewidths=3.0, label="estimate", zorder=3)
+    line = LineCollection(list(segments), cmap=ERROR_COLOURS, linewidths=3.0, zorder=3)
     line.set_array((comparison.errors_m[:-1] + comparison.errors_m[1:]) / 2)
     line.set_clim(0.0, most)
     above.add_collection(line)
+    above.plot([], [], color="#cc4778", linewidth=3.0, label="estimate, coloured by its error")
     start_marker(above, aligned[0, :2])
     above.set_aspect("equal", adjustable="datalim")
     above.autoscale_view()
@@ -109,7 +111,7 @@ def plot_errors(comparison: TrajectoryComparison) -> bytes:
             panel.axhline(
                 values.mean(), color=INK, linewidth=1, linestyle=(0, (4, 3)), label=f"mean {values.mean():.3g}"
             )
-            panel.set_ylim(bottom=0)
+            panel.set_ylim(0, max(1.1 * float(values.max()), 1e-3))
             legend(panel)
     style(axes[-1], "Local scale relative to the whole path", "travelled (m)", "ratio")
     axes[-1].axhline(1.0, color=INK, linewidth=1, linestyle=(0, (4, 3)))
@@ -140,33 +142,30 @@ def plot_timings(timings: Timings) -> bytes:
     memory.plot(chunks, timings.rss_mb, color=BLUE, linewidth=1.8)
     memory.set_ylim(0, 1.15 * float(timings.rss_mb.max()))
     memory.margins(x=0.01)
+    memory.xaxis.set_major_locator(MaxNLocator(12, integer=True))
     return png(figure)
 
 
 def plot_depths(comparison: DepthComparison) -> bytes:
     """One frame's true and estimated depth and its relative error, and the errors of all frames."""
-    figure = new_figure(11, 5.6 if comparison.example is not None else 2.8)
-    panels = figure.subfigures(2, 1, height_ratios=(1.25, 1)) if comparison.example is not None else [figure]
-    if comparison.example is not None:
-        _draw_depth_example(panels[0], comparison.example)
-    errors = [
-        (index, frame) for index, frame in enumerate(comparison.frames) if frame.median_relative_error is not None
-    ]
-    axes = panels[-1].subplots()
-    style(
-        axes, "Median relative depth error of each frame with truth, after one scale per frame", "frame with truth", "%"
-    )
-    axes.bar(
-        [index for index, _ in errors],
-        [100 * (frame.median_relative_error or 0.0) for _, frame in errors],
-        0.82, color=BLUE, linewidth=0, label="median relative error",
-    )  # fmt: skip
-    axes.plot(
-        range(len(comparison.frames)), [100 * frame.confident_fraction for frame in comparison.frames],
-        color=ACCENT, linewidth=1.5, label="confident pixels",
-    )  # fmt: skip
-    legend(axes, columns=2)
-    axes.margins(x=0.01)
+    example = comparison.example
+    figure = new_figure(11, 2.6 if example is None else 5.6)
+    if example is None:
+        errors, confident = figure.subplots(1, 2)
+    else:
+        pictures, bars = np.asarray(figure.subfigures(2, 1, height_ratios=(1.25, 1))).tolist()
+        _draw_depth_example(pictures, example)
+        errors, confident = bars.subplots(1, 2)
+    style(errors, "Median relative error after one scale per frame", "frame with truth", "%")
+    medians = [100 * (frame.median_relative_error or 0.0) for frame in comparison.frames]
+    errors.bar(range(len(medians)), medians, 0.82, color=BLUE, linewidth=0)
+    style(confident, "Confident pixels", "frame with truth", "%")
+    fractions = [100 * frame.confident_fraction for frame in comparison.frames]
+    confident.bar(range(len(fractions)), fractions, 0.82, color=CYCLE[2], linewidth=0)
+    confident.set_ylim(0, 100)
+    for axes in (errors, confident):
+        axes.margins(x=0.01)
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     return png(figure)
 
 
@@ -210,16 +209,22 @@ def plot_picture_above(
     path = view.pixels(trajectory.T_ref_cam[:, :3, 3])
     axes.plot(path[:, 0], path[:, 1], color="white", linewidth=4.0, alpha=0.75, solid_capstyle="round")
     axes.plot(path[:, 0], path[:, 1], color=ACCENT, linewidth=2.0, solid_capstyle="round")
-    start_marker(axes, path[0])
+    start_marker(axes, path[0], label_left=path[0, 0] > 0.9 * width)
     shown_px = view.unit_px / (unit_m or 1.0)
     length = scale_bar_length(width / shown_px)
     left, bottom = 0.03 * width, height - 0.04 * width
     axes.plot([left, left + length * shown_px], [bottom, bottom], color="white", linewidth=7, solid_capstyle="butt")
     axes.plot([left, left + length * shown_px], [bottom, bottom], color=INK, linewidth=4, solid_capstyle="butt")
     axes.text(
-        left, bottom - 0.01 * width, f"{length:g} {'m' if unit_m else 'map units'}", color=INK, fontsize=10, fontweight="bold", va="bottom",
+        left,
+        bottom - 0.01 * width,
+        f"{length:g} {'m' if unit_m else 'map units'}",
+        color=INK,
+        fontsize=10,
+        fontweight="bold",
+        va="bottom",
         bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 2},
-    )  # fmt: skip
+    )
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     axes.set_axis_off()

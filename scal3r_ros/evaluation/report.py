@@ -22,7 +22,7 @@ from scal3r_ros.evaluation.plots import (
     plot_timings,
     plot_trajectory,
 )
-from scal3r_ros.evaluation.results import Cloud
+from scal3r_ros.evaluation.ply import Cloud
 from scal3r_ros.geometry.trajectory import Trajectory
 
 REPORT_FILE = "report.html"
@@ -38,15 +38,14 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
     Raises:
         EvaluationError: the folder can not be written to.
     """
-    pictures = draw_pictures(evaluation)
-    metrics = json.dumps(evaluation.metrics(), indent=2, allow_nan=False) + "\n"
-    html = compose(evaluation, pictures)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        pictures = draw_pictures(evaluation)
         for name, png in pictures.items():
             (folder / name).write_bytes(png)
+        metrics = json.dumps(evaluation.metrics(), indent=2, allow_nan=False) + "\n"
         (folder / METRICS_FILE).write_text(metrics, encoding="utf-8")
-        (folder / REPORT_FILE).write_text(html, encoding="utf-8")
+        (folder / REPORT_FILE).write_text(compose(evaluation, pictures), encoding="utf-8")
     except OSError as error:
         raise EvaluationError(f"report folder {folder} can not be written: {error.strerror}") from error
     return folder / REPORT_FILE
@@ -76,6 +75,7 @@ def compose(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> str:
     headline = [figure for section in figures.values() for figure in section if figure.headline]
     truth = "with truth" if evaluation.trajectory is not None else "without truth"
     body = [page.cards((figure.label, figure.value, figure.note) for figure in headline)]
+    body += [page.paragraph(note) for note in evaluation.notes]
     for title, captions in _GALLERY.items():
         shown = [page.picture(pictures[name], caption) for name, caption in captions.items() if name in pictures]
         if shown:
@@ -94,7 +94,7 @@ def compose(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> str:
 
 _GALLERY = {
     "The map from above": {
-        "cloud_above.png": "The points up to as far above the camera as the ground lies below it, and the camera's path."
+        "cloud_above.png": "The camera's path over the points no higher above it than the ground lies below."
     },
     "Over the camera's shoulder": {
         "cloud_behind.png": "After a third of the way. The line is the camera's path.",
@@ -104,7 +104,7 @@ _GALLERY = {
     "Errors along the way": {"errors.png": "Each error over the distance the camera had truly travelled."},
     "Depth": {"depth.png": "A frame from half way, and the error of every frame that has true depth."},
     "Speed": {
-        "timings.png": "Chunks whose bar stays below the dashed line took less time than the camera needed to record them."
+        "timings.png": "A chunk whose bar ends below the dashed line took less time than the camera took to record it."
     },
 }
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open3d as o3d
 import yaml
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import EvaluationError
+from scal3r_ros.evaluation.ply import Cloud, read_ply
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.sequences.ground_truth import read_trajectory
@@ -24,14 +24,6 @@ CLOUD_FILE = "map.ply"
 TIMINGS_FILE = "timings.csv"
 RUN_FILE = "run.yaml"
 DEPTH_FOLDER = "depth"
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """`points` (n, 3) float64, frame named by whoever gives it out; `colours` (n, 3) uint8 RGB; n ≥ 1."""
-
-    points: NDArray[np.float64]
-    colours: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -129,29 +121,8 @@ def read_keyframe_depth(stamp_ns: int, path: Path) -> KeyframeDepth:
 
 
 def _read_cloud(path: Path) -> Cloud | None:
-    if not path.is_file():
-        return None
-    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-        cloud = o3d.io.read_point_cloud(path)
-    points = np.asarray(cloud.points)
-    if len(points) != _promised_points(path):
-        raise EvaluationError(f"point cloud {path} is cut off or no PLY file; run `scal3r replay` again")
-    if not len(points):
-        return None
-    if not np.all(np.isfinite(points)):
-        raise EvaluationError(f"point cloud {path} holds points that are not finite; run `scal3r replay` again")
-    colours = np.asarray(cloud.colors) if cloud.has_colors() else np.full(points.shape, 0.6)
-    return Cloud(points.copy(), np.round(colours * 255).astype(np.uint8))
-
-
-def _promised_points(path: Path) -> int | None:
-    """The number of points that the header of a PLY file announces, None where it has no such header."""
-    with path.open("rb") as file:
-        for _ in range(64):
-            words = file.readline(256).split()
-            if words[:2] == [b"element", b"vertex"] and len(words) == 3 and words[2].isdigit():
-                return int(words[2])
-    return None
+    cloud = read_ply(path) if path.is_file() else None
+    return cloud if cloud is not None and len(cloud.points) else None
 
 
 def _read_timings(path: Path) -> Timings | None:

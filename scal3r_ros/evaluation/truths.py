@@ -37,6 +37,7 @@ class Truth:
     trajectory: Trajectory
     bag: Path | None = None
     depth_count: int = 0
+    image_topic: str | None = None
 
     def depths(self) -> Iterator[TrueDepth]:
         """The true depth images, in order of recording, read anew at each call.
@@ -48,7 +49,7 @@ class Truth:
         """
         if self.bag is None or not self.depth_count:
             return
-        with BagReader(self.bag) as reader:
+        with BagReader(self.bag, self.image_topic) as reader:
             calibration = reader.calibration
             if calibration is None:
                 raise EvaluationError(
@@ -62,12 +63,12 @@ class Truth:
                 yield _rectified(stamp_ns, depth_m, camera)
 
 
-def read_truth(path: Path, estimate: Trajectory, times: Path | None = None) -> Truth:
+def read_truth(path: Path, estimate: Trajectory, times: Path | None = None, image_topic: str | None = None) -> Truth:
     """The ground truth in `path`: a rosbag2 with `/ground_truth/pose`, or a file in TUM, KITTI or 4×4 form.
 
     A file without stamps takes those of `times` (seconds, one a line), or, where it has as many poses as `estimate`,
     those of `estimate` in order. Stamps of files that count from the start of the sequence are moved to where its bag
-    begins.
+    begins. `image_topic` says which camera of a bag with several the depth belongs to.
 
     Raises:
         EvaluationError: the path is missing, a bag has no true poses, or a file has no stamps and another number of
@@ -77,7 +78,7 @@ def read_truth(path: Path, estimate: Trajectory, times: Path | None = None) -> T
     if not path.exists():
         raise EvaluationError(f"truth {path} does not exist; give a bag or a trajectory file")
     if path.is_dir() or path.suffix in BAG_SUFFIXES:
-        return _truth_of_bag(path)
+        return _truth_of_bag(path, image_topic)
     if times is not None:
         trajectory = read_trajectory(path, read_times(times))
     elif _columns(path) == TUM_COLUMNS:
@@ -89,13 +90,13 @@ def read_truth(path: Path, estimate: Trajectory, times: Path | None = None) -> T
     return Truth(Trajectory(trajectory.stamps_ns + origin_ns, trajectory.T_ref_cam))
 
 
-def _truth_of_bag(path: Path) -> Truth:
-    with BagReader(path) as reader:
+def _truth_of_bag(path: Path, image_topic: str | None) -> Truth:
+    with BagReader(path, image_topic) as reader:
         trajectory = reader.ground_truth()
         depth_count = sum(topic.count for topic in reader.topics if topic.name == TRUE_DEPTH_TOPIC)
     if trajectory is None:
         raise EvaluationError(f"bag {path} has no true poses on /ground_truth/pose; give a trajectory file as --truth")
-    return Truth(trajectory, path, depth_count)
+    return Truth(trajectory, path, depth_count, image_topic)
 
 
 def _by_index(path: Path, estimate: Trajectory) -> Trajectory:

@@ -44,11 +44,9 @@ class AboveView:
     def project(self, points: Array, spacing: float) -> tuple[NDArray[np.intp], Projection]:
         """The indices of the points (n, 3) inside the picture, and where they fall; the highest count as nearest."""
         uv = self.pixels(points)
-        inside = np.flatnonzero(
-            np.all((uv > -LARGEST_RADIUS_PX) & (uv < np.array([self.width, self.height]) + LARGEST_RADIUS_PX), axis=1)
-        )
+        inside = np.flatnonzero(_near_picture(uv, self.width, self.height))
         into = points[inside] @ self.R_view_map[2]
-        # From one extent above the highest point, so that eye-dome lighting, which reads ratios of depth, sees its shape.
+        # Seen from a finite height, since eye-dome lighting reads ratios of depth.
         extent = max(self.width, self.height) / self.unit_px
         depth = into - into.min(initial=0.0) + extent / 4
         radius = np.full(len(inside), np.clip(spacing * self.unit_px, SMALLEST_RADIUS_PX, LARGEST_RADIUS_PX))
@@ -74,9 +72,7 @@ class BehindView:
         ahead = np.flatnonzero(seen[:, 2] > self.near)
         seen = seen[ahead]
         uv = seen[:, :2] / seen[:, 2:] * self.focal_px + (self.width / 2, self.height / 2)
-        inside = np.all(
-            (uv > -LARGEST_RADIUS_PX) & (uv < np.array([self.width, self.height]) + LARGEST_RADIUS_PX), axis=1
-        )
+        inside = _near_picture(uv, self.width, self.height)
         depth = seen[inside, 2]
         radius = np.clip(spacing * self.focal_px / depth, SMALLEST_RADIUS_PX, LARGEST_RADIUS_PX)
         return ahead[inside], _projection(uv[inside], depth, radius)
@@ -94,7 +90,7 @@ def view_from_above(points: Array, trajectory: Trajectory, longest_px: int) -> A
     if high[0] - low[0] < high[1] - low[1]:
         turned = _turned(R, angle + np.pi / 2)
         low, high = _bulk(sample @ turned[:2].T, path @ turned[:2].T)
-    margin = 0.04 * (high - low).max()
+    margin = 0.04 * float((high - low).max()) or 1.0
     low, high = low - margin, high + margin
     unit_px = longest_px / (high[0] - low[0])
     height_px = int(np.clip(np.ceil((high[1] - low[1]) * unit_px), longest_px // 3, longest_px))
@@ -196,6 +192,11 @@ def _levelled(trajectory: Trajectory, index: int, up: Array) -> Array:
     forward, right = forward / np.linalg.norm(forward), right / np.linalg.norm(right)
     R = np.stack([right, np.cross(forward, right), forward], axis=1)
     return se3.se3(R, trajectory.T_ref_cam[index, :3, 3])
+
+
+def _near_picture(uv: Array, width: int, height: int) -> NDArray[np.bool_]:
+    """Which pixels (n, 2) can touch the picture with their splat."""
+    return np.all((uv > -LARGEST_RADIUS_PX) & (uv < np.array([width, height]) + LARGEST_RADIUS_PX), axis=1)
 
 
 def _projection(uv: Array, depth: Array, radius: Array) -> Projection:
