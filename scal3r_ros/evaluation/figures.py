@@ -85,4 +85,5 @@ def start_marker(axes: Axes, position: NDArray[np.float64], label_left: bool = F
         color=INK,
         fontweight="bold",
         zorder=7,
+        bbox={"facecolor": PAPER, "alpha": 0.7, "edgecolor": "none", "pad": 1.5},
     )
