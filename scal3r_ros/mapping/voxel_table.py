@@ -27,6 +27,11 @@ class VoxelTable:
     def __len__(self) -> int:
         return self._held
 
+    @property
+    def places(self) -> int:
+        """Places allocated, filled or not: what its memory is proportional to."""
+        return len(self._keys)
+
     def find(self, keys: Keys) -> Values:
         """Values (n,) of keys (n,), -1 where a key is absent."""
         places = self._probe(keys)
