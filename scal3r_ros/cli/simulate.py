@@ -14,6 +14,7 @@ from rich.progress import Progress
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.sequences.ground_truth import read_trajectory
 from scal3r_ros.simulation.drives import street_drive
+from scal3r_ros.simulation.levelling import levelled
 from scal3r_ros.simulation.renderer import RenderOptions
 from scal3r_ros.simulation.simulate import pinhole
 from scal3r_ros.simulation.simulate import simulate as simulate_drive
@@ -31,6 +32,10 @@ def simulate(
     trajectory: Annotated[
         Path | None, typer.Option(help="Camera poses to drive along (KITTI 3×4 rows, 4×4 rows or TUM), in metres.")
     ] = None,
+    level: Annotated[
+        bool,
+        typer.Option("--level", help="Put the given poses on one ground: raise or lower them where they disagree."),
+    ] = False,
     max_frames: Annotated[int | None, typer.Option(min=2, help="Stop after so many images.")] = None,
     depth_every: Annotated[int, typer.Option(min=0, help="True depth with every n-th image; 0: with none.")] = 5,
     exposure: Annotated[float, typer.Option(min=0.05, help="Brightness, as a factor.")] = 1.0,
@@ -43,6 +48,7 @@ def simulate(
     """
     console = Console(stderr=True)
     drive = street_drive(length, speed, rate, seed) if trajectory is None else read_trajectory(trajectory, rate_hz=rate)
+    drive = levelled(drive) if level else drive
     drive = Trajectory(drive.stamps_ns[:max_frames], drive.T_ref_cam[:max_frames])
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("simulating", total=len(drive))

@@ -20,7 +20,7 @@ ROTATION_TOLERANCE = 1e-2
 
 
 def even_stamps(count: int, rate_hz: float) -> NDArray[np.int64]:
-    """Stamps (count,) int64 in nanoseconds at a steady rate, from where sequences without a clock of their own begin."""
+    """Stamps (count,) int64 in nanoseconds at a steady rate, for sequences without a clock of their own."""
     return FIRST_STAMP_NS + np.round(np.arange(count) * (1e9 / rate_hz)).astype(np.int64)
 
 
@@ -28,8 +28,8 @@ def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None, rate
     """The camera poses of a file, in metres; its form is told by the number of columns.
 
     12 columns are the 3×4 rows of KITTI, 16 a 4×4 matrix a line, 8 TUM's `stamp tx ty tz qx qy qz qw` in seconds. The
-    first two have no stamps: `stamps_ns` (n,) int64 gives them in the file's order, or a steady `rate_hz` does. TUM's own
-    are kept, and sorted.
+    first two have no stamps: `stamps_ns` (n,) int64 gives them in the file's order, or a steady `rate_hz` does.
+    TUM's own are kept, and sorted.
 
     Raises:
         SequenceError: the file is missing or of no such form, holds no rotation, or stamps are missing or too few.

@@ -59,17 +59,23 @@ def lay_centreline(path_xy: NDArray[np.float64]) -> Centreline:
     return Centreline(points[kept], heading[kept], arc[kept], joined[kept])
 
 
-def ground_heights(path_xyz: NDArray[np.float64], at_xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Heights (k,) of a smooth ground through the path (n, 3) at places (k, 2), all in metres."""
-    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path_xyz[:, :2], axis=0), axis=1))])
-    keep = np.unique(np.searchsorted(length, np.arange(0.0, length[-1] + 1e-9, 2.0)))
-    path = path_xyz[np.minimum(keep, len(path_xyz) - 1)]
-    count = min(32, len(path))
-    distance, index = cKDTree(path[:, :2]).query(at_xy, k=count)
-    distance, index = distance.reshape(-1, count), index.reshape(-1, count)
-    excess = distance**2 - distance.min(axis=1, keepdims=True) ** 2  # far from the path the nearest still counts
-    weight = np.exp(-excess / (2.0 * GROUND_SMOOTHING_M**2))
-    return np.asarray((weight * path[index, 2]).sum(axis=1) / weight.sum(axis=1))
+class Ground:
+    """A smooth ground through a path (n, 3) in metres, z up."""
+
+    def __init__(self, path_xyz: NDArray[np.float64]) -> None:
+        length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path_xyz[:, :2], axis=0), axis=1))])
+        kept = np.unique(np.searchsorted(length, np.arange(0.0, length[-1] + 1e-9, 2.0)))
+        path = path_xyz[np.minimum(kept, len(path_xyz) - 1)]
+        self._heights = path[:, 2]
+        self._places = cKDTree(path[:, :2])
+
+    def heights(self, at_xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Heights (k,) at places (k, 2), all in metres."""
+        count = min(32, len(self._heights))
+        distance, index = (result.reshape(-1, count) for result in self._places.query(at_xy, k=count))
+        excess = distance**2 - distance.min(axis=1, keepdims=True) ** 2  # far from the path the nearest still counts
+        weight = np.exp(-excess / (2.0 * GROUND_SMOOTHING_M**2))
+        return np.asarray((weight * self._heights[index]).sum(axis=1) / weight.sum(axis=1))
 
 
 def _resample(path: NDArray[np.float64]) -> NDArray[np.float64]:

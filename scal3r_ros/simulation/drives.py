@@ -11,8 +11,8 @@ from scipy.ndimage import gaussian_filter1d
 from scal3r_ros.errors import SimulationError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.sequences.ground_truth import even_stamps
+from scal3r_ros.simulation.levelling import CAMERA_HEIGHT_M
 
-CAMERA_HEIGHT_M = 1.65
 TURN_RADIUS_M = 14.0
 TURN_SPACING_M = 110.0
 SIDEWAYS_MPS2 = 2.5

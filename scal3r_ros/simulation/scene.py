@@ -66,8 +66,8 @@ class Scene(NamedTuple):
     """A world with z up, in metres, over a grid of square cells; immutable, and passed to compiled code as it is.
 
     `origin` (2,) is the corner of cell (0, 0) and `cell` its side; cells are numbered row by row. `cell_heights`
-    (ny · nx, 6) says of each where its highest part ends (-inf without one), where its ground is highest, and how high the
-    ground is at its corners (0, 0), (1, 0), (0, 1) and (1, 1) in x and y, between which it is bilinear. `cell_begin`
+    (ny · nx, 6) says of each where its highest part ends (-inf without one), where its ground is highest, and how high
+    the ground is at its corners (0, 0), (1, 0), (0, 1) and (1, 1) in x and y, bilinear between them. `cell_begin`
     (ny · nx + 1,) and `cell_parts` list the parts that touch each cell. Nothing rises above `highest`.
 
     `street` (m, 3) are points x, y, arc length of the street's middle, and segment i joins points i and i + 1 where

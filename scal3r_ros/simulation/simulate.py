@@ -91,7 +91,7 @@ def simulate(
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Writes the frames of a drive with their true poses as a bag, with true depth every `depth_every` frames (0: never).
+    """Writes the frames of a drive as a bag with their true poses, and true depth every `depth_every` (0: never).
 
     `progress` is told the number of frames written after each.
 

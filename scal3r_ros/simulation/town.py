@@ -12,15 +12,16 @@ from scipy.spatial import cKDTree
 from scal3r_ros.errors import SimulationError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.simulation import furniture
-from scal3r_ros.simulation.centreline import Centreline, ground_heights, lay_centreline
+from scal3r_ros.simulation.centreline import Centreline, Ground, lay_centreline
 from scal3r_ros.simulation.furniture import Place
+from scal3r_ros.simulation.levelling import CAMERA_HEIGHT_M, upright
 from scal3r_ros.simulation.scene import Part, Scene, parts_by_cell
 from scal3r_ros.simulation.street_texture import ROAD_HALF_WIDTH_M, SIDEWALK_WIDTH_M
 
 CELL_M = 3.0
 MARGIN_M = 160.0
 LARGEST_GRID = 4_000_000
-CAMERA_HEIGHT_M = 1.65
+LOWEST_CAMERA_M = 0.6
 
 HOUSE_CLEARANCE_M = 5.0
 CAR_CLEARANCE_M = 1.0
@@ -42,14 +43,19 @@ def build_town(drive: Trajectory, seed: int = 0, camera_height_m: float = CAMERA
     Up is where the cameras' tops point on average. Equal arguments give an equal town.
 
     Raises:
-        SimulationError: the drive is too short for a street, or too large for the grid.
+        SimulationError: the drive is too short for a street, too large for the grid, or no single ground lies under it.
     """
     if len(drive) < 2:
         raise SimulationError(f"drive has {len(drive)} poses, but at least two are needed to lay a street along it")
-    T_scene_ref = _upright(drive.T_ref_cam)
+    T_scene_ref = upright(drive.T_ref_cam)
     path = (T_scene_ref @ drive.T_ref_cam)[:, :3, 3]
-    road = path - np.array([0.0, 0.0, camera_height_m])
+    ground = Ground(path - np.array([0.0, 0.0, camera_height_m]))
     centreline = lay_centreline(path[:, :2])
+    lowest = float((path[:, 2] - ground.heights(path[:, :2])).min())
+    if lowest < LOWEST_CAMERA_M:
+        raise SimulationError(
+            f"drive comes back to a place at another height: its camera would be {lowest:.1f} m above one ground; level it"
+        )
 
     everything = np.concatenate([path[:, :2], centreline.points])
     origin = np.floor((everything.min(axis=0) - MARGIN_M) / CELL_M) * CELL_M
@@ -60,11 +66,11 @@ def build_town(drive: Trajectory, seed: int = 0, camera_height_m: float = CAMERA
             f"drive covers {nx * CELL_M / 1000:.1f} × {ny * CELL_M / 1000:.1f} km, too much to simulate; cut it"
         )
     corners = _grid_points(origin, nx + 1, ny + 1, 0.0)
-    ground = ground_heights(road, corners).reshape(ny + 1, nx + 1)
+    heights = ground.heights(corners).reshape(ny + 1, nx + 1)
     cell_street = cKDTree(centreline.points).query(_grid_points(origin, nx, ny, 0.5))[1].reshape(ny, nx)
 
     rng = np.random.default_rng(seed)
-    site = _Site(path[:, :2], road, centreline, rng)
+    site = _Site(path[:, :2], ground, centreline, rng)
     parts = site.furnish()
     cell_begin, cell_parts, cell_top = parts_by_cell(parts, origin, CELL_M, (ny, nx))
     azimuth, elevation = float(rng.uniform(0, 2 * math.pi)), math.radians(float(rng.uniform(38, 58)))
@@ -72,10 +78,10 @@ def build_town(drive: Trajectory, seed: int = 0, camera_height_m: float = CAMERA
     scene = Scene(
         origin=origin,
         cell=CELL_M,
-        cell_heights=_cell_heights(ground, cell_top),
+        cell_heights=_cell_heights(heights, cell_top),
         cell_begin=cell_begin,
         cell_parts=cell_parts,
-        highest=float(max(cell_top.max(), ground.max())),
+        highest=float(max(cell_top.max(), heights.max())),
         cell_street=cell_street.astype(np.int32),
         street=np.column_stack([centreline.points, centreline.arc]),
         street_joined=centreline.joined,
@@ -100,7 +106,7 @@ class _Site:
     """The town while it is being built: what stands already, and where the camera has to pass."""
 
     path_xy: NDArray[np.float64]
-    road: NDArray[np.float64]
+    ground: Ground
     centreline: Centreline
     rng: np.random.Generator
     parts: list[Part] = field(default_factory=list)
@@ -127,7 +133,7 @@ class _Site:
         x, y = (float(np.interp(arc, arcs, self.centreline.points[stretch, axis])) for axis in range(2))
         yaw = float(np.interp(arc, arcs, self.centreline.heading[stretch]))
         x, y = Place(x, y, 0.0, yaw).beside(0.0, left)
-        ground = float(ground_heights(self.road, np.array([[x, y]]))[0])
+        ground = float(self.ground.heights(np.array([[x, y]]))[0])
         return Place(x, y, ground, yaw)
 
     def _houses_along(
@@ -221,22 +227,3 @@ def _cell_heights(ground: NDArray[np.float64], top: NDArray[np.float64]) -> NDAr
 def _grid_points(origin: NDArray[np.float64], nx: int, ny: int, offset: float) -> NDArray[np.float64]:
     x, y = np.meshgrid(origin[0] + (np.arange(nx) + offset) * CELL_M, origin[1] + (np.arange(ny) + offset) * CELL_M)
     return np.column_stack([x.ravel(), y.ravel()])
-
-
-def _upright(T_ref_cam: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The smallest turn that takes the cameras' mean upward direction to z."""
-    up = -T_ref_cam[:, :3, 1].mean(axis=0)
-    length = float(np.linalg.norm(up))
-    if length < 0.3:
-        raise SimulationError(
-            "drive turns the camera over and over, so that no direction is up; give a drive on a road"
-        )
-    up /= length
-    axis, cosine = np.cross(up, [0.0, 0.0, 1.0]), float(up[2])
-    T = np.eye(4)
-    if cosine < -0.999999:
-        T[:3, :3] = np.diag([1.0, -1.0, -1.0])
-        return T
-    hat = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
-    T[:3, :3] = np.eye(3) + hat + hat @ hat / (1.0 + cosine)
-    return T
