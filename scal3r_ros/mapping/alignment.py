@@ -40,8 +40,11 @@ class AlignmentConfig:
         4.0, "points that share one independent error: what the covariance is widened by", minimum=1.0
     )
     min_points: int = parameter(40, "common points below which only the poses are aligned", unit="points", minimum=3)
-    min_inlier_fraction: float = parameter(
-        0.5, "share of the points that has to agree, else only the poses are aligned", minimum=0.0, maximum=1.0
+    max_residual: float = parameter(
+        0.15,
+        "median disagreement of common points, relative to the median depth, beyond which only the poses are aligned; "
+        "and of shared cameras, relative to the way between them, beyond which only the last pose is",
+        minimum=0.0,
     )
     min_baseline: float = parameter(
         0.02, "way between shared cameras that sets a scale, relative to the median depth", minimum=0.0
@@ -118,7 +121,7 @@ def align_chunk(
             missing.append(f"only {len(x)} common points")
         else:
             fit = _fit(x, y, weights, poses, unit_previous, config)
-            if fit is not None and fit.inlier_fraction >= config.min_inlier_fraction:
+            if fit is not None and fit.residual_median <= config.max_residual * unit_previous:
                 return _alignment(fit, AlignmentMethod.POINTS, unit_current, config, "")
             missing.append("the common points do not agree")
 
@@ -126,7 +129,7 @@ def align_chunk(
     if min(baselines[0] / unit_current, baselines[1] / unit_previous) > config.min_baseline:
         nothing = np.zeros((0, 3))
         fit = _fit(nothing, nothing, np.zeros(0), poses, unit_previous, config)
-        if fit is not None and fit.inlier_fraction >= config.min_inlier_fraction:
+        if fit is not None and fit.residual_median <= config.max_residual * baselines[1]:
             note = "aligned by camera poses alone: " + ", ".join(missing)
             return _alignment(fit, AlignmentMethod.POSES, unit_current, config, note)
         missing.append("the shared cameras do not agree")

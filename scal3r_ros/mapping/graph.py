@@ -17,9 +17,12 @@ from scal3r_ros.geometry.sim3 import Sim3
 _GTSAM_ORDER = np.array([3, 4, 5, 0, 1, 2, 6])
 """GTSAM's tangent of Similarity3 is (rotation, translation, log scale), ours (translation, rotation, log scale)."""
 _PRIOR_SIGMA = 1e-5
-_LOOP_KERNEL = 3.0
-"""Width of the Cauchy kernel on loops, in standard deviations: a loop the odometry can not explain fades out."""
-_MOST_UPDATES = 30
+_LOOP_KERNEL = 10.0
+"""Width of the Cauchy kernel on loops, in their sigmas: what the odometry can not explain at all fades out.
+
+Wide, since drift is systematic, and far larger than the odometry's covariance makes it.
+"""
+_MOST_UPDATES = 60
 _CONVERGED = 1e-7
 _MOVED = 1e-6
 
