@@ -102,6 +102,7 @@ class MappingSession:
             self._node.create_subscription(kind, "image", self._take_image, qos, event_callbacks=lost),
             self._node.create_subscription(CameraInfo, "camera_info", self._camera.calibrate, qos),
         ]
+        self._log.info(f"mapping the images of {self._node.resolve_topic_name('image')}")
 
     def deactivate(self, give_up: Callable[[], bool]) -> None:
         """Stops the input, maps what was received unless `give_up` comes true, and publishes the map as it ends."""

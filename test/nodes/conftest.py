@@ -217,6 +217,14 @@ def bench(ros_environment: dict[str, str]) -> Iterator[Bench]:
     bench.close()
 
 
+@pytest.fixture(scope="module")
+def shared_bench(ros_environment: dict[str, str]) -> Iterator[Bench]:
+    """A middleware with a probe, for all tests of a module."""
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
 @pytest.fixture
 def log_lines(capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """Everything the nodes have logged so far."""

@@ -1,0 +1,238 @@
+"""Node and player as two processes over the middleware, on a simulated drive with known poses."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from evo.core.geometry import umeyama_alignment
+from lifecycle_msgs.srv import GetState
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
+from sensor_msgs.msg import PointCloud2
+from std_srvs.srv import SetBool, Trigger
+from tf2_msgs.msg import TFMessage
+
+from scal3r_ros.nodes.conversion import matrix_of, stamp_ns
+from scal3r_ros.simulation.drives import street_drive
+from scal3r_ros.simulation.simulate import pinhole, simulate
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+OUTPUTS = {
+    "tf": TFMessage,
+    "odometry": Odometry,
+    "path": PathMessage,
+    "points": PointCloud2,
+    "map": PointCloud2,
+    "diagnostics": DiagnosticArray,
+}
+REMAPS = ("-r", "image:=/camera/image", "-r", "camera_info:=/camera/camera_info")
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory) -> SimpleNamespace:
+    """A bag of a short drive, and its true poses."""
+    truth = street_drive(50.0, speed_mps=8.0, seed=3)
+    bag = tmp_path_factory.mktemp("drive") / "bag"
+    simulate(truth, bag, pinhole(384, 192, 80.0), seed=3, depth_every=0)
+    return SimpleNamespace(bag=bag, truth=truth)
+
+
+@pytest.fixture(scope="module")
+def start(ros_environment) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a node of the package as a process; all are ended with the module."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(name: str, *words: str, **parameters: object) -> subprocess.Popen[str]:
+        given = [word for key, value in parameters.items() for word in ("-p", f"{key.replace('__', '.')}:={value}")]
+        command = [sys.executable, "-m", f"scal3r_ros.nodes.{name}_main", "--ros-args", *words, *given]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def run(shared_bench, drive, start, tmp_path_factory) -> SimpleNamespace:
+    """The whole drive mapped live, ended by SIGINT; what was heard, said and written."""
+    shared_bench.listen(**OUTPUTS)
+    result = tmp_path_factory.mktemp("result") / "run"
+    mapper = start("mapper", *REMAPS, result_directory=result)
+    player = start("player", bag=drive.bag, rate=1.0, topics="/camera/image,/camera/camera_info")
+    player_output, _ = player.communicate(timeout=90)
+    assert player.returncode == 0, player_output
+    mapper.send_signal(signal.SIGINT)
+    mapper_output, _ = mapper.communicate(timeout=90)
+    time.sleep(0.5)
+    heard = {name: list(messages) for name, messages in shared_bench.heard.items()}
+    return SimpleNamespace(heard=heard, code=mapper.returncode, said=mapper_output, result=result)
+
+
+def transforms(run: SimpleNamespace, child: str) -> dict[int, np.ndarray]:
+    return {
+        stamp_ns(item.header.stamp): matrix_of(item.transform)
+        for message in run.heard["tf"]
+        for item in message.transforms
+        if item.child_frame_id == child
+    }
+
+
+def values(message: DiagnosticArray) -> dict[str, str]:
+    return {item.key: item.value for item in message.status[0].values}
+
+
+def test_it_ends_cleanly(run):
+    assert run.code == 0, run.said
+    assert "Traceback" not in run.said
+    assert "[ERROR]" not in run.said
+
+
+def test_every_image_has_a_pose_with_its_own_stamp(run, drive):
+    stamps = list(drive.truth.stamps_ns)
+    assert sorted(transforms(run, "base_link")) == stamps
+    assert sorted(stamp_ns(message.header.stamp) for message in run.heard["odometry"]) == stamps
+
+
+def test_the_pose_in_odom_never_jumps(run):
+    poses = transforms(run, "base_link")
+    steps = np.linalg.norm(np.diff([poses[stamp][:3, 3] for stamp in sorted(poses)], axis=0), axis=1)
+    assert steps.max() <= 3.0 * np.median(steps) + 1e-3
+
+
+def test_the_path_is_that_of_the_drive(run, drive):
+    path = run.heard["path"][-1]
+    assert path.header.frame_id == "map"
+    index = {int(stamp): row for row, stamp in enumerate(drive.truth.stamps_ns)}
+    rows = [index[stamp_ns(pose.header.stamp)] for pose in path.poses]
+    assert rows == sorted(rows)
+    assert len(rows) == len(drive.truth)
+    estimated = np.array([[p.pose.position.x, p.pose.position.y, p.pose.position.z] for p in path.poses])
+    true = drive.truth.T_ref_cam[rows, :3, 3]
+    rotation, translation, scale = umeyama_alignment(estimated.T, true.T, with_scale=True)
+    error = np.linalg.norm(scale * estimated @ rotation.T + translation - true, axis=1)
+    assert np.sqrt(np.mean(error**2)) < 1.0  # m, of 50
+
+
+def test_map_and_odom_stay_connected(run):
+    corrections = transforms(run, "odom")
+    assert set(transforms(run, "base_link")) <= set(corrections)
+    for T_map_odom in corrections.values():
+        np.testing.assert_allclose(T_map_odom[:3, :3] @ T_map_odom[:3, :3].T, np.eye(3), atol=1e-6)
+
+
+def test_clouds_are_coloured_points_in_the_map(run, drive):
+    stamps = set(map(int, drive.truth.stamps_ns))
+    for cloud in (*run.heard["points"], *run.heard["map"]):
+        assert cloud.header.frame_id == "map"
+        assert stamp_ns(cloud.header.stamp) in stamps
+        assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
+        assert len(cloud.data) == cloud.width * 16
+        packed = np.frombuffer(cloud.data, np.uint8).reshape(-1, 16)
+        assert np.isfinite(packed[:, :12].copy().view("<f4")).all()
+    assert len(run.heard["points"]) >= 2
+    assert run.heard["points"][-1].width > 500
+    assert run.heard["map"][-1].width > run.heard["points"][0].width
+    assert np.frombuffer(run.heard["map"][-1].data, np.uint8).reshape(-1, 16)[:, 12:15].std() > 5
+
+
+def test_odometry_is_the_transform_with_its_uncertainty_and_speed(run):
+    poses = transforms(run, "base_link")
+    for message in run.heard["odometry"]:
+        assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
+        position = message.pose.pose.position
+        expected = poses[stamp_ns(message.header.stamp)][:3, 3]
+        np.testing.assert_allclose([position.x, position.y, position.z], expected, atol=1e-6)
+        assert np.linalg.eigvalsh(message.pose.covariance.reshape(6, 6)).min() >= -1e-12
+    # Without /tf_static the base is the camera, which drives along its z.
+    forward = [message.twist.twist.linear.z for message in run.heard["odometry"][1:]]
+    assert np.median(forward) > 0
+
+
+def test_diagnostics_report_the_drive(run, drive):
+    last = values([message for message in run.heard["diagnostics"] if message.status][-1])
+    assert last["dropped"] == "0"
+    assert int(last["images received"]) == len(drive.truth)
+    assert {message.status[0].level for message in run.heard["diagnostics"]} == {DiagnosticStatus.OK}
+
+
+def test_the_result_is_written(run, drive):
+    assert {item.name for item in run.result.iterdir()} >= {"trajectory.tum", "map.ply", "timings.csv", "run.yaml"}
+    rows = np.loadtxt(run.result / "trajectory.tum")
+    assert rows.shape == (len(drive.truth), 8)
+
+
+def test_reset_pause_and_a_looping_bag_leave_the_node_well(shared_bench, drive, start, waiting, run):
+    shared_bench.heard.clear()
+    shared_bench.listen(**OUTPUTS)
+    heard = shared_bench.heard
+    mapper = start("mapper", *REMAPS, diagnostics_period_s=0.3)
+    start("player", bag=drive.bag, loop=True, topics="/camera/image,/camera/camera_info")
+    assert waiting(lambda: heard["points"], 60.0)
+    assert shared_bench.call(SetBool, "/mapper/pause", SetBool.Request(data=True)).success
+    assert waiting(lambda: heard["diagnostics"] and values(heard["diagnostics"][-1])["paused"] == "true")
+    assert shared_bench.call(Trigger, "/mapper/resume", Trigger.Request()).success
+    assert shared_bench.call(Trigger, "/mapper/reset", Trigger.Request()).success
+    assert waiting(lambda: any(not path.poses for path in heard["path"]))
+    before = len(heard["odometry"])
+    assert waiting(lambda: len(heard["odometry"]) > before, 60.0)
+    assert waiting(
+        lambda: any(stamp_ns(m.header.stamp) == drive.truth.stamps_ns[0] for m in heard["odometry"][before:]), 60
+    )
+    assert shared_bench.call(GetState, "/mapper/get_state", GetState.Request()).current_state.label == "active"
+    begin = time.monotonic()
+    mapper.send_signal(signal.SIGTERM)
+    output, _ = mapper.communicate(timeout=10)
+    assert time.monotonic() - begin < 2.5
+    assert mapper.returncode == 0
+    assert "Traceback" not in output
+    assert output.count("time jumped back") >= 1
+
+
+def test_a_result_that_can_not_be_written_costs_one_message(shared_bench, drive, start, tmp_path, waiting, run):
+    shared_bench.heard.clear()
+    shared_bench.listen(**OUTPUTS)
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    mapper = start("mapper", *REMAPS, result_directory=blocked / "result", diagnostics_period_s=0.3)
+    start("player", bag=drive.bag, rate=2.0, topics="/camera/image,/camera/camera_info")
+    assert waiting(lambda: shared_bench.heard["points"], 60.0)
+    mapper.send_signal(signal.SIGINT)
+    output, _ = mapper.communicate(timeout=60)
+    assert output.count("[ERROR]") == 1
+    assert str(blocked) in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-p", "image_transport:=pigeon"), "parameter image_transport is 'pigeon'"),
+        (("-p", "queue.frames:=many"), "parameter queue.frames is 'many'"),
+    ],
+)
+def test_a_wrong_parameter_leaves_the_node_up_and_unconfigured(words, said, shared_bench, start):
+    mapper = start("mapper", *words)
+    state = shared_bench.call(GetState, "/mapper/get_state", GetState.Request())
+    assert state.current_state.label == "unconfigured"
+    mapper.send_signal(signal.SIGINT)
+    output, _ = mapper.communicate(timeout=10)
+    assert said in output
+    assert output.count("[ERROR]") == 1
+    assert "Traceback" not in output
+    assert mapper.returncode == 0

@@ -1,0 +1,45 @@
+"""The parameter files are in step with the dataclasses they are written from."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+
+from scal3r_ros.configuration import from_parameters, parameters_of, read_parameter_file, to_parameters
+from scal3r_ros.nodes.assembly import MapperNodeConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def script():
+    specification = importlib.util.spec_from_file_location("write_config", ROOT / "scripts" / "write_config.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["default", "driving", "handheld"])
+def test_files_are_as_the_script_writes_them(name, script):
+    written = (ROOT / "config" / f"{name}.yaml").read_text()
+    assert written == script.render(script.PRESETS[name]), "run scripts/write_config.py"
+
+
+@pytest.mark.parametrize("name", ["default", "driving", "handheld"])
+def test_files_hold_every_parameter_and_read_back_as_meant(name, script):
+    path = ROOT / "config" / f"{name}.yaml"
+    values = read_parameter_file(path)
+    assert set(values) == {info.name for info in parameters_of(MapperNodeConfig)}
+    preset = from_parameters(MapperNodeConfig, script.PRESETS[name].changes)
+    assert to_parameters(from_parameters(MapperNodeConfig, values)) == to_parameters(preset)
+
+
+def test_every_parameter_says_what_it_means():
+    for info in parameters_of(MapperNodeConfig):
+        assert info.doc, info.name
+        if info.kind in (int, float):
+            assert info.minimum is not None or info.maximum is not None, f"{info.name} has no range"
