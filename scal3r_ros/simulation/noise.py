@@ -27,8 +27,6 @@ def place_random(ix: int, iy: int, seed: int) -> float:
     h = (np.uint64(ix) * _A) ^ (np.uint64(iy) * _B) ^ (np.uint64(seed) * _C)
     h ^= h >> np.uint64(29)
     h *= _D
-    h ^= h >> np.uint64(32)
-    h *= _A
     return float(h >> np.uint64(40)) * _TO_UNIT
 
 

@@ -61,8 +61,9 @@ def render(
             f"camera at {T_scene_cam[:3, 3].round(1)} m is outside the world; build it for this drive"
         )
     height, width = intrinsics.height, intrinsics.width
-    v, u = np.divmod(np.arange(height * width, dtype=np.float64), width)
-    light, depth, surface = _look(scene, intrinsics, T_scene_cam, u, v)
+    u = np.tile(np.arange(width, dtype=np.float64), height)
+    v = np.repeat(np.arange(height, dtype=np.float64), width)
+    light, depth_m, surface = _look(scene, intrinsics, T_scene_cam, u, v)
     if options.antialias:
         edges = np.flatnonzero(_on_edge(surface.reshape(height, width)))
         samples_u = (u[edges, None] + EDGE_SAMPLES[:, 0]).ravel()
@@ -72,7 +73,7 @@ def render(
         light[edges] = np.minimum(gathered, 1.0).reshape(-1, len(EDGE_SAMPLES), 3).mean(axis=1)
     image = np.empty((height, width, 3), np.uint8)
     _develop(light.reshape(-1), options.exposure, options.noise, noise_seed, image.reshape(-1))
-    return Rendering(image, depth.reshape(height, width))
+    return Rendering(image, depth_m.reshape(height, width))
 
 
 def _look(
@@ -84,17 +85,17 @@ def _look(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.int64]]:
     """Light (n, 3), z-depth (n,) and number of the surface (n,) that is seen at image points u, v (n,)."""
     count = len(u)
-    # The ray's parameter is z-depth: its direction has z = 1 in the camera.
-    x, y = (u - intrinsics.cx) / intrinsics.fx, (v - intrinsics.cy) / intrinsics.fy
-    R, origin = T_scene_cam[:3, :3], np.ascontiguousarray(T_scene_cam[:3, 3])
-    directions = np.outer(x, R[:, 0]) + np.outer(y, R[:, 1]) + R[:, 2]
+    camera = np.array([intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy])
+    pose = np.ascontiguousarray(T_scene_cam, np.float64)
+    origins, directions = np.empty((count, 3)), np.empty((count, 3))
+    _aim(camera, pose, u, v, origins, directions)
     distances, hits = np.empty(count), np.empty(count, np.int64)
-    cast_rays(scene, np.tile(origin, (count, 1)), directions, NEAREST_M, VIEW_DISTANCE_M, distances, hits)
+    cast_rays(scene, origins, directions, NEAREST_M, VIEW_DISTANCE_M, distances, hits)
 
     light, surface, sun_gain = np.empty((count, 3)), np.empty(count, np.int64), np.empty(count)
-    shadow_origins, shadow_directions = np.zeros((count, 3)), np.empty((count, 3))
+    shadow_origins, shadow_directions = origins, np.empty((count, 3))  # those they have now are not needed again
     paint_hits(
-        scene, origin, directions, distances, hits, 1.0 / intrinsics.fx, light, surface, shadow_origins,
+        scene, pose[:3, 3].copy(), directions, distances, hits, 1.0 / intrinsics.fx, light, surface, shadow_origins,
         shadow_directions, sun_gain,
     )  # fmt: skip
     shadow_distances, shadow_hits = np.empty(count), np.empty(count, np.int64)
@@ -112,6 +113,18 @@ def _on_edge(surface: NDArray[np.int64]) -> NDArray[np.bool_]:
     edge[1:] |= down
     edge[:-1] |= down
     return edge
+
+
+@compiled
+def _aim(
+    camera: np.ndarray, pose: np.ndarray, u: np.ndarray, v: np.ndarray, origins: np.ndarray, directions: np.ndarray
+) -> None:
+    """Rays through image points; their parameter is z-depth, since their direction has z = 1 in the camera."""
+    for i in range(len(u)):
+        x, y = (u[i] - camera[2]) / camera[0], (v[i] - camera[3]) / camera[1]
+        for axis in range(3):
+            origins[i, axis] = pose[axis, 3]
+            directions[i, axis] = pose[axis, 0] * x + pose[axis, 1] * y + pose[axis, 2]
 
 
 @compiled

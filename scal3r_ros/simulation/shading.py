@@ -54,7 +54,7 @@ def paint_hits(
         dx, dy, dz = directions[ray, 0], directions[ray, 1], directions[ray, 2]
         length = math.sqrt(dx * dx + dy * dy + dz * dz)
         sun_gain[ray] = 0.0
-        shadow_directions[ray, :] = 0.0
+        shadow_directions[ray, 0], shadow_directions[ray, 1], shadow_directions[ray, 2] = 0.0, 0.0, 0.0
         surface[ray] = what * SIDES
         if what == NOTHING:
             light[ray, 0], light[ray, 1], light[ray, 2] = _sky(dx / length, dy / length, dz / length, pixel)

@@ -54,7 +54,7 @@ def build_town(drive: Trajectory, seed: int = 0, camera_height_m: float = CAMERA
     lowest = float((path[:, 2] - ground.heights(path[:, :2])).min())
     if lowest < LOWEST_CAMERA_M:
         raise SimulationError(
-            f"drive comes back to a place at another height: its camera would be {lowest:.1f} m above one ground; level it"
+            f"drive comes back to a place at another height: its camera is {lowest:.1f} m above one ground; level it"
         )
 
     everything = np.concatenate([path[:, :2], centreline.points])
