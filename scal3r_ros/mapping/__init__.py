@@ -1,0 +1,15 @@
+"""Online mapping: `OnlineMapper` turns a stream of frames into poses, submaps and a coloured point map."""
+
+from scal3r_ros.mapping.mapper import MapperConfig, OnlineMapper
+from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, PoseSource, SubmapSummary
+
+__all__ = [
+    "FramePose",
+    "MapUpdate",
+    "MapperConfig",
+    "Observation",
+    "OnlineMapper",
+    "PointCloud",
+    "PoseSource",
+    "SubmapSummary",
+]

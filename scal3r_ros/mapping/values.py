@@ -9,7 +9,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth
+from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth
 
 
 class PoseSource(Enum):
@@ -45,7 +46,10 @@ class PointCloud:
 
 @dataclass(frozen=True)
 class SubmapSummary:
-    """A submap just added: its number, health, alignment scale to the submap before and new points in `map`."""
+    """A submap just added: its number, health, alignment scale to the submap before and new points in `map`.
+
+    `note` says what was missing where the chunk was not measured in full, and is empty otherwise.
+    """
 
     index: int
     first_stamp_ns: int
@@ -54,6 +58,7 @@ class SubmapSummary:
     health: ChunkHealth
     note: str
     scale_to_previous: float
+    S_map_submap: Sim3
     cloud_map: PointCloud
 
 
@@ -61,14 +66,18 @@ class SubmapSummary:
 class MapUpdate:
     """One step of the map. `poses`: frames posed for the first time, by stamp; `submap`: the one just added, if any.
 
-    `T_map_odom` (4, 4) is the newest correction. `corrected` is true where earlier poses or points moved, so that path and map
-    have to be published whole. `timings` are seconds per stage of the chunk.
+    `T_map_odom` (4, 4) is the newest correction. `corrected` is true where earlier poses or points moved, so that path and
+    map have to be published whole. `chunk` and `geometry` are what was reconstructed, where something was; `note` says
+    why there is no submap although there was a chunk. `timings` are seconds per stage of the chunk.
     """
 
     poses: tuple[FramePose, ...]
     T_map_odom: NDArray[np.float64]
     submap: SubmapSummary | None = None
     corrected: bool = False
+    chunk: Chunk | None = None
+    geometry: ChunkGeometry | None = None
+    note: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
 
 

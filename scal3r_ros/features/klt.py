@@ -1,0 +1,138 @@
+"""Feature tracks through consecutive frames: corners followed by pyramidal Lucas–Kanade, checked forward and backward.
+
+Sources: Shi & Tomasi 1994 (corners), Lucas & Kanade 1981 / Bouguet 2000 (tracking), Kalal et al. 2010 (forward–backward error).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.configuration import parameter
+from scal3r_ros.reconstruction.protocol import Features
+
+
+@dataclass(frozen=True)
+class KltConfig:
+    """How many image points are followed, and how strictly."""
+
+    max_features: int = parameter(700, "image points followed at once", unit="points", minimum=50, maximum=5000)
+    cell: int = parameter(
+        28, "side of the grid cells that new points are spread over, for an image 1000 pixels wide",
+        unit="pixels", minimum=8, maximum=400,
+    )  # fmt: skip
+    window: int = parameter(15, "side of the window that is matched", unit="pixels", minimum=5, maximum=41)
+    levels: int = parameter(4, "pyramid levels above the full image", minimum=0, maximum=6)
+    max_forward_backward: float = parameter(
+        0.7,
+        "largest distance between a point and itself tracked forth and back",
+        unit="pixels",
+        minimum=0.05,
+        maximum=5.0,
+    )
+    min_quality: float = parameter(
+        0.004, "weakest corner taken, as a share of the strongest in the image", minimum=0.0, maximum=0.5
+    )
+
+
+class KltTracker:
+    """Follows points from frame to frame and keeps the image covered with them. State: the last image and its points."""
+
+    def __init__(self, config: KltConfig) -> None:
+        self._config = config
+        self._next_id = 0
+        self._last: NDArray[np.uint8] | None = None
+        self._ids: NDArray[np.int64] = np.empty(0, np.int64)
+        self._uv: NDArray[np.float32] = np.empty((0, 2), np.float32)
+        self._flow: NDArray[np.float32] = np.empty((0, 2), np.float32)
+
+    def track(self, grey: NDArray[np.uint8]) -> Features:
+        """Points of `grey` (h, w): those that could be followed from the last frame, and new ones where it was bare.
+
+        A change of image size starts all tracks anew.
+        """
+        if self._last is not None and grey.shape == self._last.shape and len(self._ids):
+            self._follow(self._last, grey)
+        else:
+            self._drop_all()
+        self._last = grey
+        self._replenish(grey)
+        return Features(self._ids, self._uv)
+
+    def forget(self, ids: NDArray[np.int64]) -> None:
+        """Stop following `ids`: they were found to be outliers."""
+        keep = ~np.isin(self._ids, ids)
+        self._ids, self._uv, self._flow = self._ids[keep], self._uv[keep], self._flow[keep]
+
+    def reset(self) -> None:
+        """Forget the last frame; ids go on counting, so that old and new points are never confused."""
+        self._last = None
+        self._drop_all()
+
+    def _drop_all(self) -> None:
+        self._ids, self._uv = np.empty(0, np.int64), np.empty((0, 2), np.float32)
+        self._flow = np.empty((0, 2), np.float32)
+
+    def _follow(self, last: NDArray[np.uint8], grey: NDArray[np.uint8]) -> None:
+        config, side = self._config, self._config.window
+        options = {
+            "winSize": (side, side),
+            "maxLevel": config.levels,
+            "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01),
+            "minEigThreshold": 1e-4,
+        }
+        guess = self._uv + self._flow  # constant image motion: a good start on a vehicle that turns
+        uv, found, _ = cv2.calcOpticalFlowPyrLK(
+            last, grey, self._uv, guess.copy(), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **options
+        )
+        back, found_back, _ = cv2.calcOpticalFlowPyrLK(
+            grey, last, uv, self._uv.copy(), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **options
+        )
+        margin = side // 2
+        good = (found.ravel() == 1) & (found_back.ravel() == 1)
+        good &= np.abs(back - self._uv).max(axis=1) < config.max_forward_backward
+        good &= (uv >= margin).all(axis=1) & (uv[:, 0] < grey.shape[1] - margin) & (uv[:, 1] < grey.shape[0] - margin)
+        self._flow = (uv - self._uv)[good]
+        self._ids, self._uv = self._ids[good], uv[good]
+
+    def _replenish(self, grey: NDArray[np.uint8]) -> None:
+        """New corners, the strongest of each grid cell that holds none, until `max_features` are followed."""
+        config = self._config
+        height, width = grey.shape
+        cell = max(8, round(config.cell * width / 1000))
+        columns, rows = width // cell, height // cell
+        room = config.max_features - len(self._ids)
+        if room <= 0 or columns == 0 or rows == 0:
+            return
+        strength = cv2.cornerMinEigenVal(grey, 5)
+        margin = config.window // 2 + 1
+        strength[:margin], strength[-margin:], strength[:, :margin], strength[:, -margin:] = 0, 0, 0, 0
+        for x, y in self._uv.astype(int):
+            strength[max(0, y - cell // 2) : y + cell // 2 + 1, max(0, x - cell // 2) : x + cell // 2 + 1] = 0
+        cells = strength[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell).transpose(0, 2, 1, 3)
+        cells = cells.reshape(rows * columns, cell * cell)
+        best = cells.argmax(axis=1)
+        value = cells[np.arange(len(cells)), best]
+        order = np.argsort(-value, kind="stable")[:room]
+        order = order[value[order] > config.min_quality * max(float(value.max(initial=0.0)), 1e-6)]
+        if not len(order):
+            return
+        uv = np.stack(
+            [order % columns * cell + best[order] % cell, order // columns * cell + best[order] // cell], axis=1
+        ).astype(np.float32)
+        ids = np.arange(self._next_id, self._next_id + len(uv), dtype=np.int64)
+        self._next_id += len(uv)
+        self._ids = np.concatenate([self._ids, ids])
+        self._uv = np.concatenate([self._uv, uv])
+        self._flow = np.concatenate([self._flow, self._neighbouring_flow(uv)])
+
+    def _neighbouring_flow(self, uv: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Start values for new points: the image motion of the nearest followed one."""
+        known = len(self._flow)
+        if known == 0:
+            return np.zeros_like(uv)
+        distance = ((uv[:, None] - self._uv[None, :known]) ** 2).sum(axis=2)
+        return self._flow[distance.argmin(axis=1)]

@@ -1,0 +1,356 @@
+"""The online mapper: frames in, poses at once and submaps as chunks of keyframes are reconstructed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.configuration import parameter, section
+from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.mapping.alignment import AlignmentConfig, align_chunk
+from scal3r_ros.mapping.camera_pose import pose_from_points
+from scal3r_ros.mapping.frame_log import FrameLog
+from scal3r_ros.mapping.graph import Edge, SubmapGraph
+from scal3r_ros.mapping.point_map import PointMap, PointMapConfig
+from scal3r_ros.mapping.smoothing import SmoothPose
+from scal3r_ros.mapping.submap_points import coloured_points, feature_points
+from scal3r_ros.mapping.tracker import FeatureFollower, PoseTracker, Tracked, TrackerConfig, normalised_points
+from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, PoseSource, SubmapSummary
+from scal3r_ros.mapping.window import ChunkWindow, WindowConfig
+from scal3r_ros.reconstruction.protocol import (
+    Chunk,
+    ChunkGeometry,
+    ChunkHealth,
+    Features,
+    Frame,
+    Previous,
+    Reconstructor,
+)
+
+Array = NDArray[np.float64]
+
+R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+"""The first camera in `odom`: x is its viewing direction, z is up (REP-103)."""
+MAX_PENDING = 1000
+"""Frames that may wait for the first submap; the oldest beyond that stay without a pose."""
+
+
+@dataclass(frozen=True)
+class MapperConfig:
+    """Parameters of the online mapper."""
+
+    window: WindowConfig = section(WindowConfig)
+    tracker: TrackerConfig = section(TrackerConfig)
+    alignment: AlignmentConfig = section(AlignmentConfig)
+    map: PointMapConfig = section(PointMapConfig)
+    initial_median_depth_m: float = parameter(
+        10.0, "median depth that the first chunk's scene is given: one camera can not know it, and it sets the map's unit",
+        unit="m", minimum=0.01, maximum=10000.0,
+    )  # fmt: skip
+    min_confidence: float = parameter(
+        0.5, "confidence from which a depth becomes a point of the map", minimum=0.0, maximum=1.0
+    )
+    correction_fade_s: float = parameter(
+        0.7, "time constant with which a chunk's correction enters odom", unit="s", minimum=0.05, maximum=60.0
+    )
+    drift: float = parameter(
+        0.01, "standard deviation of the position in odom, as a share of the way; part of the covariance given out",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A frame as long as its pose may still change: all but its image."""
+
+    index: int
+    stamp_ns: int
+    features: Features
+    intrinsics: Intrinsics | None
+
+
+@dataclass(frozen=True)
+class _Submap:
+    """The newest submap, which the next chunk is aligned to."""
+
+    index: int
+    S_odom_submap: Sim3
+    chunk: Chunk
+    geometry: ChunkGeometry
+
+
+class OnlineMapper:
+    """Maps a stream of frames with any reconstructor. All public methods may be called from any thread.
+
+    `push` does everything in step. A node calls its two halves instead: `observe` at camera rate, `map_chunk` on a worker.
+    """
+
+    def __init__(self, config: MapperConfig, reconstructor: Reconstructor) -> None:
+        self._config = config
+        self._reconstructor = reconstructor
+        self._camera_lock = threading.Lock()  # one observe at a time
+        self._worker_lock = threading.Lock()  # one map_chunk at a time
+        self._state_lock = threading.RLock()  # everything below that both touch; held briefly
+        self._follower = FeatureFollower(config.tracker.klt)
+        self._window = ChunkWindow(config.window)
+        self._tracker = PoseTracker(config.tracker)
+        self._smooth = SmoothPose(config.correction_fade_s)
+        self._graph = SubmapGraph()
+        self._map = PointMap(config.map)
+        self._log = FrameLog()
+        self._seen: list[_Seen] = []
+        self._newest: _Submap | None = None
+        self._generation = 0
+        self._frames_in = self._keyframes = self._unposed = self._unmeasured = self._extrapolated = 0
+        self._way_m = 0.0
+        self._last_given: Array | None = None
+
+    def push(self, frame: Frame) -> list[MapUpdate]:
+        """Shows the mapper the next frame and maps the chunk it completes, if it does."""
+        observation = self.observe(frame)
+        updates = [MapUpdate(observation.poses, self.T_map_odom())] if observation.poses else []
+        if observation.chunk is not None:
+            updates.append(self.map_chunk(observation.chunk))
+        return updates
+
+    def flush(self) -> list[MapUpdate]:
+        """Maps the keyframes that have not filled a chunk."""
+        chunk = self.close_window()
+        return [] if chunk is None else [self.map_chunk(chunk)]
+
+    def observe(self, frame: Frame, busy: bool = False) -> Observation:
+        """The camera-rate half: follows and poses `frame`; hands out a chunk where one is full and nobody is `busy`."""
+        with self._camera_lock:
+            features = self._follower.follow(frame)
+            with self._state_lock:
+                self._frames_in += 1
+                seen = _Seen(frame.index, frame.stamp_ns, features, frame.intrinsics)
+                self._remember(seen)
+                self._keyframes += self._window.add(replace(frame, features=features))
+                chunk = self._window.take(busy)
+                if self._newest is None or frame.intrinsics is None:
+                    return Observation((), chunk)
+                tracked = self._tracker.pose(features, frame.intrinsics)
+                self._note(seen, tracked.T_ref_cam, self._newest)
+                return Observation((self._give(seen, tracked),), chunk)
+
+    def map_chunk(self, chunk: Chunk) -> MapUpdate:
+        """The slow half: reconstructs `chunk`, aligns it to the submap before, adds its points, corrects the poses.
+
+        Raises:
+            ReconstructionError: the chunk is of a kind that the reconstructor can not handle; the map stays as it was.
+        """
+        with self._worker_lock:
+            generation, newest = self._generation, self._newest
+            chunk = replace(chunk, shared=_shared_with(newest, chunk))
+            previous = None if newest is None else Previous(newest.chunk, newest.geometry)
+            geometry = self._reconstructor.reconstruct(chunk, previous if chunk.shared else None)
+            if newest is None and geometry.health is not ChunkHealth.OK:
+                self._unmeasured += 1
+                note = f"no map yet: {geometry.note}"
+                return MapUpdate((), self.T_map_odom(), chunk=chunk, geometry=geometry, note=note)
+            started = time.perf_counter()
+            submap, edge, note = self._place(chunk, geometry, newest)
+            aligned = time.perf_counter()
+            points, colours, weights = coloured_points(chunk, geometry, chunk.shared, self._config.min_confidence)
+            with self._state_lock:
+                if generation != self._generation:
+                    return MapUpdate((), self.T_map_odom(), note="the map was reset meanwhile")
+                self._graph.add_submap(submap.index, edge, None if edge is not None else submap.S_odom_submap)
+                corrected = self._graph.optimise()
+                anchors = self._graph.anchors()
+                if corrected:
+                    self._map.reanchor(anchors)
+                anchor = anchors[submap.index]
+                cloud = self._map.add(submap.index, points, colours, weights, anchor)
+                poses = self._take_over(submap)
+            mapped = time.perf_counter()
+            summary = SubmapSummary(
+                index=submap.index,
+                first_stamp_ns=chunk.frames[0].stamp_ns,
+                last_stamp_ns=chunk.frames[-1].stamp_ns,
+                keyframes=len(chunk.frames) - chunk.shared,
+                health=geometry.health,
+                note=", ".join(part for part in (geometry.note, note) if part),
+                scale_to_previous=1.0 if edge is None else edge.S_i_j.scale,
+                S_map_submap=anchor,
+                cloud_map=cloud,
+            )
+            timings = {**geometry.timings, "align_s": aligned - started, "map_s": mapped - aligned}
+            return MapUpdate(poses, self.T_map_odom(), summary, corrected, chunk, geometry, timings=timings)
+
+    def close_window(self) -> Chunk | None:
+        """The keyframes that have not filled a chunk, for `map_chunk`; None where there are no new ones."""
+        with self._state_lock:
+            return self._window.close()
+
+    def reset(self) -> None:
+        """Forget everything; a chunk being mapped meanwhile is dropped when it is done."""
+        with self._camera_lock, self._state_lock:
+            self._generation += 1
+            self._follower.reset()
+            self._window.reset()
+            self._tracker.reset()
+            self._smooth.reset()
+            self._graph = SubmapGraph()
+            self._map.clear()
+            self._log.clear()
+            self._seen = []
+            self._newest = self._last_given = None
+            self._way_m = 0.0
+            self._reconstructor.reset()
+
+    def trajectory(self) -> Trajectory:
+        """The best estimate of every posed frame now: T_map_cam by stamp."""
+        with self._state_lock:
+            return self._log.trajectory(self._graph.anchors())
+
+    def cloud(self, max_points: int | None = None) -> PointCloud:
+        """The voxel-filtered map, decimated to `max_points` where given."""
+        with self._state_lock:
+            return self._map.cloud(max_points)
+
+    def T_map_odom(self) -> Array:
+        """The correction (4, 4) that loops have made to `odom`; TF carries no scale, so its scale is left out."""
+        with self._state_lock:
+            if self._newest is None:
+                return np.eye(4)
+            S_map_odom = self._graph.anchor(self._newest.index) @ self._newest.S_odom_submap.inverse()
+            return se3.se3(S_map_odom.R, S_map_odom.t)
+
+    def counters(self) -> Mapping[str, int | float]:
+        """What was taken in, posed, thinned and mapped so far."""
+        with self._state_lock:
+            return {
+                "frames_in": self._frames_in,
+                "frames_posed": len(self._log),
+                "frames_unposed": self._unposed,
+                "frames_extrapolated": self._extrapolated,
+                "keyframes": self._keyframes,
+                "keyframes_thinned": self._window.thinned,
+                "chunks_unmeasured": self._unmeasured,
+                "submaps": len(self._graph),
+                "map_points": len(self._map),
+                "way_m": self._way_m,
+            }
+
+    def _remember(self, seen: _Seen) -> None:
+        self._seen.append(seen)
+        if len(self._seen) > MAX_PENDING:
+            del self._seen[0]
+            self._unposed += self._newest is None
+
+    def _place(self, chunk: Chunk, geometry: ChunkGeometry, newest: _Submap | None) -> tuple[_Submap, Edge | None, str]:
+        """The submap of a chunk in `odom`, the edge that leads to it, and what was missing for its alignment."""
+        if newest is None:
+            sure = geometry.depth[geometry.confidence >= self._config.min_confidence]
+            median = float(np.median(sure)) if len(sure) else 1.0
+            R = R_ODOM_CAM @ geometry.T_chunk_cam[0, :3, :3].T
+            scale = self._config.initial_median_depth_m / median
+            S_odom_submap = Sim3(scale, R, -scale * R @ geometry.T_chunk_cam[0, :3, 3])
+            return _Submap(chunk.index, S_odom_submap, chunk, geometry), None, ""
+        if chunk.shared:
+            alignment = align_chunk(newest.geometry, geometry, chunk.shared, self._config.alignment)
+            S_newest_submap, covariance, note = (
+                alignment.S_previous_current, alignment.covariance, alignment.note
+            )  # fmt: skip
+        else:
+            last = newest.geometry.T_chunk_cam[-1] @ se3.invert(geometry.T_chunk_cam[0])
+            S_newest_submap, covariance = Sim3.from_rigid(last), np.eye(7)
+            note = "it shares no frame with the submap before: joined at its last pose"
+        submap = _Submap(chunk.index, newest.S_odom_submap @ S_newest_submap, chunk, geometry)
+        return submap, Edge(newest.index, submap.index, S_newest_submap, covariance), note
+
+    def _take_over(self, submap: _Submap) -> tuple[FramePose, ...]:
+        """Poses the frames of a new submap and those since it by its points; returns those that had no pose before."""
+        frames, anchor = submap.chunk.frames, submap.S_odom_submap
+        T_odom_cam = anchor.apply_pose(submap.geometry.T_chunk_cam)
+        ids, points = feature_points(submap.chunk, submap.geometry, self._config.min_confidence)
+        points = anchor.apply(points)
+        first_map, self._newest = self._newest is None, submap
+        keyframes = {frame.index: T for frame, T in zip(frames, T_odom_cam, strict=True)}
+        poses: list[FramePose] = []
+        before = _poses_between(self._seen, keyframes, ids, points, self._config.tracker.sigma)
+        for seen in self._seen:
+            if seen.index in before:
+                self._note(seen, before[seen.index], submap)
+                if first_map:
+                    tracked = Tracked(before[seen.index], np.diag([1e-4] * 3 + [1e-6] * 3), PoseSource.CHUNK)
+                    poses.append(self._give(seen, tracked))
+        last = frames[-1].index
+        self._tracker.start_from(ids, points, keyframes[last], before.get(last - 1))
+        newest_T = keyframes[last]
+        for seen in self._seen:
+            if seen.index > last and seen.intrinsics is not None:
+                tracked = self._tracker.pose(seen.features, seen.intrinsics)
+                newest_T = tracked.T_ref_cam
+                self._note(seen, newest_T, submap)
+                if first_map:
+                    poses.append(self._give(seen, tracked))
+        if not first_map:
+            self._smooth.correct(newest_T)
+        oldest = frames[-min(self._config.window.overlap, len(frames))].index
+        self._seen = [seen for seen in self._seen if seen.index >= oldest]
+        return tuple(poses)
+
+    def _note(self, seen: _Seen, T_odom_cam: Array, submap: _Submap) -> None:
+        self._log.put(seen.index, seen.stamp_ns, submap.index, submap.S_odom_submap.inverse().apply_pose(T_odom_cam))
+
+    def _give(self, seen: _Seen, tracked: Tracked) -> FramePose:
+        """The pose as it is given out: continuous, and as uncertain as the way was long."""
+        T = self._smooth.give(tracked.T_ref_cam, seen.stamp_ns)
+        if self._last_given is not None:
+            self._way_m += float(np.linalg.norm(T[:3, 3] - self._last_given[:3, 3]))
+        self._last_given = T
+        covariance = tracked.covariance + np.diag([(self._config.drift * self._way_m) ** 2] * 3 + [0.0] * 3)
+        self._extrapolated += tracked.source is PoseSource.EXTRAPOLATED
+        return FramePose(seen.index, seen.stamp_ns, T, covariance, tracked.source)
+
+
+def _shared_with(newest: _Submap | None, chunk: Chunk) -> int:
+    """How many of the chunk's first frames the newest submap ends with: 0 for a first map or after a lost chunk."""
+    if newest is None or not chunk.shared:
+        return 0
+    ends = [frame.index for frame in newest.chunk.frames[-chunk.shared :]]
+    return chunk.shared if ends == [frame.index for frame in chunk.frames[: chunk.shared]] else 0
+
+
+def _poses_between(
+    frames: list[_Seen], keyframes: Mapping[int, Array], ids: NDArray[np.int64], points: Array, sigma_px: float
+) -> dict[int, Array]:
+    """Poses of all frames up to the last keyframe: keyframes as given, the others by PnP on the chunk's points.
+
+    Where PnP fails, a frame lies on the way between its neighbouring keyframes; one before the first stands there.
+    """
+    order = sorted(keyframes)
+    stamps = {seen.index: seen.stamp_ns for seen in frames}
+    poses: dict[int, Array] = {}
+    for seen in frames:
+        if seen.index > order[-1]:
+            break
+        if seen.index in keyframes:
+            poses[seen.index] = keyframes[seen.index]
+            continue
+        later = next(index for index in order if index > seen.index)
+        earlier = max((index for index in order if index < seen.index), default=later)
+        guess = keyframes[later]
+        if earlier in stamps and later in stamps and earlier != later:
+            share = (seen.stamp_ns - stamps[earlier]) / max(1, stamps[later] - stamps[earlier])
+            guess = se3.interpolate(keyframes[earlier], keyframes[later], share)
+        poses[seen.index] = guess
+        if seen.intrinsics is None:
+            continue
+        _, of_frame, of_points = np.intersect1d(seen.features.ids, ids, assume_unique=True, return_indices=True)
+        xy = normalised_points(seen.features, seen.intrinsics)[of_frame]
+        found = pose_from_points(points[of_points], xy, guess, sigma_px / seen.intrinsics.fx)
+        if found is not None:
+            poses[seen.index] = found.T_ref_cam
+    return poses

@@ -1,0 +1,66 @@
+"""What a chunk's geometry gives the map and the tracker: coloured points, and points for feature tracks."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.geometry.projection import backproject
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+
+Array = NDArray[np.float64]
+
+
+def coloured_points(
+    chunk: Chunk, geometry: ChunkGeometry, first: int, min_confidence: float
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
+    """Confident points (n, 3) of the frames from `first` on in the chunk's frame, their RGB (n, 3) and weights (n,).
+
+    A point weighs its confidence over its depth squared (in units of the chunk's median depth): near views know more.
+    """
+    points, colours, weights = [], [], []
+    for frame, T, depth, confidence, intrinsics in list(
+        zip(chunk.frames, geometry.T_chunk_cam, geometry.depth, geometry.confidence, geometry.intrinsics, strict=True)
+    )[first:]:
+        sure = (confidence >= max(min_confidence, 1e-6)) & (depth > 0) & np.isfinite(depth)
+        height, width = depth.shape
+        image = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
+        local = backproject(depth, intrinsics)[sure]
+        points.append((local @ T[:3, :3].T + T[:3, 3]).astype(np.float32))
+        colours.append(image[sure])
+        weights.append(confidence[sure] / np.square(depth[sure]))
+    if not points or not sum(map(len, points)):
+        return np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8), np.empty(0, np.float32)
+    weight = np.concatenate(weights)
+    return np.concatenate(points), np.concatenate(colours), (weight / np.median(weight)).astype(np.float32)
+
+
+def feature_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float) -> tuple[NDArray[np.int64], Array]:
+    """Ids (n,), ascending, and points (n, 3) in the chunk's frame of the feature tracks whose place is known.
+
+    The reconstructor's own sparse points where it has any, else confident depth at the newest sight of each track.
+    """
+    if geometry.tracks is not None and len(geometry.tracks.ids):
+        return geometry.tracks.ids, geometry.tracks.points_chunk
+    ids: NDArray[np.int64] = np.empty(0, np.int64)
+    points = np.empty((0, 3))
+    for number in reversed(range(len(chunk.frames))):
+        frame = chunk.frames[number]
+        if frame.features is None or frame.intrinsics is None:
+            continue
+        small = geometry.intrinsics[number]
+        depth, confidence = geometry.depth[number], geometry.confidence[number]
+        uv = frame.features.uv.astype(np.float64)
+        scaled = (uv + 0.5) * [small.width / frame.image.shape[1], small.height / frame.image.shape[0]] - 0.5
+        column = np.clip(np.rint(scaled[:, 0]).astype(int), 0, small.width - 1)
+        row = np.clip(np.rint(scaled[:, 1]).astype(int), 0, small.height - 1)
+        z = depth[row, column].astype(np.float64)
+        new = (confidence[row, column] >= max(min_confidence, 1e-6)) & (z > 0) & ~np.isin(frame.features.ids, ids)
+        rays = (scaled[new] - [small.cx, small.cy]) / [small.fx, small.fy]
+        local = np.concatenate([rays, np.ones((len(rays), 1))], axis=1) * z[new, None]
+        T = geometry.T_chunk_cam[number]
+        ids = np.concatenate([ids, frame.features.ids[new]])
+        points = np.concatenate([points, local @ T[:3, :3].T + T[:3, 3]])
+    order = np.argsort(ids, kind="stable")
+    return ids[order], points[order]

@@ -1,0 +1,103 @@
+"""Which frames become keyframes, and when a chunk of them is full."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scal3r_ros.configuration import parameter
+from scal3r_ros.errors import MappingError
+from scal3r_ros.reconstruction.protocol import Chunk, Features, Frame
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """Size of chunks and the motion gate in front of them."""
+
+    size: int = parameter(12, "keyframes in a chunk", unit="frames", minimum=3, maximum=256)
+    overlap: int = parameter(
+        4, "keyframes a chunk shares with the one before; less than size", unit="frames", minimum=2, maximum=128
+    )
+    min_parallax: float = parameter(
+        0.015, "median image motion since the last keyframe that makes a frame a keyframe, relative to the image's width",
+        minimum=0.0, maximum=0.5,
+    )  # fmt: skip
+    min_common: float = parameter(
+        0.5, "share of the last keyframe's tracks below which a frame becomes a keyframe", minimum=0.0, maximum=1.0
+    )
+    max_interval_s: float = parameter(
+        5.0, "time after which a frame becomes a keyframe even without motion", unit="s", minimum=0.05, maximum=3600.0
+    )
+
+
+class ChunkWindow:
+    """Collects keyframes and hands them out as chunks that overlap. State: the keyframes of the chunk being filled."""
+
+    def __init__(self, config: WindowConfig) -> None:
+        if config.overlap >= config.size:
+            raise MappingError(f"a chunk of {config.size} frames can not share {config.overlap} with the one before")
+        self._config = config
+        self._frames: list[Frame] = []
+        self._shared = 0
+        self._chunks = 0
+        self.thinned = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def add(self, frame: Frame) -> bool:
+        """Whether `frame`, with its features, became a keyframe."""
+        if self._frames and not self._moved_enough(self._frames[-1], frame):
+            return False
+        self._frames.append(frame)
+        return True
+
+    def take(self, busy: bool = False) -> Chunk | None:
+        """The chunk, where it is full and whoever maps chunks is not `busy`; a busy one makes a full window thin out."""
+        if len(self._frames) < self._config.size:
+            return None
+        if busy:
+            self._thin()
+            return None
+        return self._hand_out()
+
+    def close(self) -> Chunk | None:
+        """What is left as a shorter chunk, where it holds keyframes that no chunk before held."""
+        fresh = len(self._frames) - self._shared
+        return self._hand_out() if fresh > 0 and len(self._frames) >= 2 else None
+
+    def reset(self) -> None:
+        """Start anew; chunks go on being counted."""
+        self._frames, self._shared = [], 0
+
+    def _moved_enough(self, last: Frame, frame: Frame) -> bool:
+        if (frame.stamp_ns - last.stamp_ns) * 1e-9 >= self._config.max_interval_s:
+            return True
+        if last.features is None or frame.features is None:
+            return True
+        motion, common = image_motion(last.features, frame.features)
+        return common < self._config.min_common or motion >= self._config.min_parallax * frame.image.shape[1]
+
+    def _hand_out(self) -> Chunk:
+        chunk = Chunk(self._chunks, tuple(self._frames), self._shared)
+        self._chunks += 1
+        self._frames = self._frames[-self._config.overlap :]
+        self._shared = len(self._frames)
+        return chunk
+
+    def _thin(self) -> None:
+        """Every second of the fresh keyframes goes, never a shared one nor the newest."""
+        fresh = self._frames[self._shared :]
+        kept = fresh[::-2][::-1]
+        self.thinned += len(fresh) - len(kept)
+        self._frames = self._frames[: self._shared] + kept
+
+
+def image_motion(before: Features, after: Features) -> tuple[float, float]:
+    """Median motion in pixels of the tracks both frames hold, and their share of the earlier frame's tracks."""
+    _, i, j = np.intersect1d(before.ids, after.ids, assume_unique=True, return_indices=True)
+    if not len(i):
+        return float("inf"), 0.0
+    motion = np.linalg.norm(after.uv[j] - before.uv[i], axis=1)
+    return float(np.median(motion)), len(i) / len(before.ids)

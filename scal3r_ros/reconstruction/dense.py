@@ -1,0 +1,116 @@
+"""Dense depth and confidence for the frames of a chunk whose motion is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.reconstruction.plane_sweep import (
+    PlaneSweepConfig,
+    SweptDepth,
+    View,
+    consistency,
+    depth_size,
+    normalised,
+    parallax,
+    sweep,
+)
+from scal3r_ros.reconstruction.source_views import choose_sources
+
+Depths = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class KnownDepth:
+    """Depth (k, h, w) and confidence (k, h, w) of the first k frames, found with the chunk before."""
+
+    depth: Depths
+    confidence: Depths
+
+
+def dense_depth(
+    images: list[NDArray[np.uint8]],
+    intrinsics: Intrinsics,
+    T_ref_cam: NDArray[np.float64],
+    points_ref: Mapping[int, NDArray[np.float64]],
+    known: KnownDepth | None,
+    config: PlaneSweepConfig,
+    device: torch.device,
+) -> tuple[Depths, Depths, Intrinsics]:
+    """Depth and confidence (s, h, w) of all frames and the intrinsics of the maps.
+
+    `images` (h, w, 3) uint8 RGB; `points_ref[frame]` (k, 3) are scene points seen in each frame, in the reference frame: they give
+    the range of depths and choose the sources. Frames with a `known` depth keep it.
+    """
+    height, width = depth_size(intrinsics, config.width)
+    small = intrinsics.scaled(width, height)
+    views = [_view(image, small, T, device) for image, T in zip(images, T_ref_cam, strict=True)]
+    depth = np.zeros((len(images), height, width), np.float32)
+    confidence = np.zeros_like(depth)
+    first = 0
+    if known is not None and known.depth.shape[1:] == (height, width):
+        first = len(known.depth)
+        depth[:first], confidence[:first] = known.depth, known.confidence
+    sources = {f: choose_sources(T_ref_cam, points_ref, small, f, config.sources) for f in range(first, len(images))}
+    swept: dict[int, SweptDepth] = {}
+    for frame, others in sources.items():
+        if others:
+            near, far = _depth_range(points_ref[frame], T_ref_cam[frame])
+            swept[frame] = sweep(views[frame], [views[other] for other in others], near, far, config)
+    all_depths = {frame: result.depth for frame, result in swept.items()}
+    for frame in range(first):
+        all_depths[frame] = torch.from_numpy(depth[frame]).to(device)
+    for frame, result in swept.items():
+        neighbours = [other for other in _nearest(frame, sources[frame], len(images)) if other in all_depths]
+        depth[frame] = result.depth.cpu().numpy()
+        confidence[frame] = _confidence(result, frame, sources[frame], neighbours, all_depths, views, config)
+    return depth, confidence, small
+
+
+def _view(image: NDArray[np.uint8], intrinsics: Intrinsics, T: NDArray[np.float64], device: torch.device) -> View:
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    grey = cv2.resize(grey, (intrinsics.width, intrinsics.height), interpolation=cv2.INTER_AREA)
+    return View(
+        normalised(torch.from_numpy(grey).to(device, torch.float32)),
+        torch.from_numpy(intrinsics.K).to(device, torch.float32),
+        torch.from_numpy(T).to(device, torch.float32),
+    )
+
+
+def _depth_range(points: NDArray[np.float64], T: NDArray[np.float64]) -> tuple[float, float]:
+    """Nearest and farthest plane: a little nearer than the nearest points, far enough to stand for infinity."""
+    z = (points - T[:3, 3]) @ T[:3, 2]
+    near, far = np.percentile(z[z > 0], [2.0, 98.0])
+    return 0.6 * float(near), 6.0 * float(far)
+
+
+def _nearest(frame: int, sources: list[int], frames: int) -> list[int]:
+    """Frames whose depth is compared: the sources and both neighbours in time."""
+    return sorted({*sources, frame - 1, frame + 1} & set(range(frames)) - {frame})
+
+
+def _confidence(
+    result: SweptDepth,
+    frame: int,
+    sources: list[int],
+    neighbours: list[int],
+    depths: Mapping[int, torch.Tensor],
+    views: list[View],
+    config: PlaneSweepConfig,
+) -> Depths:
+    """0 where the match is poor, nearly parallel or contradicted; 0.5 where one other frame agrees, up to 1 where several do."""
+    view = views[frame]
+    angle = torch.stack([parallax(result.depth, view, views[s]) for s in sources]).amax(0)
+    agreeing = torch.stack(
+        [consistency(result.depth, view, depths[n], views[n]) < config.consistency for n in neighbours]
+    ).sum(0) if neighbours else torch.zeros_like(result.depth)  # fmt: skip
+    usable = (result.cost < config.max_cost) & (angle > np.deg2rad(config.min_parallax_deg)) & (agreeing >= 1)
+    believed = 0.5 + 0.15 * (agreeing - 1).clamp(0, 2) + 0.2 * (result.margin / 0.1).clamp(0, 1)
+    confidence: Depths = torch.where(usable, believed, 0.0).cpu().numpy().astype(np.float32)
+    return confidence

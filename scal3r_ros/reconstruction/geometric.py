@@ -1,0 +1,148 @@
+"""The reconstructor without weights: feature tracks, bundle adjustment, plane sweep."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scal3r_ros.configuration import parameter, section
+from scal3r_ros.errors import ReconstructionError
+from scal3r_ros.features.klt import KltConfig, KltTracker
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.reconstruction.dense import KnownDepth, dense_depth
+from scal3r_ros.reconstruction.motion import KnownStart, Motion, MotionConfig, estimate_motion
+from scal3r_ros.reconstruction.plane_sweep import PlaneSweepConfig
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Features, Previous, Tracks
+from scal3r_ros.reconstruction.triangulation import TrackTable
+
+
+@dataclass(frozen=True)
+class GeometricConfig:
+    """Parameters of the reconstructor `geometric`."""
+
+    motion: MotionConfig = section(MotionConfig)
+    sweep: PlaneSweepConfig = section(PlaneSweepConfig)
+    device: str = parameter("auto", "torch device of the dense stage: auto takes a GPU where there is one")
+    threads: int = parameter(2, "CPU threads of the dense stage", minimum=1, maximum=256)
+
+
+class GeometricReconstructor:
+    """Poses and sparse points from tracks, then depth for every frame. Holds no state between chunks."""
+
+    def __init__(self, config: GeometricConfig, klt: KltConfig) -> None:
+        self._config, self._klt = config, klt
+        name = config.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self._device = torch.device(name)
+            torch.zeros(1, device=self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise ReconstructionError(f"device {config.device!r} can not be used here: {error}") from error
+        torch.set_num_threads(config.threads)
+
+    @property
+    def name(self) -> str:
+        """Name as in the parameter `reconstructor`."""
+        return "geometric"
+
+    def reset(self) -> None:
+        """Nothing is kept between chunks."""
+
+    def reconstruct(self, chunk: Chunk, previous: Previous | None) -> ChunkGeometry:
+        """Geometry of `chunk`. The gauge is its first camera, and the scale of `previous` where there is one.
+
+        Raises:
+            ReconstructionError: a frame has no intrinsics, or the frames differ in size.
+        """
+        intrinsics = _common_intrinsics(chunk)
+        started = time.perf_counter()
+        table = _track_table(self._features(chunk), intrinsics)
+        tracked = time.perf_counter()
+        start = None if previous is None else _start_from(chunk, previous)
+        frames = len(chunk.frames)
+        motion = estimate_motion(table, frames, intrinsics.fx, start, self._config.motion)
+        moved = time.perf_counter()
+        seen = _points_by_frame(table, motion, frames)
+        images = [frame.image for frame in chunk.frames]
+        known = None
+        if previous is not None and chunk.shared and motion.health is ChunkHealth.OK:
+            known = KnownDepth(previous.geometry.depth[-chunk.shared :], previous.geometry.confidence[-chunk.shared :])
+        with torch.inference_mode():
+            depth, confidence, small = dense_depth(
+                images, intrinsics, motion.T_ref_cam, seen, known, self._config.sweep, self._device
+            )
+        done = time.perf_counter()
+        return ChunkGeometry(
+            T_chunk_cam=motion.T_ref_cam,
+            intrinsics=(small,) * frames,
+            depth=depth,
+            confidence=confidence,
+            health=motion.health,
+            note=motion.note,
+            tracks=Tracks(motion.ids, motion.points, motion.sigma.astype(np.float32)),
+            timings={"tracks_s": tracked - started, "motion_s": moved - tracked, "depth_s": done - moved},
+        )
+
+    def _features(self, chunk: Chunk) -> list[Features]:
+        """The tracks that came with the frames, or tracks through the chunk's own images."""
+        given = [frame.features for frame in chunk.frames]
+        if all(features is not None for features in given):
+            return [features for features in given if features is not None]
+        tracker = KltTracker(self._klt)
+        return [tracker.track(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)) for frame in chunk.frames]
+
+
+def _common_intrinsics(chunk: Chunk) -> Intrinsics:
+    first = chunk.frames[0].intrinsics
+    if first is None:
+        raise ReconstructionError(
+            "the reconstructor 'geometric' needs a calibrated camera: publish camera_info or give a calibration file"
+        )
+    if any(frame.intrinsics != first for frame in chunk.frames):
+        raise ReconstructionError(f"the camera's calibration changes within chunk {chunk.index}")
+    return first
+
+
+def _track_table(features: list[Features], intrinsics: Intrinsics) -> TrackTable:
+    """All tracks seen in at least two of the frames."""
+    ids = np.concatenate([item.ids for item in features])
+    frame = np.concatenate([np.full(len(item.ids), number) for number, item in enumerate(features)])
+    uv = np.concatenate([item.uv for item in features]).astype(np.float64)
+    xy = (uv - [intrinsics.cx, intrinsics.cy]) / [intrinsics.fx, intrinsics.fy]
+    _, of_row, counts = np.unique(ids, return_inverse=True, return_counts=True)
+    often = counts[of_row] >= 2
+    unique, track = np.unique(ids[often], return_inverse=True)
+    order = np.lexsort((frame[often], track))
+    return TrackTable(unique, track[order], frame[often][order], xy[often][order])
+
+
+def _start_from(chunk: Chunk, previous: Previous) -> KnownStart | None:
+    """Poses of the shared frames and the points of the chunk before, seen from the first shared camera."""
+    if chunk.shared < 2:
+        return None
+    geometry = previous.geometry
+    T = geometry.T_chunk_cam[-chunk.shared :]
+    to_first = np.linalg.inv(T[0])
+    sure = geometry.depth[geometry.confidence > 0]
+    median_depth = float(np.median(sure)) if len(sure) else 1.0
+    if geometry.tracks is None:
+        return KnownStart(to_first @ T, np.empty(0, np.int64), np.empty((0, 3)), median_depth)
+    points = geometry.tracks.points_chunk @ to_first[:3, :3].T + to_first[:3, 3]
+    return KnownStart(to_first @ T, geometry.tracks.ids, points, median_depth)
+
+
+def _points_by_frame(table: TrackTable, motion: Motion, frames: int) -> dict[int, NDArray[np.float64]]:
+    """The adjusted points (k, 3) that each frame sees."""
+    _, in_table, in_motion = np.intersect1d(table.ids, motion.ids, return_indices=True)
+    row = np.full(len(table.ids), -1)
+    row[in_table] = in_motion
+    return {
+        frame: motion.points[rows[rows >= 0]]
+        for frame, rows in ((frame, row[table.track[table.frame == frame]]) for frame in range(frames))
+    }

@@ -1,0 +1,277 @@
+"""Camera motion and sparse structure of a chunk from its feature tracks: start, PnP, triangulation, bundle adjustment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.configuration import parameter
+from scal3r_ros.reconstruction.bundle import PosePrior, adjust
+from scal3r_ros.reconstruction.protocol import ChunkHealth
+from scal3r_ros.reconstruction.triangulation import TrackTable, reprojection, triangulate
+from scal3r_ros.reconstruction.two_view import common_points, most_telling_pair, rotation_between
+
+MIN_SPANNING = 15
+"""Tracks from the first to the last new frame below which nothing can be said of the motion between them."""
+STILL = 0.005
+"""Median image motion on the z = 1 plane below which a camera counts as standing."""
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """How strictly tracks are judged and how long the adjustment may take."""
+
+    sigma: float = parameter(
+        0.5, "standard deviation of a tracked image point", unit="pixels", minimum=0.05, maximum=10.0
+    )
+    outlier: float = parameter(
+        4.0, "image residual beyond which an observation is taken out", unit="sigma", minimum=1.0, maximum=20.0
+    )
+    min_angle_deg: float = parameter(
+        0.6, "narrowest angle between a point's rays at which it is used", unit="degrees", minimum=0.05, maximum=10.0
+    )
+    min_tracks: int = parameter(20, "fewest tracks that a frame's pose is computed from", minimum=6, maximum=1000)
+    iterations: int = parameter(12, "steps of each bundle adjustment at most", minimum=1, maximum=100)
+    held: int = parameter(
+        2, "shared frames that are held where the chunk before has placed them; the others only start there",
+        unit="frames", minimum=2, maximum=64,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KnownStart:
+    """What the chunk before says of this one, in this one's gauge: poses of the first frames and some tracks' points.
+
+    `median_depth` of the chunk before keeps the scale where neither its points nor its motion can.
+    """
+
+    T_ref_cam: NDArray[np.float64]
+    ids: NDArray[np.int64]
+    points: NDArray[np.float64]
+    median_depth: float
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Poses `T_ref_cam` (s, 4, 4), and the points (n, 3) of tracks `ids` (n,) with one standard deviation `sigma` (n,).
+
+    `inlier_share` is the share of observations that the adjustment kept.
+    """
+
+    T_ref_cam: NDArray[np.float64]
+    ids: NDArray[np.int64]
+    points: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    health: ChunkHealth
+    note: str
+    inlier_share: float = 0.0
+
+
+def estimate_motion(
+    table: TrackTable, frames: int, focal: float, start: KnownStart | None, config: MotionConfig
+) -> Motion:
+    """Poses of all `frames` of a chunk; `focal` in pixels turns the pixel settings into the z = 1 plane's unit."""
+    sigma = config.sigma / focal
+    if start is None:
+        return _without_start(table, frames, sigma, config)
+    T = np.tile(np.eye(4), (frames, 1, 1))
+    shared = len(start.T_ref_cam)
+    T[:shared] = start.T_ref_cam
+    points, known = _points_from(start, table)
+    points, known = _grow(table, T, shared - 1, points, known, sigma, config)
+    failed = 0
+    for frame in range(shared, frames):
+        velocity = np.linalg.inv(T[frame - 2]) @ T[frame - 1] if frame >= 2 else np.eye(4)
+        guess = T[frame - 1] @ velocity
+        pose = _pose_from_points(table, frame, points, known, guess, sigma, config)
+        failed += pose is None
+        T[frame] = _turned_only(table, frame, T, guess) if pose is None else pose
+        points, known = _grow(table, T, frame, points, known, sigma, config)
+    if failed > (frames - shared) // 2:
+        restarted = _restarted(table, frames, T, shared, start.median_depth, sigma, config)
+        return _carried(table, T, shared, failed) if restarted is None else restarted
+    count = min(config.held, shared)
+    priors = [PosePrior(frame, T[frame], 1e-5, 1e-5) for frame in range(count)]
+    return _refined(table, T, points, known, priors, None, sigma, config)
+
+
+def _without_start(table: TrackTable, frames: int, sigma: float, config: MotionConfig) -> Motion:
+    pair = most_telling_pair(table, frames, sigma)
+    T = np.tile(np.eye(4), (frames, 1, 1))
+    if pair is None:
+        return _carried(table, T, 1, frames)
+    T[pair.j] = pair.T_i_j
+    seen = np.isin(table.frame, [pair.i, pair.j])
+    points, known = _triangulated(table.select(seen), T, sigma, config)
+    order = sorted((f for f in range(frames) if f not in (pair.i, pair.j)), key=lambda f: (abs(f - pair.j), f))
+    placed = [pair.i, pair.j]
+    for frame in order:
+        nearest = min(placed, key=lambda f: abs(f - frame))
+        pose = _pose_from_points(table, frame, points, known, T[nearest], sigma, config)
+        if pose is None:
+            return Motion(
+                T, table.ids[:0], np.empty((0, 3)), np.empty(0), ChunkHealth.FEW_TRACKS,
+                f"frame {frame} of the first chunk shares too few tracks with the others",
+            )  # fmt: skip
+        T[frame] = pose
+        placed.append(frame)
+        points, known = _triangulated(table.select(np.isin(table.frame, placed)), T, sigma, config)
+    motion = _refined(table, T, points, known, [PosePrior(0, T[0], 1e-5, 1e-5)], (pair.i, pair.j, 1.0), sigma, config)
+    return _with_unit_depth(motion)
+
+
+def _restarted(
+    table: TrackTable, frames: int, T: NDArray[np.float64], shared: int, median_depth: float, sigma: float,
+    config: MotionConfig,
+) -> Motion | None:  # fmt: skip
+    """A new start inside the chunk where the old points are lost, at the scale of the motion before; None if impossible.
+
+    `T` (frames, 4, 4) holds the `shared` known poses. Where those stand still, the `median_depth` before sets the scale.
+    """
+    fresh = _without_start(table, frames, sigma, config)
+    if fresh.health is not ChunkHealth.OK:
+        return None
+    known = float(np.linalg.norm(T[shared - 1, :3, 3] - T[0, :3, 3]))
+    found = float(np.linalg.norm(fresh.T_ref_cam[shared - 1, :3, 3] - fresh.T_ref_cam[0, :3, 3]))
+    moved = min(known / max(median_depth, 1e-9), found) > 0.01  # a fresh start has a median depth of 1
+    unit = known / found if moved else median_depth
+    poses = fresh.T_ref_cam.copy()
+    poses[:, :3, 3] *= unit
+    to_ref = T[0] @ np.linalg.inv(poses[0])
+    points = (fresh.points * unit) @ to_ref[:3, :3].T + to_ref[:3, 3]
+    source = "motion" if moved else "depth"
+    note = f"the points of the chunk before are lost; started anew at the scale of its {source}"
+    return Motion(
+        to_ref @ poses, fresh.ids, points, fresh.sigma * unit, ChunkHealth.FEW_TRACKS, note, fresh.inlier_share
+    )
+
+
+def _with_unit_depth(motion: Motion) -> Motion:
+    """The same motion scaled so that the median depth of its points in the first camera is 1."""
+    depth = (motion.points - motion.T_ref_cam[0, :3, 3]) @ motion.T_ref_cam[0, :3, 2]
+    if not len(depth) or np.median(depth) <= 0:
+        return motion
+    unit = 1.0 / np.median(depth)
+    T = motion.T_ref_cam.copy()
+    T[:, :3, 3] *= unit
+    return Motion(
+        T, motion.ids, motion.points * unit, motion.sigma * unit, motion.health, motion.note, motion.inlier_share
+    )
+
+
+def _points_from(start: KnownStart, table: TrackTable) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Points of the tracks that the chunk before knew; the others are still unknown."""
+    points, known = np.zeros((len(table.ids), 3)), np.zeros(len(table.ids), bool)
+    _, here, there = np.intersect1d(table.ids, start.ids, return_indices=True)
+    points[here], known[here] = start.points[there], True
+    return points, known
+
+
+def _triangulated(
+    table: TrackTable, T: NDArray[np.float64], sigma: float, config: MotionConfig
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    found = triangulate(table, T)
+    residual, depth = reprojection(table, found.points, T)
+    bad = (np.linalg.norm(residual, axis=1) > 2.0 * config.outlier * sigma) | (depth <= 0)
+    worst = np.zeros(len(table.ids), bool)
+    np.logical_or.at(worst, table.track, bad)
+    return found.points, (found.angle > np.deg2rad(config.min_angle_deg)) & ~worst
+
+
+def _grow(
+    table: TrackTable, T: NDArray[np.float64], newest: int, points: NDArray[np.float64], known: NDArray[np.bool_],
+    sigma: float, config: MotionConfig,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:  # fmt: skip
+    """Adds the tracks that the frames up to `newest` can triangulate; points known already stay."""
+    new_points, new = _triangulated(table.select(table.frame <= newest), T, sigma, config)
+    add = new & ~known
+    return np.where(add[:, None], new_points, points), known | add
+
+
+def _pose_from_points(
+    table: TrackTable, frame: int, points: NDArray[np.float64], known: NDArray[np.bool_], guess: NDArray[np.float64],
+    sigma: float, config: MotionConfig,
+) -> NDArray[np.float64] | None:  # fmt: skip
+    """T_ref_cam of `frame` by robust PnP from `guess`, None with too few inliers."""
+    rows = (table.frame == frame) & known[table.track]
+    if rows.sum() < config.min_tracks:
+        return None
+    object_points, image_points = points[table.track[rows]], table.xy[rows]
+    T_cam_ref = np.linalg.inv(guess)
+    ok, rotation, translation, inliers = cv2.solvePnPRansac(
+        object_points, image_points, np.eye(3), None, cv2.Rodrigues(T_cam_ref[:3, :3])[0], T_cam_ref[:3, 3:].copy(),
+        useExtrinsicGuess=True, iterationsCount=100, reprojectionError=2.0 * config.outlier * sigma, confidence=0.999,
+        flags=cv2.SOLVEPNP_ITERATIVE,
+    )  # fmt: skip
+    if not ok or inliers is None or len(inliers) < max(config.min_tracks // 2, 0.3 * rows.sum()):
+        return None
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(rotation)[0], translation[:, 0]
+    return np.linalg.inv(pose)
+
+
+def _turned_only(
+    table: TrackTable, frame: int, T: NDArray[np.float64], guess: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """`guess` with the rotation that the image points themselves show against the frame before, where they can."""
+    xy_before, xy = common_points(table, frame - 1, frame)
+    if len(xy) < 8:
+        return guess
+    turned = guess.copy()
+    turned[:3, :3] = T[frame - 1, :3, :3] @ rotation_between(xy_before, xy)
+    return turned
+
+
+def _refined(
+    table: TrackTable, T: NDArray[np.float64], points: NDArray[np.float64], known: NDArray[np.bool_],
+    priors: list[PosePrior], baseline: tuple[int, int, float] | None, sigma: float, config: MotionConfig,
+) -> Motion:  # fmt: skip
+    """Two adjustments with the outliers taken out before each."""
+    kept = table
+    for threshold in (3.0 * config.outlier, config.outlier):
+        kept = _consistent(table, points, known, T, threshold * sigma)
+        result = adjust(kept, T, points, priors, sigma=sigma, max_iterations=config.iterations, baseline=baseline)
+        T, points = result.T_ref_cam, result.points
+        again = triangulate(table, T)
+        more = ~known & (again.angle > np.deg2rad(config.min_angle_deg))
+        points, known = np.where(more[:, None], again.points, points), known | more
+    final = _consistent(table, points, known, T, config.outlier * sigma)
+    used = np.unique(final.track)
+    angle = triangulate(final, T).angle[used]
+    depth_of = np.zeros(len(table.ids))
+    np.maximum.at(depth_of, final.track, reprojection(final, points, T)[1])
+    spread = depth_of[used] * sigma / np.maximum(angle, 1e-4)
+    share = len(final.track) / max(1, int((known[table.track]).sum()))
+    return Motion(T, table.ids[used], points[used], spread, ChunkHealth.OK, "", share)
+
+
+def _consistent(
+    table: TrackTable, points: NDArray[np.float64], known: NDArray[np.bool_], T: NDArray[np.float64], threshold: float
+) -> TrackTable:
+    residual, depth = reprojection(table, points, T)
+    good = known[table.track] & (np.linalg.norm(residual, axis=1) < threshold) & (depth > 0)
+    kept = table.select(good)
+    return kept.select(kept.lengths()[kept.track] >= 2)
+
+
+def _carried(table: TrackTable, T: NDArray[np.float64], known: int, failed: int) -> Motion:
+    """No motion could be measured for most frames beyond the first `known`: says why, and carries on what is likely.
+
+    A camera that sees the image stand still stands still, one that only turns keeps its place, any other keeps its speed.
+    """
+    frames = len(T)
+    xy_first, xy_last = common_points(table, known - 1, frames - 1)
+    poses = T.copy()
+    if len(xy_first) < MIN_SPANNING:
+        health, note = ChunkHealth.FEW_TRACKS, f"only {len(xy_first)} tracks span the new frames"
+    elif np.median(np.linalg.norm(xy_first - xy_last, axis=1)) < STILL:
+        health, note = ChunkHealth.NO_PARALLAX, "the image hardly moves"
+        poses[known:] = T[known - 1]
+    else:
+        health, note = ChunkHealth.PURE_ROTATION, "the image moves as one, so that the camera only turns"
+        poses[known:, :3, 3] = T[known - 1, :3, 3]
+    note = f"{note}; the motion of {failed} frames is carried on"
+    return Motion(poses, table.ids[:0], np.empty((0, 3)), np.empty(0), health, note)
