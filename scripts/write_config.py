@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,8 +26,14 @@ PRESETS = {
     "default": Preset(
         "The defaults of every parameter: a starting point for a camera that neither of the others fits."
     ),
-    "driving": Preset("A camera on a car or another vehicle that drives through streets."),
-    "handheld": Preset("A camera carried by hand through rooms."),
+    "driving": Preset(
+        "A camera on a car or another vehicle that drives through streets.",
+        {"mapping.initial_median_depth_m": 12.0, "mapping.map.voxel_size": 0.2},
+    ),
+    "handheld": Preset(
+        "A camera carried by hand through rooms.",
+        {"mapping.initial_median_depth_m": 2.0, "mapping.map.voxel_size": 0.02},
+    ),
 }
 
 
@@ -40,7 +46,7 @@ def render(preset: Preset) -> str:
     ]
     lines += ["", "/**:", "  ros__parameters:"]
     section: tuple[str, ...] = ()
-    for info in _sections_last(MapperNodeConfig):
+    for info in parameters_of(MapperNodeConfig):
         *parents, name = info.name.split(".")
         common = _common(section, tuple(parents))
         lines += ["  " * (2 + depth) + f"{parents[depth]}:" for depth in range(common, len(parents))]
@@ -49,13 +55,6 @@ def render(preset: Preset) -> str:
         lines += _comment(_meaning(info), indent)
         lines.append(f"{indent}{name}: {_scalar(values[info.name])}")
     return "\n".join(lines) + "\n"
-
-
-def _sections_last(config: type) -> Iterator[ParameterInfo]:
-    """Parameters of the top level first, so that no section is interrupted."""
-    infos = list(parameters_of(config))
-    yield from (info for info in infos if "." not in info.name)
-    yield from (info for info in infos if "." in info.name)
 
 
 def _scalar(value: Scalar) -> str:

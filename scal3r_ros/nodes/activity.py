@@ -17,13 +17,15 @@ class ActivityReport:
     """Activity of one period.
 
     Rates in Hz; `lag_s` the longest time from an image's arrival to its pose, None without one; `chunk_s` seconds of
-    the newest chunk, None before it; `submaps` the newest few; counts are since the start.
+    the newest chunk, None before it, and `note` why it gave no submap, if so; `submaps` the newest few; counts are
+    since the start.
     """
 
     rate_in_hz: float
     rate_out_hz: float
     lag_s: float | None
     chunk_s: float | None
+    note: str
     submaps: tuple[SubmapSummary, ...]
     images: int
     images_paused: int
@@ -38,6 +40,7 @@ class Activity:
         self._images = self._paused = self._poses = 0
         self._lag_s: float | None = None
         self._chunk_s: float | None = None
+        self._note = ""
         self._submaps: deque[SubmapSummary] = deque(maxlen=REMEMBERED_SUBMAPS)
         self._begin_period(time.monotonic())
 
@@ -65,6 +68,7 @@ class Activity:
         """A chunk was mapped in `seconds`."""
         with self._lock:
             self._chunk_s = seconds
+            self._note = update.note
             if update.submap is not None:
                 self._submaps.append(update.submap)
 
@@ -78,6 +82,7 @@ class Activity:
                 rate_out_hz=(self._poses - self._period_poses) / seconds,
                 lag_s=self._lag_s,
                 chunk_s=self._chunk_s,
+                note=self._note,
                 submaps=tuple(self._submaps),
                 images=self._images,
                 images_paused=self._paused,

@@ -68,6 +68,7 @@ def _values(health: Health) -> dict[str, str]:
         "chunks waiting": str(health.chunks_waiting),
         "poses published": str(activity.poses),
         "last chunk [s]": _number(activity.chunk_s),
+        "last chunk": activity.note or "mapped",
         "dropped": str(sum(health.drops.values())),
     }
     values |= {f"dropped: {kind}": str(number) for kind, number in sorted(health.drops.items())}

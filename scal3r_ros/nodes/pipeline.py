@@ -195,7 +195,8 @@ class Pipeline:
             if generation != self._generation:
                 return  # of a map that was reset meanwhile
             self._output.give_update(update)
-            self._first_update.set()
+            if update.submap is not None:
+                self._first_update.set()
             self._activity.chunk_mapped(update, time.monotonic() - start)
         except Exception as error:  # as above: a chunk, not the node
             self._faults.report("mapping failed", f"chunk {chunk.index} could not be mapped: {_describe(error)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 def script():
     specification = importlib.util.spec_from_file_location("write_config", ROOT / "scripts" / "write_config.py")
     module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # where dataclasses look up their own module
     specification.loader.exec_module(module)
     return module
 
