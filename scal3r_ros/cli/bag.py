@@ -48,7 +48,7 @@ def bag(
     console = Console(stderr=True)
     folder = find_images(images)
     if folder.folder != images:
-        console.print(f"images are taken from {folder.folder}")
+        console.print(f"images are taken from {folder.folder}", soft_wrap=True)
     paths = folder.paths[:max_frames]
     stamps_ns = _stamps(len(folder.paths), rate, times)
     poses = _poses(read_trajectory(truth, stamps_ns), stamps_ns) if truth is not None else {}
@@ -75,7 +75,8 @@ def bag(
     written = set(stamps_ns[: len(paths)].tolist())
     console.print(
         f"{out}: {len(paths)} images, {len(written & set(poses))} true poses, "
-        f"{sum(path in depths for path in paths)} true depth images"
+        f"{sum(path in depths for path in paths)} true depth images",
+        soft_wrap=True,
     )
 
 

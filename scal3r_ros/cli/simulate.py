@@ -64,4 +64,4 @@ def simulate(
             progress=lambda done: bar.update(task, completed=done),
         )
     metres = float(np.linalg.norm(np.diff(drive.T_ref_cam[:, :3, 3], axis=0), axis=1).sum())
-    console.print(f"{out}: {len(drive)} images over {metres:.0f} m, with true poses and depth")
+    console.print(f"{out}: {len(drive)} images over {metres:.0f} m, with true poses and depth", soft_wrap=True)

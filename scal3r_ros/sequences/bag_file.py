@@ -48,9 +48,7 @@ class BagFile:
             raise SequenceError(f"bag {path} is no rosbag2: there is no .mcap or .db3 file in it")
         try:
             self._open()
-        except (
-            Exception
-        ) as error:  # rosbags lets sqlite, struct, zstd, YAML and assertion errors of damaged files through
+        except Exception as error:  # of damaged files rosbags lets through whatever struct, sqlite, zstd and YAML raise
             self._scan(error)
         if not sum(topic.count for topic in self.topics):
             self.close()
@@ -110,11 +108,13 @@ class BagFile:
         self._reader = None
         counts: Counter[tuple[str, str]] = Counter()
         first, last = None, 0
-        for path in self._files:
-            for message in salvage(path):
+        try:
+            for message in (message for path in self._files for message in salvage(path)):
                 counts[message.topic, message.kind] += 1
                 first = message.stamp_ns if first is None else min(first, message.stamp_ns)
                 last = max(last, message.stamp_ns)
+        except OSError as refused:
+            raise SequenceError(f"bag {self.path} can not be read: {refused.strerror}") from refused
         self.topics = tuple(TopicSummary(name, kind, count) for (name, kind), count in sorted(counts.items()))
         self.duration_ns = 0 if first is None else last - first
         self._report(error)

@@ -7,14 +7,16 @@ written, until the first one that is not whole.
 from __future__ import annotations
 
 import io
+import logging
 import sqlite3
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.storage_mcap import decompress
+
+logger = logging.getLogger(__name__)
 
 
 class RawMessage(NamedTuple):
@@ -47,10 +49,18 @@ def _sqlite_messages(path: Path) -> Iterator[RawMessage]:
         # Without it SQLite refuses a file that is shorter than its header says, even where the rows at hand are whole.
         connection.execute("PRAGMA writable_schema=ON")
         topics = {key: (name, kind) for key, name, kind in connection.execute("SELECT id, name, type FROM topics")}
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        waiting: list[RawMessage] = []
         # By row, not by the index on time: an index page that is missing must not cost the rows.
         for key, stamp_ns, data in connection.execute("SELECT topic_id, timestamp, data FROM messages NOT INDEXED"):
-            if key in topics:
-                yield RawMessage(*topics[key], stamp_ns, data)
+            if key not in topics:
+                continue
+            # SQLite reads a missing page as zeros, and notices only where another should follow. So a message of
+            # several pages is known to be whole once the next such has been read; the last one never is.
+            if len(data) > page_bytes:
+                yield from waiting
+                waiting.clear()
+            waiting.append(RawMessage(*topics[key], stamp_ns, data))
     except sqlite3.Error:
         return
     finally:
@@ -75,11 +85,12 @@ def _mcap_messages(
                     yield RawMessage(*channels[channel], stamp_ns, body[22:])
             elif opcode == MCAP_CHUNK:
                 yield from _mcap_messages(io.BytesIO(_chunk_records(body)), schemas, channels)
-        except (struct.error, UnicodeDecodeError, ReaderError, RuntimeError, OSError):
+        except (struct.error, UnicodeDecodeError):
             return  # a damaged record: what follows it can not be trusted
 
 
 def _next_record(file: BinaryIO) -> tuple[int, bytes] | None:
+    """Opcode and body of a record; None where it is not whole, unless it is a chunk, of which the beginning may do."""
     head = file.read(9)
     if len(head) < 9:
         return None
@@ -87,15 +98,23 @@ def _next_record(file: BinaryIO) -> tuple[int, bytes] | None:
     if size > LARGEST_RECORD:
         return None
     body = file.read(size)
-    return (opcode, body) if len(body) == size else None
+    return (opcode, body) if len(body) == size or opcode == MCAP_CHUNK else None
 
 
 def _chunk_records(body: bytes) -> bytes:
+    """The records of a chunk, or those bytes of them that are there; nothing of one that is damaged."""
     size, crc = struct.unpack_from("<QI", body, 16)
     compression = _string(body, 28)
     begin = 32 + len(compression)
     (packed,) = struct.unpack_from("<Q", body, begin)
-    return decompress(body[begin + 8 : begin + 8 + packed], compression, size, crc)
+    records = body[begin + 8 : begin + 8 + packed]
+    if not compression and len(records) < packed:
+        return records
+    try:
+        return decompress(records, compression, size, crc)
+    except Exception as error:  # lz4, zstd and rosbags each have errors of their own
+        logger.debug("chunk is left out: %s", error)
+        return b""
 
 
 def _string(body: bytes, offset: int) -> str:
