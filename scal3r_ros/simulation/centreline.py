@@ -47,8 +47,8 @@ def lay_centreline(path_xy: NDArray[np.float64]) -> Centreline:
     points = _resample(path_xy)
     if len(points) < 3:
         raise SimulationError("drive covers less than 2 m, which is too short to lay a street along it")
-    points = gaussian_filter1d(points, SMOOTHING_M / POINT_SPACING_M, axis=0, mode="nearest")
-    points = _run_on(_resample(points))
+    points = gaussian_filter1d(_run_on(points), SMOOTHING_M / POINT_SPACING_M, axis=0, mode="nearest")
+    points = _resample(points)
     new = _new_street(points)
     step = np.diff(points, axis=0)
     heading = np.unwrap(np.arctan2(step[:, 1], step[:, 0]))
