@@ -32,7 +32,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "scal3r = scal3r_ros.cli.main:app",
+            "scal3r = scal3r_ros.cli.main:main",
             "mapper = scal3r_ros.nodes.mapper_main:main",
             "player = scal3r_ros.nodes.player_main:main",
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -42,11 +43,13 @@ def dense_depth(
     known: KnownDepth | None,
     config: PlaneSweepConfig,
     device: torch.device,
+    workers: int,
 ) -> tuple[Depths, Depths, Intrinsics]:
     """Depth and confidence (s, h, w) of all frames and the intrinsics of the maps.
 
     `images` (h, w, 3) uint8 RGB; `points_ref[frame]` (k, 3) are scene points seen in each frame, in the reference frame: they give
-    the range of depths and choose the sources. Frames with a `known` depth keep it.
+    the range of depths and choose the sources. Frames with a `known` depth keep it. `workers` frames are swept at a time: whole
+    frames on single threads scale where threads inside an operation wait for each other.
     """
     height, width = depth_size(intrinsics, config.width)
     small = intrinsics.scaled(width, height)
@@ -58,11 +61,15 @@ def dense_depth(
         first = len(known.depth)
         depth[:first], confidence[:first] = known.depth, known.confidence
     sources = {f: choose_sources(T_ref_cam, points_ref, small, f, config.sources) for f in range(first, len(images))}
-    swept: dict[int, SweptDepth] = {}
-    for frame, others in sources.items():
-        if others:
-            near, far = _depth_range(points_ref[frame], T_ref_cam[frame])
-            swept[frame] = sweep(views[frame], [views[other] for other in others], near, far, config)
+
+    def sweep_frame(frame: int) -> SweptDepth:
+        near, far = _depth_range(points_ref[frame], T_ref_cam[frame])
+        with torch.inference_mode():
+            return sweep(views[frame], [views[other] for other in sources[frame]], near, far, config)
+
+    tellable = [frame for frame, others in sources.items() if others]
+    with ThreadPoolExecutor(workers) as pool:
+        swept = dict(zip(tellable, pool.map(sweep_frame, tellable), strict=True))
     all_depths = {frame: result.depth for frame, result in swept.items()}
     for frame in range(first):
         all_depths[frame] = torch.from_numpy(depth[frame]).to(device)

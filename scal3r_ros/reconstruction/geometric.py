@@ -28,7 +28,7 @@ class GeometricConfig:
     motion: MotionConfig = section(MotionConfig)
     sweep: PlaneSweepConfig = section(PlaneSweepConfig)
     device: str = parameter("auto", "torch device of the dense stage: auto takes a GPU where there is one")
-    threads: int = parameter(2, "CPU threads of the dense stage", minimum=1, maximum=256)
+    threads: int = parameter(2, "frames whose depth is computed at a time on the CPU", minimum=1, maximum=256)
 
 
 class GeometricReconstructor:
@@ -44,7 +44,9 @@ class GeometricReconstructor:
             torch.zeros(1, device=self._device)
         except (RuntimeError, AssertionError) as error:
             raise ReconstructionError(f"device {config.device!r} can not be used here: {error}") from error
-        torch.set_num_threads(config.threads)
+        self._workers = config.threads if self._device.type == "cpu" else 1
+        if self._device.type == "cpu":
+            torch.set_num_threads(1)  # the dense stage runs whole frames side by side instead
 
     @property
     def name(self) -> str:
@@ -75,7 +77,7 @@ class GeometricReconstructor:
             known = KnownDepth(previous.geometry.depth[-chunk.shared :], previous.geometry.confidence[-chunk.shared :])
         with torch.inference_mode():
             depth, confidence, small = dense_depth(
-                images, intrinsics, motion.T_ref_cam, seen, known, self._config.sweep, self._device
+                images, intrinsics, motion.T_ref_cam, seen, known, self._config.sweep, self._device, self._workers
             )
         done = time.perf_counter()
         return ChunkGeometry(

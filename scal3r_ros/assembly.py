@@ -1,0 +1,43 @@
+"""Puts an online mapper together from one configuration: what the node and `scal3r replay` both run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from scal3r_ros.configuration import from_parameters, parameter, section
+from scal3r_ros.mapping import MapperConfig, OnlineMapper
+from scal3r_ros.reconstruction.geometric import GeometricConfig, GeometricReconstructor
+from scal3r_ros.reconstruction.protocol import Reconstructor
+
+
+@dataclass(frozen=True)
+class CoreConfig(MapperConfig):
+    """Everything the core can be told: the mapper's own parameters, which reconstructor, and that one's parameters."""
+
+    reconstructor: str = parameter(
+        "geometric", "what turns chunks of frames into geometry", choices=("geometric",)
+    )
+    geometric: GeometricConfig = section(GeometricConfig)
+
+
+def core_config(values: Mapping[str, object]) -> tuple[CoreConfig, list[str]]:
+    """The core's part of a parameter file, and the names of the parameters that belong to others (the node's).
+
+    Raises:
+        ConfigurationError: a parameter of the core is mistyped, out of range, or unknown inside one of its sections.
+    """
+    ours = {item.name for item in fields(CoreConfig)}
+    foreign = sorted(name for name in values if name.split(".")[0] not in ours)
+    return from_parameters(CoreConfig, {name: values[name] for name in values if name not in foreign}), foreign
+
+
+def build_mapper(config: CoreConfig) -> OnlineMapper:
+    """An online mapper with the reconstructor that `config` names.
+
+    Raises:
+        ReconstructionError: the reconstructor can not be had as asked.
+        MappingError: the window's sizes contradict each other.
+    """
+    reconstructor: Reconstructor = GeometricReconstructor(config.geometric, config.tracker.klt)
+    return OnlineMapper(config, reconstructor)

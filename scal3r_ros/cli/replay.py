@@ -1,0 +1,131 @@
+"""`scal3r replay`: drains a bag through the online mapper as fast as it can, without any middleware."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from scal3r_ros.assembly import CoreConfig, build_mapper, core_config
+from scal3r_ros.configuration import read_parameter_file, to_parameters
+from scal3r_ros.errors import ConfigurationError, SequenceError
+from scal3r_ros.mapping.result import ResultWriter
+from scal3r_ros.mapping.values import MapUpdate
+from scal3r_ros.sequences.bag_reader import BagReader
+
+
+def replay(
+    bag: Annotated[Path, typer.Argument(help="A rosbag2: its folder, or a single .mcap or .db3 file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write the result to.")],
+    config: Annotated[Path | None, typer.Option(help="A parameter file as in config/.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="One parameter, as name=value; may be given several times.")
+    ] = None,
+    save_depth: Annotated[bool, typer.Option("--save-depth", help="Store every keyframe's depth map, too.")] = False,
+    image_topic: Annotated[str | None, typer.Option(help="Which images, where the bag holds several cameras.")] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many images.")] = None,
+) -> None:
+    """Map a recorded bag as fast as this machine can and write trajectory, map, timings and settings.
+
+    Example: scal3r replay street.bag -o out/street && scal3r evaluate out/street --truth street.bag
+    """
+    console = Console(stderr=True)
+    chosen = _configuration(config, settings or [], console)
+    mapper = build_mapper(chosen)
+    writer = ResultWriter(out, save_depth)
+    with BagReader(bag, image_topic=image_topic) as reader:
+        total = reader.image_count if max_frames is None else min(max_frames, reader.image_count)
+        columns = (
+            TextColumn("mapping"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        started, first_ns, last_ns, taken, health = time.perf_counter(), 0, 0, 0, dict[str, int]()
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("mapping", total=total, rate="")
+            for frame in reader.frames():
+                first_ns = first_ns if taken else frame.stamp_ns
+                last_ns, taken = frame.stamp_ns, taken + 1
+                for update in mapper.push(frame):
+                    _take(update, writer, health, console)
+                bar.update(task, advance=1, rate=f"{taken / (time.perf_counter() - started):.1f} images/s")
+                if taken == max_frames:
+                    break
+            for update in mapper.flush():
+                _take(update, writer, health, console)
+        seconds = time.perf_counter() - started
+        dropped = dict(reader.dropped)
+    if taken == 0:
+        raise SequenceError(f"{bag} holds no image that can be read: {_reasons(dropped)}")
+    counters = dict(mapper.counters())
+    trajectory = mapper.trajectory()
+    recorded_s = (last_ns - first_ns) * 1e-9 * taken / max(1, taken - 1)
+    writer.finish(
+        trajectory,
+        mapper.cloud(),
+        {
+            "bag": bag.name,
+            "counts": {
+                "frames_in": taken + sum(dropped.values()),
+                "frames_posed": len(trajectory),
+                "frames_dropped": dropped,
+                "chunks_by_health": health,
+                **{name: value for name, value in counters.items() if name not in ("frames_in", "frames_posed")},
+            },
+            "seconds": round(seconds, 3),
+            "images_per_second": round(taken / seconds, 2),
+            "real_time_factor": round(recorded_s / seconds, 3),
+            "parameters": to_parameters(chosen),
+        },
+    )
+    console.print(
+        f"{len(trajectory)} of {taken} images posed in {seconds:.1f} s "
+        f"({taken / seconds:.1f} images/s, {recorded_s / seconds:.2f} × real time), {len(mapper.cloud().points)} points; "
+        f"result in {out}" + (f"; dropped: {_reasons(dropped)}" if dropped else ""),
+        highlight=False,
+    )
+    if len(trajectory) == 0:
+        console.print(
+            "[yellow]Nothing was mapped: the camera never moved enough for a first chunk, or too few points could be "
+            "tracked.[/]"
+        )
+
+
+def _configuration(path: Path | None, settings: list[str], console: Console) -> CoreConfig:
+    values: dict[str, object] = {}
+    if path is not None:
+        values = read_parameter_file(path)
+    for setting in settings:
+        name, separator, text = setting.partition("=")
+        if not separator:
+            raise ConfigurationError(f"--set {setting} has no '='; write --set name=value")
+        values[name.strip()] = yaml.safe_load(text)
+    config, foreign = core_config(values)
+    if path is None and foreign or any(setting.partition("=")[0] in foreign for setting in settings):
+        raise ConfigurationError(
+            f"unknown parameter {foreign[0]}; known ones are {', '.join(sorted(to_parameters(config)))}"
+        )
+    if foreign:
+        console.print(f"not used without ROS: {', '.join(foreign)}", style="dim")
+    return config
+
+
+def _take(update: MapUpdate, writer: ResultWriter, health: dict[str, int], console: Console) -> None:
+    if update.geometry is not None:
+        name = update.geometry.health.value
+        health[name] = health.get(name, 0) + 1
+    note = update.note or (update.submap.note if update.submap is not None else "")
+    if note and update.chunk is not None:
+        console.print(f"chunk {update.chunk.index}: {note}", style="yellow", highlight=False)
+    writer.add(update)
+
+
+def _reasons(dropped: dict[str, int]) -> str:
+    return ", ".join(f"{count} × {reason}" for reason, count in sorted(dropped.items())) or "none"
