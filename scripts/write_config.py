@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scal3r_ros.configuration import ParameterInfo, Scalar, from_parameters, parameters_of, to_parameters
-from scal3r_ros.nodes.assembly import MapperNodeConfig
+from scal3r_ros.nodes.mapper_config import MapperNodeConfig
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ PRESETS = {
     ),
     "driving": Preset(
         "A camera on a car or another vehicle that drives through streets.",
-        {"mapping.initial_median_depth_m": 12.0, "mapping.map.voxel_size": 0.2},
+        {"initial_median_depth_m": 12.0, "map.voxel_size": 0.2},
     ),
     "handheld": Preset(
         "A camera carried by hand through rooms.",
-        {"mapping.initial_median_depth_m": 2.0, "mapping.map.voxel_size": 0.02},
+        {"initial_median_depth_m": 2.0, "map.voxel_size": 0.02},
     ),
 }
 
@@ -68,8 +68,8 @@ def _meaning(info: ParameterInfo) -> str:
     if info.choices:
         said += f" [{' | '.join(info.choices)}]"
     elif info.minimum is not None or info.maximum is not None:
-        low = "-∞" if info.minimum is None else f"{info.minimum:g}"
-        high = "∞" if info.maximum is None else f"{info.maximum:g}"
+        low = "-∞" if info.minimum is None else f"{info.minimum:.12g}"
+        high = "∞" if info.maximum is None else f"{info.maximum:.12g}"
         said += f" [{low} … {high}{' ' + info.unit if info.unit else ''}]"
     elif info.unit:
         said += f" [{info.unit}]"
@@ -77,7 +77,10 @@ def _meaning(info: ParameterInfo) -> str:
 
 
 def _comment(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, 120, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+    text, bracket, bounds = text.partition(" [")
+    kept_whole = text + (bracket + bounds).replace(" ", "\0").replace("\0", " ", 1)
+    lines = textwrap.wrap(kept_whole, 120, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+    return [line.replace("\0", " ") for line in lines]
 
 
 def _common(first: tuple[str, ...], second: tuple[str, ...]) -> int:

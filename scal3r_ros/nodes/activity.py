@@ -44,6 +44,12 @@ class Activity:
         self._submaps: deque[SubmapSummary] = deque(maxlen=REMEMBERED_SUBMAPS)
         self._begin_period(time.monotonic())
 
+    @property
+    def images(self) -> int:
+        """Images received since the start."""
+        with self._lock:
+            return self._images
+
     def image_received(self) -> None:
         """An image came and was queued."""
         with self._lock:

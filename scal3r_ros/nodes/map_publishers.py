@@ -104,11 +104,11 @@ class MapPublishers:
     def give_what_is_due(self) -> None:
         """Publishes the global cloud where it has changed and its rate allows it."""
         now = time.monotonic()
-        if not self._map_changed or now - self._map_published_s < 1.0 / self._config.map.publish_rate:
+        if not self._map_changed or now - self._map_published_s < 1.0 / self._config.output.map_rate:
             return
         self._map_changed = False
         self._map_published_s = now
-        self._publish_map(self._source.cloud(self._config.map.byte_budget // POINT_STEP))
+        self._publish_map(self._source.cloud(self._config.output.map_byte_budget // POINT_STEP))
 
     def give_map(self) -> None:
         """Publishes the global cloud now where it has changed, however recent the last one is."""
@@ -169,7 +169,7 @@ class MapPublishers:
             T_cam_base = self._T_cam_base
         if T_cam_base is None or not len(trajectory):
             return
-        chosen = thinned(len(trajectory), self._config.path.max_poses)
+        chosen = thinned(len(trajectory), self._config.output.path_max_poses)
         T_map_base = trajectory.T_ref_cam[chosen] @ T_cam_base
         self._path.publish(path_message(self._config.map_frame, trajectory.stamps_ns[chosen], T_map_base))
 

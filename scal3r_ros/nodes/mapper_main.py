@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from scal3r_ros.nodes.assembly import MapperNodeConfig, build_mapper
-from scal3r_ros.nodes.mapper_node import MapperNode
-from scal3r_ros.nodes.process import run_node
+from scal3r_ros.nodes.process import RunnableNode, run_node
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,7 +12,16 @@ def main(arguments: list[str] | None = None) -> int:
 
     A second signal ends a drain that the first began.
     """
-    return run_node(lambda: MapperNode(MapperNodeConfig, build_mapper), arguments)
+    return run_node(_make, arguments)
+
+
+def _make() -> RunnableNode:
+    # Imported here because they take seconds, in which a signal already has to end the process quietly.
+    from scal3r_ros.assembly import build_mapper
+    from scal3r_ros.nodes.mapper_config import MapperNodeConfig
+    from scal3r_ros.nodes.mapper_node import MapperNode
+
+    return MapperNode(MapperNodeConfig, build_mapper)
 
 
 if __name__ == "__main__":

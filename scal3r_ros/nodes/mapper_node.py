@@ -54,9 +54,7 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
             self.trigger_activate()
 
     def finish(self) -> None:
-        """Shuts down; with a `result_directory` what was received is mapped and written before."""
-        if self._session is not None and self._session.active and self.get_parameter("result_directory").value:
-            self.trigger_deactivate()
+        """Shuts down, where a lifecycle manager has not done so before."""
         if not self._finalized:
             self.trigger_shutdown()
 
@@ -81,9 +79,9 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
         return self._guard("clean up", self._close)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stops at once."""
+        """Stops at once; with a `result_directory` what was received is mapped and written before."""
         self._finalized = True
-        return self._guard("shut down", self._close)
+        return self._guard("shut down", self._complete, self._close)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured, from where another configure may follow."""
@@ -113,6 +111,10 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
 
     def _deactivate(self) -> None:
         if self._session is not None:
+            self._session.deactivate(self._give_up.is_set)
+
+    def _complete(self) -> None:
+        if self._session is not None and self._session.active and self._session.records:
             self._session.deactivate(self._give_up.is_set)
 
     def _close(self) -> None:

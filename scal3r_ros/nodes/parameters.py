@@ -51,35 +51,28 @@ class QueueConfig:
 
 
 @dataclass(frozen=True)
-class MapOutputConfig:
-    """The global cloud on the topic `map`."""
+class OutputConfig:
+    """Bounds of what is published whole: the global cloud on `map` and the trajectory on `path`."""
 
-    publish_rate: float = parameter(
+    map_rate: float = parameter(
         1.0, "how often the global cloud is published at most", unit="Hz", minimum=0.01, maximum=1.0
     )
-    byte_budget: int = parameter(
+    map_byte_budget: int = parameter(
         16_000_000,
         "size of the global cloud's message at most; the cloud is decimated to it",
         unit="bytes",
         minimum=16_000,
         maximum=1_000_000_000,
     )
-
-
-@dataclass(frozen=True)
-class PathOutputConfig:
-    """The trajectory on the topic `path`."""
-
-    max_poses: int = parameter(
+    path_max_poses: int = parameter(
         2000, "poses of the published path at most; a longer one is thinned evenly", minimum=2, maximum=100_000
     )
 
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """What the node `mapper` itself can be told; the mapper's and the reconstructor's own parameters come beside it."""
+    """What the node `mapper` itself can be told; the core's parameters come beside it."""
 
-    reconstructor: str = parameter("geometric", "what turns a chunk of frames into geometry", choices=("geometric",))
     autostart: bool = parameter(True, "configure and activate at start, instead of waiting for a lifecycle manager")
     image_transport: str = parameter(
         "raw",
@@ -123,8 +116,7 @@ class NodeConfig:
     )
     qos: QosConfig = section(QosConfig)
     queue: QueueConfig = section(QueueConfig)
-    map: MapOutputConfig = section(MapOutputConfig)
-    path: PathOutputConfig = section(PathOutputConfig)
+    output: OutputConfig = section(OutputConfig)
 
 
 class DeclaredParameters(Generic[ConfigT]):

@@ -52,7 +52,10 @@ class Output(Protocol):
 
 
 class Pipeline:
-    """Images in by `submit`, poses and updates out to `output`; `drops` counts lost images, `faults` all else."""
+    """Images in by `submit`, poses and updates out to `output`; `drops` counts lost images, `faults` all else.
+
+    `record` is given every update after it was published.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Pipeline:
         faults: FaultLog,
         activity: Activity,
         warn: Callable[[str], object],
+        record: Callable[[MapUpdate], object],
         queue: QueueConfig,
         reset_on_time_jump_s: float,
     ) -> None:
@@ -74,6 +78,7 @@ class Pipeline:
         self._faults = faults
         self._activity = activity
         self._warn = warn
+        self._record = record
         self._images: NewestWins[ReceivedImage] = NewestWins(queue.frames)
         self._worker = ChunkWorker(self._map, self._rest, queue.chunks)
         self._gate = StampGate(reset_on_time_jump_s)
@@ -198,6 +203,7 @@ class Pipeline:
             if update.submap is not None:
                 self._first_update.set()
             self._activity.chunk_mapped(update, time.monotonic() - start)
+            self._record(update)
         except Exception as error:  # as above: a chunk, not the node
             self._faults.report("mapping failed", f"chunk {chunk.index} could not be mapped: {_describe(error)}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -16,6 +17,9 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from scal3r_ros.configuration import to_parameters
+from scal3r_ros.errors import MappingError
+from scal3r_ros.mapping.values import MapUpdate
 from scal3r_ros.nodes.activity import Activity
 from scal3r_ros.nodes.camera_input import CameraInput
 from scal3r_ros.nodes.diagnostics import Health, diagnostics_message
@@ -25,6 +29,7 @@ from scal3r_ros.nodes.map_publishers import CORRECTION_PERIOD_S, MapPublishers, 
 from scal3r_ros.nodes.parameters import NodeConfig
 from scal3r_ros.nodes.pipeline import Mapper, Pipeline
 from scal3r_ros.nodes.qos import STREAM, image_qos
+from scal3r_ros.nodes.run_recorder import RunRecorder
 from scal3r_ros.nodes.static_transforms import StaticTransforms
 
 STOP_TIMEOUT_S = 1.0
@@ -34,7 +39,11 @@ WATCH_PERIOD_S = 0.25
 
 
 class MappingSession:
-    """One configured mapper on a lifecycle node."""
+    """One configured mapper on a lifecycle node.
+
+    Raises:
+        MappingError: the folder that the parameter `result_directory` names can not be written.
+    """
 
     def __init__(self, node: LifecycleNode, config: NodeConfig, mapper: Mapper, statics: StaticTransforms) -> None:
         self._node = node
@@ -45,10 +54,11 @@ class MappingSession:
         self._started_s = time.monotonic()
         self._subscriptions: list[Subscription] = []
         self._reported_drops = self._reported_faults = 0
-        self.drops = FaultLog(lambda sentence: self._log.error(sentence))
+        self._drops = FaultLog(lambda sentence: self._log.error(sentence))
         self._faults = FaultLog(lambda sentence: self._log.error(sentence))
         self._activity = Activity()
         self._watch = ImageWatch(config.no_image_warning_s)
+        self._recorder = RunRecorder(Path(config.result_directory)) if config.result_directory else None
         self._camera = CameraInput(config.camera_info_wait_s, self._faults)
         source = MapSource(mapper.trajectory, mapper.cloud, self._T_base_cam)
         self._publishers = MapPublishers(node, config, source, self._activity)
@@ -56,10 +66,11 @@ class MappingSession:
             mapper,
             self._camera,
             self._publishers,
-            drops=self.drops,
+            drops=self._drops,
             faults=self._faults,
             activity=self._activity,
             warn=lambda sentence: self._log.warning(sentence),
+            record=self._record,
             queue=config.queue,
             reset_on_time_jump_s=config.reset_on_time_jump,
         )
@@ -76,6 +87,11 @@ class MappingSession:
     def active(self) -> bool:
         """Whether images are subscribed to."""
         return bool(self._subscriptions)
+
+    @property
+    def records(self) -> bool:
+        """Whether the run is to be written to a folder."""
+        return self._recorder is not None
 
     @property
     def paused(self) -> bool:
@@ -105,12 +121,13 @@ class MappingSession:
         self._log.info(f"mapping the images of {self._node.resolve_topic_name('image')}")
 
     def deactivate(self, give_up: Callable[[], bool]) -> None:
-        """Stops the input, maps what was received unless `give_up` comes true, and publishes the map as it ends."""
+        """Stops the input, maps what was received unless `give_up` comes true, publishes and writes what came of it."""
         self._unsubscribe()
         if not self._pipeline.drain(self._config.drain_timeout_s, give_up):
             self._log.warning("what was received last is not mapped: there was no time left to drain")
         self._publishers.give_map()
         self._pipeline.stop(STOP_TIMEOUT_S)
+        self._write_result()
 
     def close(self) -> bool:
         """Stops at once and takes everything off the node; False where a thread is still inside the mapper."""
@@ -129,10 +146,36 @@ class MappingSession:
 
     def _take_image(self, message: Image | CompressedImage) -> None:
         self._watch.saw_image()
+        if self._recorder is not None:
+            self._recorder.begin()
         self._pipeline.submit(message)
 
+    def _record(self, update: MapUpdate) -> None:
+        if self._recorder is None:
+            return
+        try:
+            self._recorder.add(update)
+        except MappingError as error:
+            self._faults.report("result not written", f"the result is incomplete: {error}")
+
+    def _write_result(self) -> None:
+        if self._recorder is None:
+            return
+        try:
+            done = self._recorder.finish(
+                self._mapper.trajectory(),
+                self._mapper.cloud(),
+                self._activity.images,
+                self._drops.counts(),
+                self._mapper.counters(),
+                to_parameters(self._config),
+            )
+            self._log.info(done)
+        except MappingError as error:
+            self._faults.report("result not written", f"the result is incomplete: {error}")
+
     def _count_lost(self, number: int) -> None:
-        self.drops.report(
+        self._drops.report(
             "lost in transport",
             "images were lost on their way to this node; give Fast DDS a larger shared-memory segment (README)",
             number,
@@ -159,7 +202,7 @@ class MappingSession:
         return np.eye(4)
 
     def _publish_diagnostics(self) -> None:
-        drops, faults = self.drops.counts(), self._faults.counts()
+        drops, faults = self._drops.counts(), self._faults.counts()
         dropped, failed = sum(drops.values()), sum(faults.values())
         health = Health(
             state="active" if self.active else "inactive",

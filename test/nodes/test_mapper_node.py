@@ -79,7 +79,7 @@ def test_nothing_is_published_before_the_first_chunk(make_node, outputs, send, w
 
 
 def test_path_points_and_map_follow_a_chunk(make_node, outputs, send, waiting):
-    make_node(map__byte_budget=16_000).start()
+    make_node(output__map_byte_budget=16_000).start()
     stamps = send(4)
     assert waiting(lambda: outputs["path"] and outputs["points"] and outputs["map"])
     path, points, cloud = outputs["path"][-1], outputs["points"][-1], outputs["map"][-1]

@@ -204,31 +204,20 @@ def test_reset_pause_and_a_looping_bag_leave_the_node_well(shared_bench, drive, 
     assert output.count("time jumped back") >= 1
 
 
-def test_a_result_that_can_not_be_written_costs_one_message(shared_bench, drive, start, tmp_path, waiting, run):
-    shared_bench.heard.clear()
-    shared_bench.listen(**OUTPUTS)
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder")
-    mapper = start("mapper", *REMAPS, result_directory=blocked / "result", diagnostics_period_s=0.3)
-    start("player", bag=drive.bag, rate=2.0, topics="/camera/image,/camera/camera_info")
-    assert waiting(lambda: shared_bench.heard["points"], 60.0)
-    mapper.send_signal(signal.SIGINT)
-    output, _ = mapper.communicate(timeout=60)
-    assert output.count("[ERROR]") == 1
-    assert str(blocked) in output
-    assert "Traceback" not in output
+WRONG = {
+    "choice": ("image_transport:=pigeon", "parameter image_transport is 'pigeon'"),
+    "type": ("queue.frames:=many", "parameter queue.frames is 'many'"),
+    "contradiction": ("window.overlap:=50", "can not share 50"),
+    "folder": ("result_directory:=/dev/null/run", "/dev/null/run can not be written"),
+}
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("-p", "image_transport:=pigeon"), "parameter image_transport is 'pigeon'"),
-        (("-p", "queue.frames:=many"), "parameter queue.frames is 'many'"),
-    ],
-)
-def test_a_wrong_parameter_leaves_the_node_up_and_unconfigured(words, said, shared_bench, start):
-    mapper = start("mapper", *words)
-    state = shared_bench.call(GetState, "/mapper/get_state", GetState.Request())
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_parameter_leaves_the_node_up_and_unconfigured(kind, shared_bench, start):
+    word, said = WRONG[kind]
+    name = f"mapper_of_wrong_{kind}"
+    mapper = start("mapper", "-p", word, "-r", f"__node:={name}")
+    state = shared_bench.call(GetState, f"/{name}/get_state", GetState.Request())
     assert state.current_state.label == "unconfigured"
     mapper.send_signal(signal.SIGINT)
     output, _ = mapper.communicate(timeout=10)
@@ -236,3 +225,11 @@ def test_a_wrong_parameter_leaves_the_node_up_and_unconfigured(words, said, shar
     assert output.count("[ERROR]") == 1
     assert "Traceback" not in output
     assert mapper.returncode == 0
+
+
+def test_a_signal_during_the_start_ends_the_process_quietly(start):
+    mapper = start("mapper")
+    time.sleep(1.0)
+    mapper.send_signal(signal.SIGINT)
+    output, _ = mapper.communicate(timeout=10)
+    assert "Traceback" not in output
