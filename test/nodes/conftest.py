@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, PoseSource, SubmapSummary
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Frame
@@ -73,7 +74,17 @@ class ScriptedMapper:
             self._submaps += 1
             cloud = PointCloud(np.ones((5, 3), np.float32), np.full((5, 3), (255, 128, 0), np.uint8))
             first, last = chunk.frames[0].stamp_ns, chunk.frames[-1].stamp_ns
-            submap = SubmapSummary(chunk.index, first, last, len(chunk.frames), ChunkHealth.OK, "", 1.0, cloud)
+            submap = SubmapSummary(
+                index=chunk.index,
+                first_stamp_ns=first,
+                last_stamp_ns=last,
+                keyframes=len(chunk.frames),
+                health=ChunkHealth.OK,
+                note="",
+                scale_to_previous=1.0,
+                S_map_submap=Sim3.identity(),
+                cloud_map=cloud,
+            )
             return MapUpdate(poses, se3.se3(np.eye(3), [0.1 * self._submaps, 0.0, 0.0]), submap, corrected=True)
 
     def close_window(self) -> Chunk | None:

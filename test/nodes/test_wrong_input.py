@@ -152,11 +152,12 @@ def test_a_publisher_of_the_wrong_qos_is_named_with_its_qos(make_node, bench, im
     assert "/probe (sensor_msgs/msg/Image, best_effort, volatile)" in log_lines()
 
 
-def test_a_publisher_of_the_wrong_type_is_named_with_its_type(make_node, waiting, log_lines):
+def test_a_publisher_of_the_wrong_type_is_named_with_its_type(make_node, bench, waiting, log_lines):
     elsewhere = rclpy.Context()  # one participant of the middleware holds a topic under one type only
     rclpy.init(context=elsewhere)
     camera = rclpy.create_node("camera", context=elsewhere)
     camera.create_publisher(CompressedImage, "/image", 10)
+    assert waiting(lambda: bench.probe.count_publishers("/image"))
     make_node(no_image_warning_s=0.5).start()
     assert waiting(lambda: "the type differs, so set image_transport" in log_lines())
     assert "/camera (sensor_msgs/msg/CompressedImage, reliable, volatile)" in log_lines()
