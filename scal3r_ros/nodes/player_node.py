@@ -62,7 +62,8 @@ class PlayerNode(Node):
         self._bag: BagFile | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        self._last_clock_ns: int | None = None
+        self._clock_lock = threading.Lock()
+        self._newest_clock_ns = 0
         self.exit_code: int | None = None
         self.stopped = True
 
@@ -132,11 +133,10 @@ class PlayerNode(Node):
         number = 0
         for message in bag.messages(self._outputs.keys()):
             if number == 0:
-                self._playback.start(message.stamp_ns)
+                self._start_clock(message.stamp_ns)
             if not self._playback.wait_until(message.stamp_ns):
                 return number
-            if self._config.clock:
-                self._publish_clock_at(message.stamp_ns)
+            self._publish_clock(message.stamp_ns)
             self._outputs[message.topic].publish(message.data)
             number += 1
         return number
@@ -177,13 +177,20 @@ class PlayerNode(Node):
             raise SequenceError(f"bag {bag.path} has no topic that can be replayed")
         return publishers
 
-    def _publish_clock(self) -> None:
-        now_ns = self._playback.now_ns()
-        if now_ns is not None:
-            self._publish_clock_at(now_ns)
+    def _start_clock(self, recorded_ns: int) -> None:
+        with self._clock_lock:
+            self._newest_clock_ns = 0
+            self._playback.start(recorded_ns)
 
-    def _publish_clock_at(self, nanoseconds: int) -> None:
-        self._clock_publisher.publish(ClockMessage(clock=stamp_message(nanoseconds)))
+    def _publish_clock(self, at_least_ns: int = 0) -> None:
+        """Publishes the recorded time, never an earlier one than before, except where the bag starts again."""
+        if not self._config.clock:
+            return
+        with self._clock_lock:
+            now_ns = max(self._playback.now_ns() or 0, at_least_ns)
+            if now_ns > 0 and now_ns >= self._newest_clock_ns:
+                self._newest_clock_ns = now_ns
+                self._clock_publisher.publish(ClockMessage(clock=stamp_message(now_ns)))
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._playback.pause(request.data)

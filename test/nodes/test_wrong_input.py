@@ -1,5 +1,7 @@
 """Wrong input: one clear message, a count in the diagnostics, and a node that lives on."""
 
+import threading
+
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
@@ -112,16 +114,17 @@ def test_stamps_that_go_back_a_little_are_dropped(make_node, bench, image_messag
 
 
 def test_a_slow_tracker_drops_the_oldest_and_counts_them(make_node, bench, image_message, scripted, told, waiting):
-    import time
-
-    observe = scripted.observe
-    scripted.observe = lambda frame, busy=False: (time.sleep(0.3), observe(frame, busy))[1]
+    observe, go_on = scripted.observe, threading.Event()
+    scripted.observe = lambda frame, busy=False: (go_on.wait(30.0), observe(frame, busy))[1]
     make_node(queue__frames=2, diagnostics_period_s=0.2).start()
-    for index in range(8):
+    bench.publish("/image", image_message(1000.0))
+    assert waiting(lambda: told().get("images received") == "1" and told()["images waiting"] == "0")
+    for index in range(1, 8):
         bench.publish("/image", image_message(1000.0 + index))
     assert waiting(lambda: told().get("dropped: queue full") == "5")
+    go_on.set()
     assert waiting(lambda: len(scripted.frames) == 3)
-    assert scripted.frames[-1].stamp_ns == 1007 * 10**9
+    assert [frame.stamp_ns // 10**9 for frame in scripted.frames] == [1000, 1006, 1007]
 
 
 def test_no_images_at_all_explains_itself_once(make_node, bench, image_message, waiting, log_lines, told):
