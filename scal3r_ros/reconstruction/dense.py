@@ -70,13 +70,16 @@ def dense_depth(
     tellable = [frame for frame, others in sources.items() if others]
     with ThreadPoolExecutor(workers) as pool:
         swept = dict(zip(tellable, pool.map(sweep_frame, tellable), strict=True))
-    all_depths = {frame: result.depth for frame, result in swept.items()}
-    for frame in range(first):
-        all_depths[frame] = torch.from_numpy(depth[frame]).to(device)
-    for frame, result in swept.items():
-        neighbours = [other for other in _nearest(frame, sources[frame], len(images)) if other in all_depths]
-        depth[frame] = result.depth.cpu().numpy()
-        confidence[frame] = _confidence(result, frame, sources[frame], neighbours, all_depths, views, config)
+        all_depths = {frame: torch.from_numpy(depth[frame]).to(device) for frame in range(first)}
+        all_depths |= {frame: result.depth for frame, result in swept.items()}
+
+        def judge_frame(frame: int) -> Depths:
+            neighbours = [other for other in _neighbours(frame, sources[frame], len(images)) if other in all_depths]
+            with torch.inference_mode():
+                return _confidence(swept[frame], frame, sources[frame], neighbours, all_depths, views, config)
+
+        for frame, judged in zip(tellable, pool.map(judge_frame, tellable), strict=True):
+            depth[frame], confidence[frame] = swept[frame].depth.cpu().numpy(), judged
     return depth, confidence, small
 
 
@@ -97,7 +100,7 @@ def _depth_range(points: NDArray[np.float64], T: NDArray[np.float64]) -> tuple[f
     return 0.6 * float(near), 6.0 * float(far)
 
 
-def _nearest(frame: int, sources: list[int], frames: int) -> list[int]:
+def _neighbours(frame: int, sources: list[int], frames: int) -> list[int]:
     """Frames whose depth is compared: the sources and both neighbours in time."""
     return sorted({*sources, frame - 1, frame + 1} & set(range(frames)) - {frame})
 
@@ -111,13 +114,13 @@ def _confidence(
     views: list[View],
     config: PlaneSweepConfig,
 ) -> Depths:
-    """0 where the match is poor, nearly parallel or contradicted; 0.5 where one other frame agrees, up to 1 where several do."""
+    """0 where the match is poor, nearly parallel or confirmed by no other frame; over 0.5 where two confirm it."""
     view = views[frame]
     angle = torch.stack([parallax(result.depth, view, views[s]) for s in sources]).amax(0)
     agreeing = torch.stack(
         [consistency(result.depth, view, depths[n], views[n]) < config.consistency for n in neighbours]
     ).sum(0) if neighbours else torch.zeros_like(result.depth)  # fmt: skip
     usable = (result.cost < config.max_cost) & (angle > np.deg2rad(config.min_parallax_deg)) & (agreeing >= 1)
-    believed = 0.5 + 0.15 * (agreeing - 1).clamp(0, 2) + 0.2 * (result.margin / 0.1).clamp(0, 1)
+    believed = 0.3 + 0.25 * (agreeing - 1).clamp(0, 2) + 0.2 * (result.margin / 0.3).clamp(0, 1)
     confidence: Depths = torch.where(usable, believed, 0.0).cpu().numpy().astype(np.float32)
     return confidence

@@ -15,21 +15,34 @@ import torch.nn.functional as F
 from scal3r_ros.configuration import parameter
 from scal3r_ros.geometry.intrinsics import Intrinsics
 
+CACHED_SAMPLES = 300_000
+"""Samples of the cost volume that a CPU handles at a time: what stays in its cache."""
+
 
 @dataclass(frozen=True)
 class PlaneSweepConfig:
     """Size and effort of the dense stage."""
 
     width: int = parameter(
-        256, "width of the depth maps; the height follows the image", unit="pixels", minimum=32, maximum=4096
+        320, "width of the depth maps; the height follows the image", unit="pixels", minimum=32, maximum=4096
     )
     planes: int = parameter(64, "inverse-depth planes", minimum=8, maximum=512)
     sources: int = parameter(3, "neighbouring frames each frame is compared with", minimum=1, maximum=16)
+    smoothness: float = parameter(
+        0.15, "price in matching cost of a depth unlike its neighbourhood's", minimum=0.0, maximum=1.0
+    )
+    smoothing_reach: float = parameter(
+        6.0, "difference from which that price no longer grows", unit="planes", minimum=1.0
+    )
+    smoothing_radius: int = parameter(
+        8, "half the width of that neighbourhood; a power of two", unit="pixels", minimum=1, maximum=64
+    )
+    smoothing_rounds: int = parameter(3, "rounds of that smoothing; 0 for none", minimum=0, maximum=20)
     max_cost: float = parameter(
         0.55, "matching cost beyond which a depth is not believed at all", minimum=0.05, maximum=1.0
     )
     min_parallax_deg: float = parameter(
-        0.7, "angle between the rays from both cameras below which a depth is not believed",
+        1.5, "angle between the rays from both cameras below which a depth is not believed",
         unit="degrees", minimum=0.0, maximum=20.0,
     )  # fmt: skip
     consistency: float = parameter(
@@ -51,7 +64,7 @@ class View:
 
 @dataclass(frozen=True)
 class SweptDepth:
-    """`depth` (h, w), `cost` (h, w) in 0..1 of the best plane, `margin` (h, w): how much worse the best other plane is."""
+    """`depth` (h, w), `cost` (h, w) in 0..1 of the best plane, `margin` (h, w): how much worse the mean one is."""
 
     depth: torch.Tensor
     cost: torch.Tensor
@@ -76,22 +89,14 @@ def normalised(grey_hw: torch.Tensor, window: int = 9) -> torch.Tensor:
 def sweep(reference: View, sources: list[View], near: float, far: float, config: PlaneSweepConfig) -> SweptDepth:
     """Depth of `reference` between `near` and `far` (both > 0, in the views' unit) from one or more `sources`."""
     height, width = reference.feature.shape
-    inverse_D = torch.linspace(1.0 / far, 1.0 / near, config.planes, device=reference.feature.device)
-    total_DHW: torch.Tensor | None = None
-    worst_DHW: torch.Tensor | None = None
-    for source in sources:
-        cost = _cost(reference, source, inverse_D)
-        if total_DHW is None or worst_DHW is None:
-            total_DHW, worst_DHW = cost, cost.clone()
-        else:
-            total_DHW += cost
-            torch.maximum(worst_DHW, cost, out=worst_DHW)
-    assert total_DHW is not None and worst_DHW is not None
-    if len(sources) > 2:
-        total_DHW.sub_(worst_DHW).div_(len(sources) - 1)
-    else:
-        total_DHW.div_(len(sources))
-    return _best_plane(_smoothed(total_DHW), inverse_D)
+    device = reference.feature.device
+    inverse_D = torch.linspace(1.0 / far, 1.0 / near, config.planes, device=device)
+    at_once = config.planes if device.type != "cpu" else max(1, CACHED_SAMPLES // (height * width))
+    cost_DHW = torch.empty(config.planes, height, width, device=device)
+    for first in range(0, config.planes, at_once):
+        block = inverse_D[first : first + at_once]
+        cost_DHW[first : first + at_once] = _smoothed(_joint_cost(reference, sources, block))
+    return _best_plane(_regularised(cost_DHW, config), inverse_D)
 
 
 def consistency(depth: torch.Tensor, view: View, other_depth: torch.Tensor, other: View) -> torch.Tensor:
@@ -127,6 +132,17 @@ def _rays(K: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return torch.linalg.inv(K) @ torch.stack([u.reshape(-1), v.reshape(-1), torch.ones_like(u).reshape(-1)])
 
 
+def _joint_cost(reference: View, sources: list[View], inverse_D: torch.Tensor) -> torch.Tensor:
+    """Mean cost (D, h, w) over the sources; of three or more the worst is left out, as the point may be hidden there."""
+    total = _cost(reference, sources[0], inverse_D)
+    worst = total.clone()
+    for source in sources[1:]:
+        cost = _cost(reference, source, inverse_D)
+        total += cost
+        torch.maximum(worst, cost, out=worst)
+    return total.sub_(worst).div_(len(sources) - 1) if len(sources) > 2 else total.div_(len(sources))
+
+
 def _cost(reference: View, source: View, inverse_D: torch.Tensor) -> torch.Tensor:
     """Truncated absolute difference (D, h, w) in 0..1 between `reference` and `source` warped by every plane."""
     height, width = reference.feature.shape
@@ -154,12 +170,50 @@ def _cost(reference: View, source: View, inverse_D: torch.Tensor) -> torch.Tenso
 
 def _smoothed(cost_DHW: torch.Tensor) -> torch.Tensor:
     """Mean of the costs over a small and a large window: detail where there is texture, support where there is little."""
-    cost = cost_DHW[None]
-    small = F.avg_pool2d(cost, 3, 1, 1, count_include_pad=False)
-    large = F.avg_pool2d(
-        F.avg_pool2d(small, (1, 9), 1, (0, 4), count_include_pad=False), (9, 1), 1, (4, 0), count_include_pad=False
-    )
-    return small.add_(large).mul_(0.5)[0]
+    small = _box_mean(cost_DHW, 1)
+    return _box_mean(small, 4).add_(small).mul_(0.5)
+
+
+def _box_mean(volume_DHW: torch.Tensor, radius: int) -> torch.Tensor:
+    """Mean over windows of (2·radius + 1)², smaller at the borders: sums of shifted copies, which beat pooling on a CPU."""
+    _, height, width = volume_DHW.shape
+    total = _running_sum(_running_sum(volume_DHW, radius, 2), radius, 1)
+    ones = torch.ones(1, height, width, device=volume_DHW.device)
+    return total.div_(_running_sum(_running_sum(ones, radius, 2), radius, 1))
+
+
+def _running_sum(volume_DHW: torch.Tensor, radius: int, axis: int) -> torch.Tensor:
+    """Sum over 2·radius + 1 neighbours along `axis`, zeros beyond the border; `radius` is a power of two."""
+    size = volume_DHW.shape[axis]
+    padding = [0, 0, 0, 0]
+    padding[2 * (2 - axis)], padding[2 * (2 - axis) + 1] = radius, radius
+    padded = F.pad(volume_DHW, padding)
+    window, total = 1, padded
+    while window < 2 * radius:
+        count = total.shape[axis] - window
+        total = total.narrow(axis, 0, count) + total.narrow(axis, window, count)
+        window *= 2
+    return total.narrow(axis, 0, size) + padded.narrow(axis, 2 * radius, size)
+
+
+def _regularised(cost_DHW: torch.Tensor, config: PlaneSweepConfig) -> torch.Tensor:
+    """Costs plus what it takes to differ from the neighbourhood: inverse depth is linear in the image over any plane.
+
+    The mean inverse depth of the believable neighbours is such a plane's own value, however slanted it is; the price is
+    truncated, so that edges stay where the images want them.
+    """
+    planes = torch.arange(len(cost_DHW), device=cost_DHW.device, dtype=cost_DHW.dtype)[:, None, None]
+    mean = cost_DHW.mean(0)
+    joint = cost_DHW
+    for _ in range(config.smoothing_rounds):
+        best, index = joint.min(0)
+        weight = (mean - best).clamp_min(1e-3) ** 2
+        expected = _box_mean((weight * index)[None], config.smoothing_radius) / _box_mean(
+            weight[None], config.smoothing_radius
+        )
+        price = (planes - expected).abs_().clamp_(max=config.smoothing_reach)
+        joint = price.mul_(config.smoothness / config.smoothing_reach).add_(cost_DHW)
+    return joint
 
 
 def _best_plane(cost_DHW: torch.Tensor, inverse_D: torch.Tensor) -> SweptDepth:
@@ -173,7 +227,5 @@ def _best_plane(cost_DHW: torch.Tensor, inverse_D: torch.Tensor) -> SweptDepth:
     offset = ((low - high) / (2 * curvature)).clamp(-0.5, 0.5)
     step = inverse_D[1] - inverse_D[0]
     inverse = inverse_D[0] + (inner + offset) * step
-    planes = torch.arange(count, device=cost_DHW.device)[:, None, None]
-    other = cost_DHW.masked_fill((planes - index).abs() <= 2, 2.0).amin(0)
     at_edge = (index == 0) | (index == count - 1)
-    return SweptDepth(1.0 / inverse, torch.where(at_edge, 1.0, best), other - best)
+    return SweptDepth(1.0 / inverse, torch.where(at_edge, 1.0, best), cost_DHW.mean(0) - best)
