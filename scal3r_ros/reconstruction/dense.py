@@ -120,7 +120,7 @@ def _confidence(
     agreeing = torch.stack(
         [consistency(result.depth, view, depths[n], views[n]) < config.consistency for n in neighbours]
     ).sum(0) if neighbours else torch.zeros_like(result.depth)  # fmt: skip
-    usable = (result.cost < config.max_cost) & (angle > np.deg2rad(config.min_parallax_deg)) & (agreeing >= 1)
+    usable = (result.cost < config.max_cost) & (result.margin > config.min_margin) & (angle > np.deg2rad(config.min_parallax_deg)) & (agreeing >= 1)
     believed = 0.3 + 0.25 * (agreeing - 1).clamp(0, 2) + 0.2 * (result.margin / 0.3).clamp(0, 1)
     confidence: Depths = torch.where(usable, believed, 0.0).cpu().numpy().astype(np.float32)
     return confidence

@@ -41,6 +41,10 @@ class PlaneSweepConfig:
     max_cost: float = parameter(
         0.55, "matching cost beyond which a depth is not believed at all", minimum=0.05, maximum=1.0
     )
+    min_margin: float = parameter(
+        0.12, "how much worse than the best the mean plane has to be: little where there is no texture",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     min_parallax_deg: float = parameter(
         1.5, "angle between the rays from both cameras below which a depth is not believed",
         unit="degrees", minimum=0.0, maximum=20.0,
