@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 SAMPLE = 4000
 SMALLEST_RADIUS_PX = 1.0
-LARGEST_RADIUS_PX = 14.0
+LARGEST_RADIUS_PX = 8.0
 FIELD_OF_VIEW_DEG = 75.0
 SMOOTHED_POSES = 15
 NORMAL_NEIGHBOURS = 12
@@ -151,13 +151,13 @@ def scene_up(points: Array, trajectory: Trajectory) -> Array:
 
 
 def point_spacing(points: Array) -> float:
-    """The radius of a splat that closes a surface of these points (n, 3): three quarters of the way to the fourth
+    """The radius of a splat that closes a surface of these points (n, 3): almost half the way to the fourth
     neighbour.
     """
     if len(points) < 5:
         return 0.0
     sample = points[:: max(1, len(points) // SAMPLE)]
-    return 0.75 * float(np.median(cKDTree(points).query(sample, k=5)[0][:, 4]))
+    return 0.45 * float(np.median(cKDTree(points).query(sample, k=5)[0][:, 4]))
 
 
 def _axes(up: Array) -> Array:

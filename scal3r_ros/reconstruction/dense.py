@@ -21,6 +21,7 @@ from scal3r_ros.reconstruction.plane_sweep import (
     normalised,
     parallax,
     sweep,
+    textured,
 )
 from scal3r_ros.reconstruction.source_views import choose_sources
 
@@ -53,7 +54,7 @@ def dense_depth(
     """
     height, width = depth_size(intrinsics, config.width)
     small = intrinsics.scaled(width, height)
-    views = [_view(image, small, T, device) for image, T in zip(images, T_ref_cam, strict=True)]
+    views = [_view(image, small, T, config, device) for image, T in zip(images, T_ref_cam, strict=True)]
     depth = np.zeros((len(images), height, width), np.float32)
     confidence = np.zeros_like(depth)
     first = 0
@@ -83,11 +84,19 @@ def dense_depth(
     return depth, confidence, small
 
 
-def _view(image: NDArray[np.uint8], intrinsics: Intrinsics, T: NDArray[np.float64], device: torch.device) -> View:
+def _view(
+    image: NDArray[np.uint8],
+    intrinsics: Intrinsics,
+    T: NDArray[np.float64],
+    config: PlaneSweepConfig,
+    device: torch.device,
+) -> View:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     grey = cv2.resize(grey, (intrinsics.width, intrinsics.height), interpolation=cv2.INTER_AREA)
+    on_device = torch.from_numpy(grey).to(device, torch.float32)
     return View(
-        normalised(torch.from_numpy(grey).to(device, torch.float32)),
+        normalised(on_device),
+        textured(on_device, config.min_texture),
         torch.from_numpy(intrinsics.K).to(device, torch.float32),
         torch.from_numpy(T).to(device, torch.float32),
     )
@@ -120,7 +129,13 @@ def _confidence(
     agreeing = torch.stack(
         [consistency(result.depth, view, depths[n], views[n]) < config.consistency for n in neighbours]
     ).sum(0) if neighbours else torch.zeros_like(result.depth)  # fmt: skip
-    usable = (result.cost < config.max_cost) & (result.margin > config.min_margin) & (angle > np.deg2rad(config.min_parallax_deg)) & (agreeing >= 1)
+    usable = (
+        view.textured
+        & (result.cost < config.max_cost)
+        & (result.margin > config.min_margin)
+        & (angle > np.deg2rad(config.min_parallax_deg))
+        & (agreeing >= 1)
+    )
     believed = 0.3 + 0.25 * (agreeing - 1).clamp(0, 2) + 0.2 * (result.margin / 0.3).clamp(0, 1)
     confidence: Depths = torch.where(usable, believed, 0.0).cpu().numpy().astype(np.float32)
     return confidence

@@ -41,6 +41,9 @@ class PlaneSweepConfig:
     max_cost: float = parameter(
         0.55, "matching cost beyond which a depth is not believed at all", minimum=0.05, maximum=1.0
     )
+    min_texture: float = parameter(
+        3.0, "local deviation of the grey levels below which nothing can be matched", unit="grey levels", minimum=0.0
+    )
     min_margin: float = parameter(
         0.12, "how much worse than the best the mean plane has to be: little where there is no texture",
         minimum=0.0, maximum=1.0,
@@ -59,9 +62,13 @@ class PlaneSweepConfig:
 
 @dataclass(frozen=True)
 class View:
-    """One frame of the sweep: `feature` (h, w) normalised image; `K` (3, 3) and `T_ref_cam` (4, 4), all on one device."""
+    """One frame of the sweep, all on one device.
+
+    `feature` (h, w) normalised image; `textured` (h, w) bool, whether there is anything to match; `K` (3, 3), `T_ref_cam` (4, 4).
+    """
 
     feature: torch.Tensor
+    textured: torch.Tensor
     K: torch.Tensor
     T_ref_cam: torch.Tensor
 
@@ -81,13 +88,21 @@ def depth_size(intrinsics: Intrinsics, width: int) -> tuple[int, int]:
     return max(8, round(intrinsics.height * width / intrinsics.width)), width
 
 
-def normalised(grey_hw: torch.Tensor, window: int = 9) -> torch.Tensor:
+def normalised(grey_hw: torch.Tensor) -> torch.Tensor:
     """`grey_hw` less its local mean, over its local deviation; about −1..1, 0 where there is no texture."""
-    image = grey_hw[None, None]
-    pad = window // 2
-    mean = F.avg_pool2d(F.pad(image, (pad,) * 4, mode="replicate"), window, 1)
-    variance = F.avg_pool2d(F.pad((image - mean) ** 2, (pad,) * 4, mode="replicate"), window, 1)
-    return ((image - mean) / (2.0 * (variance + 9.0).sqrt()))[0, 0]
+    mean, deviation = _local_statistics(grey_hw, 4)
+    return (grey_hw - mean) / (2.0 * (deviation**2 + 9.0).sqrt())
+
+
+def textured(grey_hw: torch.Tensor, min_deviation: float) -> torch.Tensor:
+    """Where (h, w) the grey levels around a pixel deviate by at least `min_deviation` from each other: not in the sky."""
+    return _local_statistics(grey_hw, 2)[1] >= min_deviation
+
+
+def _local_statistics(grey_hw: torch.Tensor, radius: int) -> tuple[torch.Tensor, torch.Tensor]:
+    mean = _box_mean(grey_hw[None], radius)[0]
+    variance = _box_mean((grey_hw**2)[None], radius)[0] - mean**2
+    return mean, variance.clamp_min(0.0).sqrt()
 
 
 def sweep(reference: View, sources: list[View], near: float, far: float, config: PlaneSweepConfig) -> SweptDepth:
