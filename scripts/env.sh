@@ -21,9 +21,12 @@ case ":${AMENT_PREFIX_PATH:-}:" in
     *) export AMENT_PREFIX_PATH="$scal3r_venv${AMENT_PREFIX_PATH:+:$AMENT_PREFIX_PATH}" ;;
 esac
 
-# Whole images and clouds fit into the shared memory; kilted reads the first name, jazzy the second.
-export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$scal3r_root/config/fastdds.xml}"
-export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$scal3r_root/config/fastdds.xml}"
+# Whole images and clouds fit into the shared memory. Later distributions than jazzy warn of the name it reads.
+if [ "${ROS_DISTRO:-}" = jazzy ]; then
+    export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$scal3r_root/config/fastdds.xml}"
+else
+    export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$scal3r_root/config/fastdds.xml}"
+fi
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
 
 export NUMBA_CACHE_DIR="${NUMBA_CACHE_DIR:-$scal3r_venv/cache/numba}"

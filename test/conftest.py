@@ -9,8 +9,8 @@ from pathlib import Path
 # At import, before any test module loads numba, matplotlib or rclpy, each of which reads these once.
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
-os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))
-os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))
+PROFILES = "FASTRTPS" if os.environ.get("ROS_DISTRO") == "jazzy" else "FASTDDS"  # a later one warns of the old name
+os.environ.setdefault(f"{PROFILES}_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(sys.prefix) / "cache" / "numba"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -51,8 +51,9 @@ WALLS = {
     "sequences": room(f"geometry {PROTOCOL}", "cv2 rosbags", "torch ROS"),
     "evaluation": room("geometry sequences", "evo open3d matplotlib", "torch ROS"),
     "simulation": room("geometry sequences", "numba", "torch ROS"),
-    "nodes": room(EVERY_ROOM, "ROS", ""),
-    "cli": room(EVERY_ROOM, " ".join(LARGE - {ROS}), "ROS"),
+    "assembly": room("mapping reconstruction", "", "ROS"),
+    "nodes": room(f"{EVERY_ROOM} assembly", "ROS", ""),
+    "cli": room(f"{EVERY_ROOM} assembly", " ".join(LARGE - {ROS}), "ROS"),
     "": room("", "", "torch ROS cv2"),  # errors.py and configuration.py
 }
 
@@ -149,9 +150,11 @@ MODULES = read_package(ROOT)
 
 def test_the_rooms_are_those_of_the_architecture() -> None:
     table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\| `(\w+)/` \|", table, flags=re.MULTILINE))
-    folders = {path.parent.name for path in (ROOT / PACKAGE).glob("*/__init__.py")}
-    assert documented == set(WALLS) - {""} == folders
+    documented = set(re.findall(r"^\| `(\w+(?:/|\.py))` \|", table, flags=re.MULTILINE))
+    folders = {f"{path.parent.name}/" for path in (ROOT / PACKAGE).glob("*/__init__.py")}
+    modules = {path.name for path in (ROOT / PACKAGE).glob("*.py")} - {"__init__.py", "errors.py", "configuration.py"}
+    assert documented == folders | modules
+    assert {name.removesuffix("/").removesuffix(".py") for name in documented} == set(WALLS) - {""}
 
 
 @pytest.mark.parametrize("name", sorted(WALLS))
@@ -212,6 +215,9 @@ def test_importing_a_room_loads_no_forbidden_library(module: str, forbidden: str
         ("scal3r_ros.evaluation.x", "from sensor_msgs.msg import Image"),
         ("scal3r_ros.cli.x", "from scal3r_ros.nodes.qos import profile"),
         ("scal3r_ros.cli.x", "import rclpy.node"),
+        ("scal3r_ros.mapping.x", "from scal3r_ros.assembly import build_mapper"),
+        ("scal3r_ros.assembly", "from scal3r_ros.sequences import bag_reader"),
+        ("scal3r_ros.assembly", "import torch"),
         ("scal3r_ros.nodes.x", "import torch"),
         ("scal3r_ros.configuration", "from scal3r_ros.geometry import se3"),
     ],
@@ -227,6 +233,8 @@ def test_a_breach_is_found(module: str, source: str) -> None:
         ("scal3r_ros.mapping.x", "from scal3r_ros.reconstruction.protocol import Chunk\nimport gtsam, cv2, open3d"),
         ("scal3r_ros.mapping.x", "from scal3r_ros.errors import MappingError\nfrom scal3r_ros import configuration"),
         ("scal3r_ros.nodes.x", "from tf2_msgs.msg import TFMessage\nimport rclpy"),
+        ("scal3r_ros.assembly", "from scal3r_ros.reconstruction.geometric import GeometricReconstructor"),
+        ("scal3r_ros.cli.x", "from scal3r_ros.assembly import build_mapper"),
         ("scal3r_ros.sequences.x", "TEXT = 'import torch'  # import torch"),
     ],
 )
