@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from scal3r_ros.cli.bag import bag
+from scal3r_ros.cli.demo import demo
 from scal3r_ros.cli.evaluate import evaluate
 from scal3r_ros.cli.info import info
 from scal3r_ros.cli.replay import replay
@@ -34,7 +35,7 @@ app = typer.Typer(
       scal3r bag IMAGES --calib calib.txt --rate 10 -o mine.bag
     """,
 )
-for command in (bag, simulate, replay, evaluate, info):
+for command in (demo, bag, simulate, replay, evaluate, info):
     app.command()(command)
 
 
