@@ -80,7 +80,7 @@ def test_a_camera_that_looks_straight_down_is_shown_too() -> None:
 
 
 def test_spacing_is_that_of_a_grid() -> None:
-    assert point_spacing(corridor(1.0, 0.02)) == pytest.approx(0.75 * 0.02, rel=0.05)
+    assert point_spacing(corridor(1.0, 0.02)) == pytest.approx(0.45 * 0.02, rel=0.05)
     assert point_spacing(np.zeros((1, 3))) == 0.0
 
 
