@@ -1,6 +1,7 @@
 """Typed configuration without ROS: frozen dataclasses whose fields carry unit, range and meaning.
 
-Every component owns one dataclass of fields made by `parameter`. The ROS node declares the same names as parameters with
+Every component owns one dataclass of fields made by `parameter`. The ROS node declares the same names as parameters
+with
 the descriptors found here, and the YAML files in `config/` hold them under `/**: ros__parameters:`, nested by dots.
 """
 
@@ -43,7 +44,9 @@ class ParameterInfo:
                 f"parameter {self.name} is {value!r}, but it must be of type {self.kind.__name__} ({self.doc})"
             )
         if self.choices and value not in self.choices:
-            raise ConfigurationError(f"parameter {self.name} is {value!r}, but it must be one of {', '.join(self.choices)}")
+            raise ConfigurationError(
+                f"parameter {self.name} is {value!r}, but it must be one of {', '.join(self.choices)}"
+            )
         if isinstance(value, int | float) and not isinstance(value, bool):
             low = -float("inf") if self.minimum is None else self.minimum
             high = float("inf") if self.maximum is None else self.maximum

@@ -76,25 +76,37 @@ def _bag_of(
         return bag
     if not source.exists():
         raise SequenceError(f"there is no bag and no folder of images at {source}")
-    if source.is_file() or (source / "metadata.yaml").is_file() or any(source.glob("*.db3")) or any(source.glob("*.mcap")):
+    if (
+        source.is_file()
+        or (source / "metadata.yaml").is_file()
+        or any(source.glob("*.db3"))
+        or any(source.glob("*.mcap"))
+    ):
         return source
     images = find_images(source)
     bag = Path(tempfile.mkdtemp(prefix="images_", dir=folder)) / "bag"
     if calib is None:
-        height, width = read_image(images[0]).shape[:2]
+        height, width = read_image(images.paths[0]).shape[:2]
         focal = width / 2 / math.tan(math.radians(ASSUMED_FOV_DEG / 2))
         calib = bag.parent / "assumed_calibration.txt"
         calib.write_text(f"{focal} 0 {(width - 1) / 2}\n0 {focal} {(height - 1) / 2}\n0 0 1\n")
         console.print(
-            f"[yellow]No --calib given: a field of view of {ASSUMED_FOV_DEG:.0f}° is assumed; where that is wrong, the map "
-            "bends.[/]"
+            f"[yellow]No --calib given: a field of view of {ASSUMED_FOV_DEG:.0f}° is assumed; where that is wrong, the "
+            "map bends.[/]"
         )
     make_bag(source, calib=calib, rate=rate, out=bag)
     return bag
 
 
 def _drive(
-    folder: Path, bag: Path, result: Path, topics: list[str], played: str, speed: float, config: Path | None, timeout_s: float
+    folder: Path,
+    bag: Path,
+    result: Path,
+    topics: list[str],
+    played: str,
+    speed: float,
+    config: Path | None,
+    timeout_s: float,
 ) -> None:
     """Runs mapper and player until the bag is played and everything is mapped and written."""
     parameters = ["--params-file", str(config)] if config is not None else []
@@ -144,7 +156,9 @@ def _block(result: Path) -> str:
     trajectory = metrics.get("trajectory") or {}
     ate = trajectory.get("ate_sim3_rmse_m")
     way = trajectory.get("path_length_m")
-    accuracy = "no ground truth to compare with" if ate is None else f"{ate:.3f} m over {way:.0f} m (after Sim(3) alignment)"
+    accuracy = (
+        "no ground truth to compare with" if ate is None else f"{ate:.3f} m over {way:.0f} m (after Sim(3) alignment)"
+    )
     rows = {
         "ATE": accuracy,
         "frames": f"{counts['frames_posed']} of {counts['frames_in']} posed, {dropped} dropped"

@@ -85,10 +85,10 @@ def replay(
             "parameters": to_parameters(chosen),
         },
     )
+    lost = f"; dropped: {_reasons(dropped)}" if dropped else ""
     console.print(
-        f"{len(trajectory)} of {taken} images posed in {seconds:.1f} s "
-        f"({taken / seconds:.1f} images/s, {recorded_s / seconds:.2f} × real time), {len(mapper.cloud().points)} points; "
-        f"result in {out}" + (f"; dropped: {_reasons(dropped)}" if dropped else ""),
+        f"{len(trajectory)} of {taken} images posed in {seconds:.1f} s ({taken / seconds:.1f} images/s, "
+        f"{recorded_s / seconds:.2f} × real time), {len(mapper.cloud().points)} points; result in {out}{lost}",
         highlight=False,
     )
     if len(trajectory) == 0:
@@ -108,7 +108,7 @@ def _configuration(path: Path | None, settings: list[str], console: Console) -> 
             raise ConfigurationError(f"--set {setting} has no '='; write --set name=value")
         values[name.strip()] = yaml.safe_load(text)
     config, foreign = core_config(values)
-    if path is None and foreign or any(setting.partition("=")[0] in foreign for setting in settings):
+    if (path is None and foreign) or any(setting.partition("=")[0] in foreign for setting in settings):
         raise ConfigurationError(
             f"unknown parameter {foreign[0]}; known ones are {', '.join(sorted(to_parameters(config)))}"
         )

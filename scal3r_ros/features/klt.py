@@ -1,6 +1,7 @@
 """Feature tracks through consecutive frames: corners followed by pyramidal Lucas–Kanade, checked forward and backward.
 
-Sources: Shi & Tomasi 1994 (corners), Lucas & Kanade 1981 / Bouguet 2000 (tracking), Kalal et al. 2010 (forward–backward error).
+Sources: Shi & Tomasi 1994 (corners), Lucas & Kanade 1981 / Bouguet 2000 (tracking), Kalal et al. 2010
+(forward–backward error).
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class KltConfig:
 
 
 class KltTracker:
-    """Follows points from frame to frame and keeps the image covered with them. State: the last image and its points."""
+    """Follows points from frame to frame and keeps the image covered with them. State: the last image and its
+    points.
+    """
 
     def __init__(self, config: KltConfig) -> None:
         self._config = config
@@ -49,11 +52,12 @@ class KltTracker:
         self._uv: NDArray[np.float32] = np.empty((0, 2), np.float32)
         self._flow: NDArray[np.float32] = np.empty((0, 2), np.float32)
 
-    def track(self, grey: NDArray[np.uint8]) -> Features:
-        """Points of `grey` (h, w): those that could be followed from the last frame, and new ones where it was bare.
+    def track(self, image: NDArray[np.uint8]) -> Features:
+        """Points of `image` (h, w, 3) RGB: those followed from the last one, and new ones where it was bare.
 
         A change of image size starts all tracks anew.
         """
+        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         if self._last is not None and grey.shape == self._last.shape and len(self._ids):
             self._follow(self._last, grey)
         else:
@@ -78,25 +82,33 @@ class KltTracker:
 
     def _follow(self, last: NDArray[np.uint8], grey: NDArray[np.uint8]) -> None:
         config, side = self._config, self._config.window
-        options = {
-            "winSize": (side, side),
-            "maxLevel": config.levels,
-            "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01),
-            "minEigThreshold": 1e-4,
-        }
         guess = self._uv + self._flow  # constant image motion: a good start on a vehicle that turns
-        uv, found, _ = cv2.calcOpticalFlowPyrLK(
-            last, grey, self._uv, guess.copy(), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **options
-        )
-        back, found_back, _ = cv2.calcOpticalFlowPyrLK(
-            grey, last, uv, self._uv.copy(), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **options
-        )
+        uv, found = self._match(last, grey, self._uv, guess)
+        back, found_back = self._match(grey, last, uv, self._uv)
         margin = side // 2
-        good = (found.ravel() == 1) & (found_back.ravel() == 1)
+        good = found & found_back
         good &= np.abs(back - self._uv).max(axis=1) < config.max_forward_backward
         good &= (uv >= margin).all(axis=1) & (uv[:, 0] < grey.shape[1] - margin) & (uv[:, 1] < grey.shape[0] - margin)
         self._flow = (uv - self._uv)[good]
         self._ids, self._uv = self._ids[good], uv[good]
+
+    def _match(
+        self, source: NDArray[np.uint8], target: NDArray[np.uint8], uv: NDArray[np.float32], guess: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Where the points `uv` (n, 2) of `source` are in `target`, searched from `guess`, and which were found."""
+        side = self._config.window
+        matched, found, _ = cv2.calcOpticalFlowPyrLK(
+            source,
+            target,
+            uv,
+            guess.copy(),
+            winSize=(side, side),
+            maxLevel=self._config.levels,
+            criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01),
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+            minEigThreshold=1e-4,
+        )
+        return np.asarray(matched, np.float32), np.asarray(found).ravel() == 1
 
     def _replenish(self, grey: NDArray[np.uint8]) -> None:
         """New corners, the strongest of each grid cell that holds none, until `max_features` are followed."""
@@ -112,8 +124,8 @@ class KltTracker:
         strength[:margin], strength[-margin:], strength[:, :margin], strength[:, -margin:] = 0, 0, 0, 0
         for x, y in self._uv.astype(int):
             strength[max(0, y - cell // 2) : y + cell // 2 + 1, max(0, x - cell // 2) : x + cell // 2 + 1] = 0
-        cells = strength[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell).transpose(0, 2, 1, 3)
-        cells = cells.reshape(rows * columns, cell * cell)
+        tiles = strength[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell).transpose(0, 2, 1, 3)
+        cells = tiles.reshape(rows * columns, cell * cell)
         best = cells.argmax(axis=1)
         value = cells[np.arange(len(cells)), best]
         order = np.argsort(-value, kind="stable")[:room]

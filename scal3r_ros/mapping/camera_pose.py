@@ -75,7 +75,9 @@ def _residuals(
 
 
 def _covariance(points_ref: NDArray[np.float64], T_ref_cam: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """Inverse of the information that the image points carry about a shift and a turn of the camera in the reference frame."""
+    """Inverse of the information that the image points carry about a shift and a turn of the camera in the reference
+    frame.
+    """
     offset = points_ref - T_ref_cam[:3, 3]
     local = offset @ T_ref_cam[:3, :3]
     x, y, z = local.T

@@ -52,9 +52,12 @@ class MapperConfig:
     alignment: AlignmentConfig = section(AlignmentConfig)
     map: PointMapConfig = section(PointMapConfig)
     initial_median_depth_m: float = parameter(
-        10.0, "median depth that the first chunk's scene is given: one camera can not know it, and it sets the map's unit",
-        unit="m", minimum=0.01, maximum=10000.0,
-    )  # fmt: skip
+        10.0,
+        "median depth that the first chunk's scene is given: one camera can not know it, and it sets the map's unit",
+        unit="m",
+        minimum=0.01,
+        maximum=10000.0,
+    )
     min_confidence: float = parameter(
         0.5, "confidence from which a depth becomes a point of the map", minimum=0.0, maximum=1.0
     )
@@ -90,7 +93,8 @@ class _Submap:
 class OnlineMapper:
     """Maps a stream of frames with any reconstructor. All public methods may be called from any thread.
 
-    `push` does everything in step. A node calls its two halves instead: `observe` at camera rate, `map_chunk` on a worker.
+    `push` does everything in step. A node calls its two halves instead: `observe` at camera rate,
+    `map_chunk` on a worker.
     """
 
     def __init__(self, config: MapperConfig, reconstructor: Reconstructor) -> None:

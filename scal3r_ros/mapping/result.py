@@ -1,4 +1,6 @@
-"""Writes the folder of a run: trajectory, map, timings, settings and, if asked, depth maps. See docs/architecture.md."""
+"""Writes the folder of a run: trajectory, map, timings, settings and, if asked, depth maps. See
+docs/architecture.md.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,12 @@ class ResultWriter:
             folder.mkdir(parents=True, exist_ok=True)
             if save_depth:
                 (folder / "depth").mkdir(exist_ok=True)
-            for stale in [*folder.glob("depth/*.npz"), *folder.glob("*.tum"), *folder.glob("*.csv"), *folder.glob("*.ply")]:
+            for stale in [
+                *folder.glob("depth/*.npz"),
+                *folder.glob("*.tum"),
+                *folder.glob("*.csv"),
+                *folder.glob("*.ply"),
+            ]:
                 stale.unlink()
         except OSError as error:
             raise MappingError(f"result folder {folder} can not be written: {error.strerror}") from error
@@ -69,9 +76,7 @@ class ResultWriter:
         if self._save_depth and update.submap is not None:
             self._store_depth(update)
 
-    def finish(
-        self, trajectory: Trajectory, cloud: PointCloud, run: Mapping[str, object]
-    ) -> None:
+    def finish(self, trajectory: Trajectory, cloud: PointCloud, run: Mapping[str, object]) -> None:
         """Writes trajectory, map and `run.yaml`; `run` holds settings, counts and times."""
         self._write("trajectory.tum", _tum(trajectory).encode())
         self._write_cloud(cloud)
@@ -80,7 +85,8 @@ class ResultWriter:
 
     def _store_depth(self, update: MapUpdate) -> None:
         chunk, geometry, submap = update.chunk, update.geometry, update.submap
-        assert chunk is not None and geometry is not None and submap is not None
+        if chunk is None or geometry is None or submap is None:
+            return
         T_map_cam = submap.S_map_submap.apply_pose(geometry.T_chunk_cam)
         for number in range(chunk.shared, len(chunk.frames)):
             buffer = io.BytesIO()
@@ -101,24 +107,26 @@ class ResultWriter:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise MappingError(f"{path} can not be written: {error.strerror}; free some space or choose another folder") from error
+            raise MappingError(
+                f"{path} can not be written: {error.strerror}; free some space or choose another folder"
+            ) from error
 
     def _write_cloud(self, cloud: PointCloud) -> None:
         path = self._folder / "map.ply"
-        tensors = o3d.t.geometry.PointCloud(o3d.core.Tensor(np.ascontiguousarray(cloud.points)))
-        tensors.point.colors = o3d.core.Tensor(np.ascontiguousarray(cloud.colours))
         if len(cloud.points) == 0:
             return
+        tensors = o3d.t.geometry.PointCloud(o3d.core.Tensor.from_numpy(np.ascontiguousarray(cloud.points)))
+        tensors.point.colors = o3d.core.Tensor.from_numpy(np.ascontiguousarray(cloud.colours))
         needed = len(cloud.points) * 15
         with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-            written = o3d.t.io.write_point_cloud(str(path), tensors)
+            written = o3d.t.io.write_point_cloud(path, tensors)
         if not written or path.stat().st_size < needed:
             raise MappingError(f"{path} can not be written; free some space or choose another folder")
 
 
 def _tum(trajectory: Trajectory) -> str:
     lines = []
-    quaternions = se3.quat_xyzw(trajectory.T_ref_cam[:, :3, :3]) if len(trajectory) else []
+    quaternions = se3.quat_xyzw(trajectory.T_ref_cam[:, :3, :3]) if len(trajectory) else np.empty((0, 4))
     for stamp, T, quat_xyzw in zip(trajectory.stamps_ns.tolist(), trajectory.T_ref_cam, quaternions, strict=True):
         numbers = " ".join(f"{value:.9f}" for value in (*T[:3, 3], *quat_xyzw))
         lines.append(f"{stamp // 10**9}.{stamp % 10**9:09d} {numbers}\n")

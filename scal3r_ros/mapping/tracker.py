@@ -1,10 +1,11 @@
-"""Camera-rate tracking against the newest submap: feature tracks, PnP on its points, new points on the way to the next one."""
+"""Camera-rate tracking against the newest submap: feature tracks, PnP on its points, new points on the way to the
+next one.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +43,9 @@ class Tracked:
 
 @dataclass(frozen=True)
 class _FirstSights:
-    """Tracks without a point yet: rays (n, 3) and camera centres (n, 3) of their first sight, in the reference frame."""
+    """Tracks without a point yet: rays (n, 3) and camera centres (n, 3) of their first sight, in the reference
+    frame.
+    """
 
     ids: NDArray[np.int64]
     rays: NDArray[np.float64]
@@ -52,8 +55,8 @@ class _FirstSights:
 class PoseTracker:
     """Poses frames in turn, each from the points that its features stand for.
 
-    State: points (in the reference frame) and first sights of the tracks in view, and the last two poses; never more than the
-    features of one frame.
+    State: points (in the reference frame) and first sights of the tracks in view, and the last two poses; never more
+    than the features of one frame.
     """
 
     def __init__(self, config: TrackerConfig) -> None:
@@ -74,7 +77,9 @@ class PoseTracker:
         T_ref_cam: NDArray[np.float64],
         T_ref_cam_before: NDArray[np.float64] | None,
     ) -> None:
-        """Take over a submap: its points (n, 3) of tracks `ids` (ascending) and its last camera, or last two cameras."""
+        """Take over a submap: its points (n, 3) of tracks `ids` (ascending) and its last camera, or last two
+        cameras.
+        """
         self.reset()
         self._ids, self._points = ids, points
         self._last = T_ref_cam
@@ -148,7 +153,7 @@ class FeatureFollower:
 
     def follow(self, frame: Frame) -> Features:
         """The tracked points of the next frame."""
-        return self._tracker.track(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY))
+        return self._tracker.track(frame.image)
 
     def reset(self) -> None:
         """Forget the last frame."""
@@ -172,7 +177,9 @@ def _midpoints(
     centres: NDArray[np.float64], rays: NDArray[np.float64], centre: NDArray[np.float64], rays_now: NDArray[np.float64],
     min_angle: float, max_miss: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:  # fmt: skip
-    """Points (n, 3) midway between two rays each, and which of them are in front, at an angle and nearly met by both."""
+    """Points (n, 3) midway between two rays each, and which of them are in front, at an angle and nearly met by
+    both.
+    """
     between = centre - centres
     cosine = (rays * rays_now).sum(1)
     sine2 = np.maximum(1.0 - cosine**2, 1e-12)

@@ -25,8 +25,8 @@ class PoseSource(Enum):
 class FramePose:
     """The pose of one frame as it was first given out: continuous in `odom`, never revised.
 
-    `T_odom_cam` (4, 4) float64; `covariance` (6, 6) float64 of the camera's pose in `odom`, order x y z (unit²) and rotations
-    about x y z (rad²), as in ROS.
+    `T_odom_cam` (4, 4) float64; `covariance` (6, 6) float64 of the camera's pose in `odom`, order x y z (unit²) and
+    rotations about x y z (rad²), as in ROS.
     """
 
     index: int
@@ -66,7 +66,8 @@ class SubmapSummary:
 class MapUpdate:
     """One step of the map. `poses`: frames posed for the first time, by stamp; `submap`: the one just added, if any.
 
-    `T_map_odom` (4, 4) is the newest correction. `corrected` is true where earlier poses or points moved, so that path and
+    `T_map_odom` (4, 4) is the newest correction. `corrected` is true where earlier poses or points moved, so that
+    path and
     map have to be published whole. `chunk` and `geometry` are what was reconstructed, where something was; `note` says
     why there is no submap although there was a chunk. `timings` are seconds per stage of the chunk.
     """

@@ -20,9 +20,11 @@ class WindowConfig:
         4, "keyframes a chunk shares with the one before; less than size", unit="frames", minimum=2, maximum=128
     )
     min_parallax: float = parameter(
-        0.015, "median image motion since the last keyframe that makes a frame a keyframe, relative to the image's width",
-        minimum=0.0, maximum=0.5,
-    )  # fmt: skip
+        0.015,
+        "median image motion since the last keyframe that makes a frame a keyframe, relative to the image's width",
+        minimum=0.0,
+        maximum=0.5,
+    )
     min_common: float = parameter(
         0.5, "share of the last keyframe's tracks below which a frame becomes a keyframe", minimum=0.0, maximum=1.0
     )
@@ -54,7 +56,7 @@ class ChunkWindow:
         return True
 
     def take(self, busy: bool = False) -> Chunk | None:
-        """The chunk, where it is full and whoever maps chunks is not `busy`; a busy one makes a full window thin out."""
+        """The chunk, where it is full and whoever maps is not `busy`; a busy one makes a full window thin out."""
         if len(self._frames) < self._config.size:
             return None
         if busy:

@@ -1,4 +1,6 @@
-"""Bundle adjustment of a chunk in GTSAM: known intrinsics, robust, with frames held where the chunk before has placed them."""
+"""Bundle adjustment of a chunk in GTSAM: known intrinsics, robust, with frames held where the chunk before has placed
+them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from scal3r_ros.reconstruction.triangulation import TrackTable
 
 @dataclass(frozen=True)
 class PosePrior:
-    """What is known of a frame before the adjustment: its pose, and standard deviations of rotation (rad) and centre."""
+    """What is known of a frame before the adjustment: its pose, and standard deviations of rotation (rad) and
+    centre.
+    """
 
     frame: int
     T_ref_cam: NDArray[np.float64]
@@ -24,7 +28,9 @@ class PosePrior:
 
 @dataclass(frozen=True)
 class Adjusted:
-    """`T_ref_cam` (s, 4, 4) and `points` (n, 3), n as in the table, after `iterations` steps; `error` is GTSAM's final cost."""
+    """`T_ref_cam` (s, 4, 4) and `points` (n, 3), n as in the table, after `iterations` steps; `error` is GTSAM's
+    final cost.
+    """
 
     T_ref_cam: NDArray[np.float64]
     points: NDArray[np.float64]
@@ -44,9 +50,10 @@ def adjust(
 ) -> Adjusted:
     """Levenberg–Marquardt over all poses and points seen in `table`.
 
-    `sigma` is one standard deviation of an image point on the z = 1 plane; residuals beyond 1.345 of it count linearly (Huber).
-    `baseline` (i, j, length) holds the distance of two cameras where no prior fixes the scale. Steps are taken one by one, so
-    that other threads of the process run in between.
+    `sigma` is one standard deviation of an image point on the z = 1 plane; residuals beyond 1.345 of it count
+    linearly (Huber).
+    `baseline` (i, j, length) holds the distance of two cameras where no prior fixes the scale. Steps are taken one by
+    one, so that other threads of the process run in between.
     """
     graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
     camera = gtsam.Cal3_S2(1.0, 1.0, 0.0, 0.0, 0.0)
@@ -76,8 +83,9 @@ def adjust(
     parameters.setlambdaInitial(1e-4)
     optimizer = gtsam.LevenbergMarquardtOptimizer(graph, values, parameters)
     before, iterations = optimizer.error(), 0
-    for iterations in range(1, max_iterations + 1):
+    while iterations < max_iterations:
         optimizer.iterate()
+        iterations += 1
         after = optimizer.error()
         if before - after < 1e-4 * max(before, 1e-12):
             break

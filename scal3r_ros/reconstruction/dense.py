@@ -48,9 +48,10 @@ def dense_depth(
 ) -> tuple[Depths, Depths, Intrinsics]:
     """Depth and confidence (s, h, w) of all frames and the intrinsics of the maps.
 
-    `images` (h, w, 3) uint8 RGB; `points_ref[frame]` (k, 3) are scene points seen in each frame, in the reference frame: they give
-    the range of depths and choose the sources. Frames with a `known` depth keep it. `workers` frames are swept at a time: whole
-    frames on single threads scale where threads inside an operation wait for each other.
+    `images` (h, w, 3) uint8 RGB; `points_ref[frame]` (k, 3) are scene points seen in each frame, in the reference
+    frame: they give
+    the range of depths and choose the sources. Frames with a `known` depth keep it. `workers` frames are swept at a
+    time: whole frames on single threads scale where threads inside an operation wait for each other.
     """
     height, width = depth_size(intrinsics, config.width)
     small = intrinsics.scaled(width, height)

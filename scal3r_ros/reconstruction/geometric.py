@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -97,7 +96,7 @@ class GeometricReconstructor:
         if all(features is not None for features in given):
             return [features for features in given if features is not None]
         tracker = KltTracker(self._klt)
-        return [tracker.track(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)) for frame in chunk.frames]
+        return [tracker.track(frame.image) for frame in chunk.frames]
 
 
 def _common_intrinsics(chunk: Chunk) -> Intrinsics:

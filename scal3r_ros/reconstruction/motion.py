@@ -1,4 +1,6 @@
-"""Camera motion and sparse structure of a chunk from its feature tracks: start, PnP, triangulation, bundle adjustment."""
+"""Camera motion and sparse structure of a chunk from its feature tracks: start, PnP, triangulation, bundle
+adjustment.
+"""
 
 from __future__ import annotations
 
@@ -127,9 +129,11 @@ def _restarted(
     table: TrackTable, frames: int, T: NDArray[np.float64], shared: int, median_depth: float, sigma: float,
     config: MotionConfig,
 ) -> Motion | None:  # fmt: skip
-    """A new start inside the chunk where the old points are lost, at the scale of the motion before; None if impossible.
+    """A new start inside the chunk where the old points are lost, at the scale of the motion before; None if
+    impossible.
 
-    `T` (frames, 4, 4) holds the `shared` known poses. Where those stand still, the `median_depth` before sets the scale.
+    `T` (frames, 4, 4) holds the `shared` known poses. Where those stand still, the `median_depth` before sets the
+    scale.
     """
     fresh = _without_start(table, frames, sigma, config)
     if fresh.health is not ChunkHealth.OK:
@@ -210,7 +214,7 @@ def _pose_from_points(
         return None
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(rotation)[0], translation[:, 0]
-    return np.linalg.inv(pose)
+    return np.asarray(np.linalg.inv(pose), np.float64)
 
 
 def _turned_only(
@@ -260,7 +264,8 @@ def _consistent(
 def _carried(table: TrackTable, T: NDArray[np.float64], known: int, failed: int) -> Motion:
     """No motion could be measured for most frames beyond the first `known`: says why, and carries on what is likely.
 
-    A camera that sees the image stand still stands still, one that only turns keeps its place, any other keeps its speed.
+    A camera that sees the image stand still stands still, one that only turns keeps its place, any other keeps its
+    speed.
     """
     frames = len(T)
     xy_first, xy_last = common_points(table, known - 1, frames - 1)

@@ -1,8 +1,9 @@
 """Dense depth of posed frames by multi-view plane sweep (Collins 1996), batched in torch on whatever device is at hand.
 
-Images are normalised by their local mean and deviation, so that the absolute difference of two of them behaves like a normalised
-cross-correlation at a fraction of its price. Costs of several sources are added without the worst one (it may be occluded),
-smoothed over two window sizes, and the best inverse depth is refined between planes by a parabola.
+Images are normalised by their local mean and deviation, so that the absolute difference of two of them behaves like a
+normalised
+cross-correlation at a fraction of its price. Costs of several sources are added without the worst one (it may be
+occluded), smoothed over two window sizes, and the best inverse depth is refined between planes by a parabola.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnf
 
 from scal3r_ros.configuration import parameter
 from scal3r_ros.geometry.intrinsics import Intrinsics
@@ -64,7 +65,8 @@ class PlaneSweepConfig:
 class View:
     """One frame of the sweep, all on one device.
 
-    `feature` (h, w) normalised image; `textured` (h, w) bool, whether there is anything to match; `K` (3, 3), `T_ref_cam` (4, 4).
+    `feature` (h, w) normalised image; `textured` (h, w) bool, whether there is anything to match; `K` (3, 3),
+    `T_ref_cam` (4, 4).
     """
 
     feature: torch.Tensor
@@ -95,7 +97,9 @@ def normalised(grey_hw: torch.Tensor) -> torch.Tensor:
 
 
 def textured(grey_hw: torch.Tensor, min_deviation: float) -> torch.Tensor:
-    """Where (h, w) the grey levels around a pixel deviate by at least `min_deviation` from each other: not in the sky."""
+    """Where (h, w) the grey levels around a pixel deviate by at least `min_deviation` from each other: not in the
+    sky.
+    """
     return _local_statistics(grey_hw, 2)[1] >= min_deviation
 
 
@@ -119,7 +123,9 @@ def sweep(reference: View, sources: list[View], near: float, far: float, config:
 
 
 def consistency(depth: torch.Tensor, view: View, other_depth: torch.Tensor, other: View) -> torch.Tensor:
-    """Relative difference (h, w) between the depth that `view` predicts in `other` and the one found there; inf if unseen."""
+    """Relative difference (h, w) between the depth that `view` predicts in `other` and the one found there; inf if
+    unseen.
+    """
     height, width = depth.shape
     T = torch.linalg.inv(other.T_ref_cam) @ view.T_ref_cam
     rays = _rays(view.K, height, width)
@@ -127,7 +133,7 @@ def consistency(depth: torch.Tensor, view: View, other_depth: torch.Tensor, othe
     z = points[2].clamp_min(1e-9)
     uv = (other.K[:2] @ points) / z
     grid = torch.stack([uv[0] * 2 / (width - 1) - 1, uv[1] * 2 / (height - 1) - 1], -1).view(1, height, width, 2)
-    found = F.grid_sample(other_depth[None, None], grid, mode="nearest", align_corners=True)[0, 0].reshape(-1)
+    found = nnf.grid_sample(other_depth[None, None], grid, mode="nearest", align_corners=True)[0, 0].reshape(-1)
     difference = torch.where((found > 0) & (points[2] > 0), (found - z).abs() / z, torch.inf)
     return difference.view(height, width)
 
@@ -137,7 +143,7 @@ def parallax(depth: torch.Tensor, view: View, other: View) -> torch.Tensor:
     height, width = depth.shape
     points = _rays(view.K, height, width) * depth.reshape(1, -1)
     centre = (torch.linalg.inv(view.T_ref_cam) @ other.T_ref_cam)[:3, 3:]
-    cosine = F.cosine_similarity(points, points - centre, dim=0)
+    cosine = nnf.cosine_similarity(points, points - centre, dim=0)
     return torch.arccos(cosine.clamp(-1, 1)).view(height, width)
 
 
@@ -152,7 +158,9 @@ def _rays(K: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def _joint_cost(reference: View, sources: list[View], inverse_D: torch.Tensor) -> torch.Tensor:
-    """Mean cost (D, h, w) over the sources; of three or more the worst is left out, as the point may be hidden there."""
+    """Mean cost (D, h, w) over the sources; of three or more the worst is left out, as the point may be hidden
+    there.
+    """
     total = _cost(reference, sources[0], inverse_D)
     worst = total.clone()
     for source in sources[1:]:
@@ -179,7 +187,7 @@ def _cost(reference: View, source: View, inverse_D: torch.Tensor) -> torch.Tenso
         numerator = far_3HW[axis] * scale[axis] + inverse_D11 * (shift_3[axis] * scale[axis])
         torch.mul(numerator, depth_DHW, out=numerator)
         grid[..., axis] = numerator.sub_(1.0)
-    warped = F.grid_sample(
+    warped = nnf.grid_sample(
         source.feature[None, None], grid.view(1, -1, width, 2), align_corners=True, padding_mode="border"
     ).view(len(inverse_D), height, width)
     cost = warped.sub_(reference.feature).abs_().clamp_(max=1.0)
@@ -188,13 +196,17 @@ def _cost(reference: View, source: View, inverse_D: torch.Tensor) -> torch.Tenso
 
 
 def _smoothed(cost_DHW: torch.Tensor) -> torch.Tensor:
-    """Mean of the costs over a small and a large window: detail where there is texture, support where there is little."""
+    """Mean of the costs over a small and a large window: detail where there is texture, support where there is
+    little.
+    """
     small = _box_mean(cost_DHW, 1)
     return _box_mean(small, 4).add_(small).mul_(0.5)
 
 
 def _box_mean(volume_DHW: torch.Tensor, radius: int) -> torch.Tensor:
-    """Mean over windows of (2·radius + 1)², smaller at the borders: sums of shifted copies, which beat pooling on a CPU."""
+    """Mean over windows of (2·radius + 1)², smaller at the borders: sums of shifted copies, which beat pooling on a
+    CPU.
+    """
     _, height, width = volume_DHW.shape
     total = _running_sum(_running_sum(volume_DHW, radius, 2), radius, 1)
     ones = torch.ones(1, height, width, device=volume_DHW.device)
@@ -206,7 +218,7 @@ def _running_sum(volume_DHW: torch.Tensor, radius: int, axis: int) -> torch.Tens
     size = volume_DHW.shape[axis]
     padding = [0, 0, 0, 0]
     padding[2 * (2 - axis)], padding[2 * (2 - axis) + 1] = radius, radius
-    padded = F.pad(volume_DHW, padding)
+    padded = nnf.pad(volume_DHW, padding)
     window, total = 1, padded
     while window < 2 * radius:
         count = total.shape[axis] - window

@@ -22,7 +22,8 @@ def choose_sources(
 ) -> list[int]:
     """The up to `count` frames to compare `frame` with, best first.
 
-    `points_ref[frame]` (k, 3) are scene points seen in `frame`. A source scores by the share of them inside its image, by their
+    `points_ref[frame]` (k, 3) are scene points seen in `frame`. A source scores by the share of them inside its
+    image, by their
     median angle up to five degrees (more makes patches differ), and loses where they appear at twice or half the size.
     """
     points = points_ref[frame]

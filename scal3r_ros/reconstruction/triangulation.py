@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 class TrackTable:
     """Observations of a chunk's tracks, in rows sorted by track and then by frame.
 
-    `ids` (n,) int64 ascending; `track` (m,) index into `ids`; `frame` (m,) frame number in the chunk; `xy` (m, 2) normalised
-    image coordinates (z = 1 plane).
+    `ids` (n,) int64 ascending; `track` (m,) index into `ids`; `frame` (m,) frame number in the chunk; `xy` (m, 2)
+    normalised image coordinates (z = 1 plane).
     """
 
     ids: NDArray[np.int64]
@@ -32,14 +32,18 @@ class TrackTable:
 
 @dataclass(frozen=True)
 class Triangulated:
-    """`points` (n, 3) in the cameras' reference frame; `angle` (n,) widest angle between its rays in rad, 0 where unsolvable."""
+    """`points` (n, 3) in the cameras' reference frame; `angle` (n,) widest angle between its rays in rad, 0 where
+    unsolvable.
+    """
 
     points: NDArray[np.float64]
     angle: NDArray[np.float64]
 
 
 def triangulate(table: TrackTable, T_ref_cam: NDArray[np.float64]) -> Triangulated:
-    """The point nearest to all rays of each track (midpoint method, weighted by nothing), from cameras `T_ref_cam` (s, 4, 4)."""
+    """The point nearest to all rays of each track (midpoint method, weighted by nothing), from cameras `T_ref_cam`
+    (s, 4, 4).
+    """
     n = len(table.ids)
     rays = np.concatenate([table.xy, np.ones((len(table.xy), 1))], axis=1)
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
@@ -58,7 +62,9 @@ def triangulate(table: TrackTable, T_ref_cam: NDArray[np.float64]) -> Triangulat
 
 
 def _widest_angle(table: TrackTable, directions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Largest angle (n,) between a track's first ray and any later one: within a factor of two of the widest of all pairs."""
+    """Largest angle (n,) between a track's first ray and any later one: within a factor of two of the widest of all
+    pairs.
+    """
     n = len(table.ids)
     first = np.zeros((n, 3))
     first[table.track[::-1]] = directions[::-1]

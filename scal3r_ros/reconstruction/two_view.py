@@ -16,7 +16,9 @@ TELLING_ANGLE = np.deg2rad(1.0)
 
 @dataclass(frozen=True)
 class TwoView:
-    """Frames `i < j` of the chunk, `T_i_j` (4, 4) with a baseline of 1, and how many points it sees at a telling angle."""
+    """Frames `i < j` of the chunk, `T_i_j` (4, 4) with a baseline of 1, and how many points it sees at a telling
+    angle.
+    """
 
     i: int
     j: int
@@ -45,7 +47,9 @@ def common_points(table: TrackTable, i: int, j: int) -> tuple[NDArray[np.float64
 
 
 def rotation_between(xy_i: NDArray[np.float64], xy_j: NDArray[np.float64]) -> NDArray[np.float64]:
-    """R_i_j (3, 3) that turns the rays of `xy_j` (k, 2) onto those of `xy_i`, robustly (three rounds of trimming, Kabsch)."""
+    """R_i_j (3, 3) that turns the rays of `xy_j` (k, 2) onto those of `xy_i`, robustly (three rounds of trimming,
+    Kabsch).
+    """
     rays_i, rays_j = _rays(xy_i), _rays(xy_j)
     keep = np.ones(len(rays_i), bool)
     R = np.eye(3)

@@ -1,0 +1,92 @@
+"""Time per frame and resident memory of the online mapper over a long simulated drive: both have to stay flat.
+
+    python benchmarks/long_drive.py                      3,000 frames, about 2.4 km
+    python benchmarks/long_drive.py --frames 500 --out out/long_drive
+
+Prints a row per 250 frames and the two curves, and writes long_drive.csv and long_drive.png. Only the mapper's own
+time is
+counted, not the rendering; memory is that of the whole process, so it includes the simulated town, which is built
+first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import psutil
+
+from scal3r_ros.assembly import CoreConfig, build_mapper
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.reconstruction.protocol import Frame
+from scal3r_ros.simulation.drives import street_drive
+from scal3r_ros.simulation.simulate import pinhole, render_frames
+
+ROW = 250
+SPEED_MPS = 8.0
+RATE_HZ = 10.0
+
+
+def main() -> None:
+    """Runs the drive and prints both curves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=3000)
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=192)
+    parser.add_argument("--out", type=Path, default=Path("out/long_drive"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    drive = street_drive(arguments.frames / RATE_HZ * SPEED_MPS * 1.3 + 100.0, SPEED_MPS, RATE_HZ, seed=7)
+    drive = Trajectory(drive.stamps_ns[: arguments.frames], drive.T_ref_cam[: arguments.frames])
+    camera = pinhole(arguments.width, arguments.height, 83.0)
+    mapper = build_mapper(CoreConfig())
+    seconds, resident_mb = np.zeros(len(drive)), np.zeros(len(drive))
+    process = psutil.Process()
+    print(f"{'frames':>12} {'ms/frame':>9} {'RSS MB':>8} {'map points':>11} {'posed':>6}")
+    for index, view in enumerate(render_frames(drive, camera, seed=7)):
+        frame = Frame(index, int(drive.stamps_ns[index]), view.image, camera)
+        started = time.perf_counter()
+        mapper.push(frame)
+        seconds[index] = time.perf_counter() - started
+        resident_mb[index] = process.memory_info().rss / 2**20
+        if (index + 1) % ROW == 0:
+            counters = mapper.counters()
+            print(
+                f"{index + 1 - ROW:>5} – {index:>4} {1e3 * seconds[index + 1 - ROW : index + 1].mean():>9.1f} "
+                f"{resident_mb[index]:>8.0f} {counters['map_points']:>11} {counters['frames_posed']:>6}",
+                flush=True,
+            )
+    _report(seconds, resident_mb, arguments.out)
+
+
+def _report(seconds: np.ndarray, resident_mb: np.ndarray, out: Path) -> None:
+    third = max(1, len(seconds) // 3)
+    early, late = seconds[third : 2 * third].mean(), seconds[-third:].mean()
+    print(f"time per frame, last third over middle third: {late / early:.3f}")
+    print(f"resident memory, end over one third of the way: {resident_mb[-1] / resident_mb[third - 1]:.3f}")
+    with (out / "long_drive.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["frame", "seconds", "resident_mb"])
+        writer.writerows(
+            zip(range(len(seconds)), seconds.round(5).tolist(), resident_mb.round(1).tolist(), strict=True)
+        )
+    window = np.ones(100) / 100
+    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(8, 5))
+    above.plot(np.arange(99, len(seconds)), 1e3 * np.convolve(seconds, window, "valid"))
+    above.set_ylabel("ms per frame (mean of 100)")
+    above.set_ylim(bottom=0)
+    below.plot(resident_mb)
+    below.set_ylabel("resident memory, MB")
+    below.set_ylim(bottom=0)
+    below.set_xlabel("frame")
+    figure.tight_layout()
+    figure.savefig(out / "long_drive.png", dpi=110)
+    print(f"curves in {out / 'long_drive.png'} and {out / 'long_drive.csv'}")
+
+
+if __name__ == "__main__":
+    main()
