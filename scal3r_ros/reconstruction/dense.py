@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import cv2
@@ -44,14 +44,13 @@ def dense_depth(
     known: KnownDepth | None,
     config: PlaneSweepConfig,
     device: torch.device,
-    workers: int,
+    pool: Executor,
 ) -> tuple[Depths, Depths, Intrinsics]:
     """Depth and confidence (s, h, w) of all frames and the intrinsics of the maps.
 
     `images` (h, w, 3) uint8 RGB; `points_ref[frame]` (k, 3) are scene points seen in each frame, in the reference
-    frame: they give
-    the range of depths and choose the sources. Frames with a `known` depth keep it. `workers` frames are swept at a
-    time: whole frames on single threads scale where threads inside an operation wait for each other.
+    frame: they give the range of depths and choose the sources. Frames with a `known` depth keep it. Frames are swept
+    side by side in `pool`: whole frames on single threads scale where threads inside an operation wait for each other.
     """
     height, width = depth_size(intrinsics, config.width)
     small = intrinsics.scaled(width, height)
@@ -70,18 +69,17 @@ def dense_depth(
             return sweep(views[frame], [views[other] for other in sources[frame]], near, far, config)
 
     tellable = [frame for frame, others in sources.items() if others]
-    with ThreadPoolExecutor(workers) as pool:
-        swept = dict(zip(tellable, pool.map(sweep_frame, tellable), strict=True))
-        all_depths = {frame: torch.from_numpy(depth[frame]).to(device) for frame in range(first)}
-        all_depths |= {frame: result.depth for frame, result in swept.items()}
+    swept = dict(zip(tellable, pool.map(sweep_frame, tellable), strict=True))
+    all_depths = {frame: torch.from_numpy(depth[frame]).to(device) for frame in range(first)}
+    all_depths |= {frame: result.depth for frame, result in swept.items()}
 
-        def judge_frame(frame: int) -> Depths:
-            neighbours = [other for other in _neighbours(frame, sources[frame], len(images)) if other in all_depths]
-            with torch.inference_mode():
-                return _confidence(swept[frame], frame, sources[frame], neighbours, all_depths, views, config)
+    def judge_frame(frame: int) -> Depths:
+        neighbours = [other for other in _neighbours(frame, sources[frame], len(images)) if other in all_depths]
+        with torch.inference_mode():
+            return _confidence(swept[frame], frame, sources[frame], neighbours, all_depths, views, config)
 
-        for frame, judged in zip(tellable, pool.map(judge_frame, tellable), strict=True):
-            depth[frame], confidence[frame] = swept[frame].depth.cpu().numpy(), judged
+    for frame, judged in zip(tellable, pool.map(judge_frame, tellable), strict=True):
+        depth[frame], confidence[frame] = swept[frame].depth.cpu().numpy(), judged
     return depth, confidence, small
 
 

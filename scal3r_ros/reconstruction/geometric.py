@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,7 @@ class GeometricReconstructor:
             torch.zeros(1, device=self._device)
         except (RuntimeError, AssertionError) as error:
             raise ReconstructionError(f"device {config.device!r} can not be used here: {error}") from error
-        self._workers = config.threads if self._device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(config.threads if self._device.type == "cpu" else 1, "sweep")
         if self._device.type == "cpu":
             torch.set_num_threads(1)  # the dense stage runs whole frames side by side instead
 
@@ -76,7 +77,7 @@ class GeometricReconstructor:
             known = KnownDepth(previous.geometry.depth[-chunk.shared :], previous.geometry.confidence[-chunk.shared :])
         with torch.inference_mode():
             depth, confidence, small = dense_depth(
-                images, intrinsics, motion.T_ref_cam, seen, known, self._config.sweep, self._device, self._workers
+                images, intrinsics, motion.T_ref_cam, seen, known, self._config.sweep, self._device, self._pool
             )
         done = time.perf_counter()
         return ChunkGeometry(
