@@ -9,11 +9,11 @@ import importlib.metadata
 import io
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import open3d as o3d
 import psutil
 import yaml
 
@@ -72,16 +72,16 @@ class ResultWriter:
                 f"{psutil.Process().memory_info().rss / 2**20:.1f}",
             ]
         )
-        self._write("timings.csv", row.getvalue().encode(), append=True)
+        self._append("timings.csv", row.getvalue().encode())
         if self._save_depth and update.submap is not None:
             self._store_depth(update)
 
     def finish(self, trajectory: Trajectory, cloud: PointCloud, run: Mapping[str, object]) -> None:
         """Writes trajectory, map and `run.yaml`; `run` holds settings, counts and times."""
         self._write("trajectory.tum", _tum(trajectory).encode())
-        self._write_cloud(cloud)
         content = {"versions": _versions(), **run}
         self._write("run.yaml", yaml.safe_dump(content, sort_keys=False).encode())
+        self._write("map.ply", _ply(cloud))
 
     def _store_depth(self, update: MapUpdate) -> None:
         chunk, geometry, submap = update.chunk, update.geometry, update.submap
@@ -99,29 +99,45 @@ class ResultWriter:
             )
             self._write(f"depth/{chunk.frames[number].stamp_ns:019d}.npz", buffer.getvalue())
 
-    def _write(self, name: str, content: bytes, append: bool = False) -> None:
-        path = self._folder / name
-        try:
-            with path.open("ab" if append else "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise MappingError(
-                f"{path} can not be written: {error.strerror}; free some space or choose another folder"
-            ) from error
+    def _append(self, name: str, content: bytes) -> None:
+        with _told(self._folder / name), (self._folder / name).open("ab") as file:
+            file.write(content)
 
-    def _write_cloud(self, cloud: PointCloud) -> None:
-        path = self._folder / "map.ply"
-        if len(cloud.points) == 0:
-            return
-        tensors = o3d.t.geometry.PointCloud(o3d.core.Tensor.from_numpy(np.ascontiguousarray(cloud.points)))
-        tensors.point.colors = o3d.core.Tensor.from_numpy(np.ascontiguousarray(cloud.colours))
-        needed = len(cloud.points) * 15
-        with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-            written = o3d.t.io.write_point_cloud(path, tensors)
-        if not written or path.stat().st_size < needed:
-            raise MappingError(f"{path} can not be written; free some space or choose another folder")
+    def _write(self, name: str, content: bytes) -> None:
+        """Writes a whole file beside its place and puts it there at the end, so that no half file bears its name."""
+        path = self._folder / name
+        part = path.with_name(path.name + ".part")
+        with _told(path):
+            try:
+                with part.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns an error of the disk into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise MappingError(
+            f"{path} can not be written: {error.strerror}; free some space or choose another folder"
+        ) from error
+
+
+def _ply(cloud: PointCloud) -> bytes:
+    """A binary PLY of position and colour. Open3D's writer would print a line per point onto a full disk's terminal."""
+    columns = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")]
+    vertices = np.empty(len(cloud.points), columns)
+    for axis, (name, _) in enumerate(columns):
+        vertices[name] = cloud.points[:, axis] if axis < 3 else cloud.colours[:, axis - 3]
+    properties = "".join(f"property {'float' if kind == '<f4' else 'uchar'} {name}\n" for name, kind in columns)
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n{properties}end_header\n"
+    return header.encode("ascii") + vertices.tobytes()
 
 
 def _tum(trajectory: Trajectory) -> str:
