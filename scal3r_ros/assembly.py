@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from scal3r_ros.configuration import from_parameters, parameter, section
 from scal3r_ros.mapping import MapperConfig, OnlineMapper
 from scal3r_ros.reconstruction.geometric import GeometricConfig, GeometricReconstructor
+from scal3r_ros.reconstruction.network import NetworkReconstructor
+from scal3r_ros.reconstruction.network_config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Reconstructor
 
 
@@ -16,9 +18,10 @@ class CoreConfig(MapperConfig):
     """Everything the core can be told: the mapper's own parameters, which reconstructor, and that one's parameters."""
 
     reconstructor: str = parameter(
-        "geometric", "what turns chunks of frames into geometry", choices=("geometric",)
+        "geometric", "what turns chunks of frames into geometry", choices=("geometric", "scal3r")
     )
     geometric: GeometricConfig = section(GeometricConfig)
+    network: NetworkConfig = section(NetworkConfig)
 
 
 def core_config(values: Mapping[str, object]) -> tuple[CoreConfig, list[str]]:
@@ -37,7 +40,14 @@ def build_mapper(config: CoreConfig) -> OnlineMapper:
 
     Raises:
         ReconstructionError: the reconstructor can not be had as asked.
+        ModelError: a checkpoint that does not fit the preset of the network.
         MappingError: the window's sizes contradict each other.
     """
-    reconstructor: Reconstructor = GeometricReconstructor(config.geometric, config.tracker.klt)
-    return OnlineMapper(config, reconstructor)
+    return OnlineMapper(config, build_reconstructor(config))
+
+
+def build_reconstructor(config: CoreConfig) -> Reconstructor:
+    """The reconstructor that `config` names; raises as `build_mapper` does."""
+    if config.reconstructor == "scal3r":
+        return NetworkReconstructor(config.network)
+    return GeometricReconstructor(config.geometric, config.tracker.klt)

@@ -244,6 +244,7 @@ class OnlineMapper:
                 "submaps": len(self._graph),
                 "map_points": len(self._map),
                 "way_m": self._way_m,
+                **self._reconstructor.figures(),
             }
 
     def _remember(self, seen: _Seen) -> None:

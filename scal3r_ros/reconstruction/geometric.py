@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.features.klt import KltConfig, KltTracker
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.dense import KnownDepth, dense_depth
+from scal3r_ros.reconstruction.device import torch_device
 from scal3r_ros.reconstruction.motion import KnownStart, Motion, MotionConfig, estimate_motion
 from scal3r_ros.reconstruction.plane_sweep import PlaneSweepConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Features, Previous, Tracks
@@ -36,14 +38,7 @@ class GeometricReconstructor:
 
     def __init__(self, config: GeometricConfig, klt: KltConfig) -> None:
         self._config, self._klt = config, klt
-        name = config.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            self._device = torch.device(name)
-            torch.zeros(1, device=self._device)
-        except (RuntimeError, AssertionError) as error:
-            raise ReconstructionError(f"device {config.device!r} can not be used here: {error}") from error
+        self._device = torch_device(config.device)
         self._pool = ThreadPoolExecutor(config.threads if self._device.type == "cpu" else 1, "sweep")
         if self._device.type == "cpu":
             torch.set_num_threads(1)  # the dense stage runs whole frames side by side instead
@@ -55,6 +50,10 @@ class GeometricReconstructor:
 
     def reset(self) -> None:
         """Nothing is kept between chunks."""
+
+    def figures(self) -> Mapping[str, int | float]:
+        """Nothing is learnt from chunk to chunk."""
+        return {}
 
     def reconstruct(self, chunk: Chunk, previous: Previous | None) -> ChunkGeometry:
         """Geometry of `chunk`. The gauge is its first camera, and the scale of `previous` where there is one.

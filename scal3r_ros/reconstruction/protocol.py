@@ -59,6 +59,7 @@ class ChunkHealth(Enum):
     NO_PARALLAX = "no_parallax"
     PURE_ROTATION = "pure_rotation"
     FEW_TRACKS = "few_tracks"
+    NOT_FINITE = "not_finite"
 
 
 @dataclass(frozen=True)
@@ -116,3 +117,6 @@ class Reconstructor(Protocol):
 
     def reset(self) -> None:
         """Forget everything learnt from earlier chunks."""
+
+    def figures(self) -> Mapping[str, int | float]:
+        """Numbers about what was learnt so far, for the diagnostics. Called from any thread, and never waits."""

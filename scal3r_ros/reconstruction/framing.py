@@ -1,0 +1,118 @@
+"""Between frames and what the network sees of them: images in, cameras and maps out.
+
+The network sees a window of each frame: resized, cut to whole patches, the principal point in its middle. What it says
+of that window is laid back onto the whole resized frame, pixel by pixel, so that everybody after it finds maps that
+cover the frame's image from edge to edge. What the window does not cover has no depth.
+
+Shapes: S frames, n of them asked for, h × w pixels of the window, H × W of the whole resized frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scal3r_ros.errors import ReconstructionError
+from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.model import ResizeAndCrop, decode_pose, plan_resize
+from scal3r_ros.model.aggregator import Grid
+from scal3r_ros.reconstruction.protocol import Frame
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """`T_chunk_cam` (S, 4, 4), and the calibration of each whole resized frame."""
+
+    T_chunk_cam: Array
+    intrinsics: tuple[Intrinsics, ...]
+
+    @property
+    def finite(self) -> bool:
+        """Whether every number is one."""
+        return bool(np.isfinite(self.T_chunk_cam).all() and all(np.isfinite(item.K).all() for item in self.intrinsics))
+
+
+@dataclass(frozen=True)
+class Framing:
+    """The frames of a chunk, or of a part of one, and the window of each that the network sees."""
+
+    frames: tuple[Frame, ...]
+    plans: tuple[ResizeAndCrop, ...]
+    grid: Grid
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the maps that cover a whole frame."""
+        return self.plans[0].resized
+
+    def images(self, positions: Sequence[int]) -> Tensor:
+        """The windows of some frames (n, 3, h, w) in 0..1, on the CPU."""
+        return torch.stack([self.plans[i](self.frames[i].image) for i in positions])
+
+    def cameras(self, pose_encoding_S9: Tensor, use_camera_info: bool) -> Cameras:
+        """Cameras from the network's encodings, calibrations being the frames' own where they are to be used."""
+        height, width = self.plans[0].target
+        T_cam_chunk_S34, K_S33 = decode_pose(pose_encoding_S9.detach().double().cpu(), height, width)
+        T_chunk_cam = se3.invert(se3.se3(T_cam_chunk_S34[:, :, :3].numpy(), T_cam_chunk_S34[:, :, 3].numpy()))
+        guesses = [_on_whole_frame(K, plan) for K, plan in zip(K_S33.numpy(), self.plans, strict=True)]
+        if not use_camera_info:
+            return Cameras(T_chunk_cam, tuple(guesses))
+        return Cameras(T_chunk_cam, tuple(map(self.calibration, range(len(self.frames)), guesses)))
+
+    def calibration(self, position: int, guess: Intrinsics) -> Intrinsics:
+        """The camera of a whole resized frame; `guess` where the frame came without."""
+        known = self.frames[position].intrinsics
+        return guess if known is None else known.scaled(self.size[1], self.size[0])
+
+    def on_whole_frames(self, maps_nhw: NDArray[np.float32], positions: Sequence[int]) -> NDArray[np.float32]:
+        """Maps (S, H, W) of all frames from windows of the frames at `positions`; zero where nothing is known."""
+        whole = np.zeros((len(self.frames), *self.size), np.float32)
+        for window, position in zip(maps_nhw, positions, strict=True):
+            top, left = self.plans[position].offset
+            rows, columns = _inside(top, window.shape[0], self.size[0]), _inside(left, window.shape[1], self.size[1])
+            whole[position, rows.start + top : rows.stop + top, columns.start + left : columns.stop + left] = window[
+                rows, columns
+            ]
+        return whole
+
+
+def framing_of(frames: Sequence[Frame], width: int, patch: int) -> Framing:
+    """How the network sees `frames` at a width of `width` pixels.
+
+    Raises:
+        ReconstructionError: the frames differ in size.
+        ModelError: images that can not be resized so.
+    """
+    height_width = {frame.image.shape[:2] for frame in frames}
+    if len(height_width) > 1:
+        sizes = " and ".join(f"{w} × {h}" for h, w in sorted(height_width))
+        raise ReconstructionError(f"the images' size changes within a chunk ({sizes} pixels); start a new map instead")
+    plans = tuple(_plan(frame, width, patch) for frame in frames)
+    height, width = plans[0].target
+    return Framing(tuple(frames), plans, Grid(height // patch, width // patch))
+
+
+def _plan(frame: Frame, width: int, patch: int) -> ResizeAndCrop:
+    centre = None if frame.intrinsics is None else (frame.intrinsics.cx, frame.intrinsics.cy)
+    height, source_width = frame.image.shape[:2]
+    return plan_resize(height, source_width, width, patch, centre)
+
+
+def _on_whole_frame(K: Array, plan: ResizeAndCrop) -> Intrinsics:
+    (top, left), (height, width) = plan.offset, plan.resized
+    fx, fy, cx, cy = (float(value) for value in (K[0, 0], K[1, 1], K[0, 2] + left, K[1, 2] + top))
+    return Intrinsics(fx, fy, cx, cy, width, height)
+
+
+def _inside(offset: int, length: int, whole: int) -> slice:
+    """The part of a window of `length`, laid at `offset`, that lies on a frame of `whole`; empty where none does."""
+    start = min(max(0, -offset), length)
+    return slice(start, max(start, min(length, whole - offset)))

@@ -1,0 +1,64 @@
+"""Parameters of the reconstructor `scal3r`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scal3r_ros.configuration import parameter, section
+from scal3r_ros.model import PRESETS, MemoryRule
+
+
+@dataclass(frozen=True)
+class NetworkMemoryConfig:
+    """How the network's memory learns from chunk to chunk."""
+
+    rule: str = parameter(
+        "running",
+        "how chunks teach the memory: running sums what all have taught, sequential steps on from the last one, frozen "
+        "never learns",
+        choices=tuple(rule.value for rule in MemoryRule),
+    )
+    decay: float = parameter(
+        1.0, "what is left of earlier evidence after a chunk (rule running): 1 remembers all, 0.97 about 32 chunks",
+        minimum=0.01, maximum=1.0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Which network, its weights, and what it spends."""
+
+    preset: str = parameter("full", "shape of the network; the published checkpoints are full", choices=tuple(PRESETS))
+    checkpoint: str = parameter("", "file with the network's weights; `scal3r weights` says where to get one")
+    allow_random_weights: bool = parameter(
+        False, "run without a checkpoint, on untrained weights: nonsense for geometry, good for trying the rest"
+    )
+    device: str = parameter("auto", "torch device: auto takes a GPU where there is one")
+    precision: str = parameter(
+        "auto",
+        "type that encoder and layers compute in; memory, camera and depth head stay fp32; auto is bf16 where the "
+        "device is fast in it",
+        choices=("auto", "fp32", "bf16"),
+    )
+    image_width: int = parameter(
+        0, "width that images are resized to; 0 is the width that the preset was made for", unit="pixels", minimum=0,
+        maximum=4096,
+    )  # fmt: skip
+    use_camera_info: bool = parameter(True, "use the camera's calibration, where there is one, not the network's guess")
+    confidence_half: float = parameter(
+        5.0, "the network's confidence (1 or more, higher is surer) that counts as 0.5; 1 counts as 0",
+        minimum=1.001, maximum=1000.0,
+    )  # fmt: skip
+    head_frames: int = parameter(
+        4, "frames that go through the depth head at a time: it takes the most memory", unit="frames", minimum=1,
+        maximum=256,
+    )  # fmt: skip
+    keep_shared_tokens: bool = parameter(
+        True, "keep the encoder's tokens of the frames that the next chunk shares, instead of computing them again"
+    )
+    shared_depth_frames: int = parameter(
+        2, "of the frames shared with the chunk before, how many are given depth, for the alignment", unit="frames",
+        minimum=0, maximum=128,
+    )  # fmt: skip
+    compile: bool = parameter(False, "compile the layers with torch.compile: a slow first chunk, then faster ones")
+    memory: NetworkMemoryConfig = section(NetworkMemoryConfig)
