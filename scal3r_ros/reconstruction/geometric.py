@@ -20,7 +20,7 @@ from scal3r_ros.reconstruction.device import torch_device
 from scal3r_ros.reconstruction.motion import KnownStart, Motion, MotionConfig, estimate_motion
 from scal3r_ros.reconstruction.plane_sweep import PlaneSweepConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Features, Previous, Tracks
-from scal3r_ros.reconstruction.triangulation import TrackTable
+from scal3r_ros.reconstruction.triangulation import TrackTable, near_depth
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,11 @@ class GeometricConfig:
 
 
 class GeometricReconstructor:
-    """Poses and sparse points from tracks, then depth for every frame. Holds no state between chunks."""
+    """Poses and sparse points from tracks, then depth for every frame. State: how far near points were."""
 
     def __init__(self, config: GeometricConfig, klt: KltConfig) -> None:
         self._config, self._klt = config, klt
+        self._near_depth = 1.0
         self._device = torch_device(config.device)
         self._pool = ThreadPoolExecutor(config.threads if self._device.type == "cpu" else 1, "sweep")
         if self._device.type == "cpu":
@@ -49,7 +50,8 @@ class GeometricReconstructor:
         return "geometric"
 
     def reset(self) -> None:
-        """Nothing is kept between chunks."""
+        """Forget how far near points were."""
+        self._near_depth = 1.0
 
     def figures(self) -> Mapping[str, int | float]:
         """Nothing is learnt from chunk to chunk."""
@@ -65,19 +67,21 @@ class GeometricReconstructor:
         started = time.perf_counter()
         table = _track_table(self._features(chunk), intrinsics)
         tracked = time.perf_counter()
-        start = None if previous is None else _start_from(chunk, previous)
+        start = None if previous is None else _start_from(chunk, previous, self._near_depth)
         frames = len(chunk.frames)
         motion = estimate_motion(table, frames, intrinsics.fx, start, self._config.motion)
         moved = time.perf_counter()
         seen = _points_by_frame(table, motion, frames)
         images = [frame.image for frame in chunk.frames]
         known = None
-        if previous is not None and chunk.shared and motion.health is ChunkHealth.OK:
+        if previous is not None and chunk.shared and motion.health is not ChunkHealth.FEW_TRACKS:
             known = KnownDepth(previous.geometry.depth[-chunk.shared :], previous.geometry.confidence[-chunk.shared :])
         with torch.inference_mode():
             depth, confidence, small = dense_depth(
                 images, intrinsics, motion.T_ref_cam, seen, known, self._config.sweep, self._device, self._pool
             )
+        if motion.health is ChunkHealth.OK:
+            self._near_depth = near_depth(table, motion.T_ref_cam, motion.ids, motion.points)
         done = time.perf_counter()
         return ChunkGeometry(
             T_chunk_cam=motion.T_ref_cam,
@@ -123,19 +127,17 @@ def _track_table(features: list[Features], intrinsics: Intrinsics) -> TrackTable
     return TrackTable(unique, track[order], frame[often][order], xy[often][order])
 
 
-def _start_from(chunk: Chunk, previous: Previous) -> KnownStart | None:
+def _start_from(chunk: Chunk, previous: Previous, depth_before: float) -> KnownStart | None:
     """Poses of the shared frames and the points of the chunk before, seen from the first shared camera."""
     if chunk.shared < 2:
         return None
     geometry = previous.geometry
     T = geometry.T_chunk_cam[-chunk.shared :]
     to_first = np.linalg.inv(T[0])
-    sure = geometry.depth[geometry.confidence > 0]
-    median_depth = float(np.median(sure)) if len(sure) else 1.0
     if geometry.tracks is None:
-        return KnownStart(to_first @ T, np.empty(0, np.int64), np.empty((0, 3)), median_depth)
+        return KnownStart(to_first @ T, np.empty(0, np.int64), np.empty((0, 3)), depth_before)
     points = geometry.tracks.points_chunk @ to_first[:3, :3].T + to_first[:3, 3]
-    return KnownStart(to_first @ T, geometry.tracks.ids, points, median_depth)
+    return KnownStart(to_first @ T, geometry.tracks.ids, points, depth_before)
 
 
 def _points_by_frame(table: TrackTable, motion: Motion, frames: int) -> dict[int, NDArray[np.float64]]:

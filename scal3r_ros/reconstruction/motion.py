@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from scal3r_ros.configuration import parameter
 from scal3r_ros.reconstruction.bundle import PosePrior, adjust
 from scal3r_ros.reconstruction.protocol import ChunkHealth
-from scal3r_ros.reconstruction.triangulation import TrackTable, reprojection, triangulate
-from scal3r_ros.reconstruction.two_view import common_points, most_telling_pair, rotation_between
+from scal3r_ros.reconstruction.triangulation import TrackTable, near_depth, reprojection, triangulate
+from scal3r_ros.reconstruction.turning import rotation_between, turned_on_the_spot
+from scal3r_ros.reconstruction.two_view import common_points, most_telling_pair
 
 MIN_SPANNING = 15
 """Tracks from the first to the last new frame below which nothing can be said of the motion between them."""
 STILL = 0.005
 """Median image motion on the z = 1 plane below which a camera counts as standing."""
+PARALLAX_SIGMA = 5.0
+"""Narrowest angle between a point's rays, in standard deviations of an image point: what noise alone does not show."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,13 @@ class MotionConfig:
 class KnownStart:
     """What the chunk before says of this one, in this one's gauge: poses of the first frames and some tracks' points.
 
-    `median_depth` of the chunk before keeps the scale where neither its points nor its motion can.
+    `near_depth` of the last measured chunk keeps the scale where neither points nor motion of the one before can.
     """
 
     T_ref_cam: NDArray[np.float64]
     ids: NDArray[np.int64]
     points: NDArray[np.float64]
-    median_depth: float
+    near_depth: float
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,9 @@ def estimate_motion(
     shared = len(start.T_ref_cam)
     T[:shared] = start.T_ref_cam
     points, known = _points_from(start, table)
+    turned = turned_on_the_spot(table, T, shared - 1, sigma)
+    if turned is not None:
+        return _stayed(table, turned, shared - 1, points, known)
     points, known = _grow(table, T, shared - 1, points, known, sigma, config)
     failed = 0
     for frame in range(shared, frames):
@@ -93,11 +99,26 @@ def estimate_motion(
         T[frame] = _turned_only(table, frame, T, guess) if pose is None else pose
         points, known = _grow(table, T, frame, points, known, sigma, config)
     if failed > (frames - shared) // 2:
-        restarted = _restarted(table, frames, T, shared, start.median_depth, sigma, config)
+        restarted = _restarted(table, frames, T, shared, start.near_depth, sigma, config)
         return _carried(table, T, shared, failed) if restarted is None else restarted
     count = min(config.held, shared)
     priors = [PosePrior(frame, T[frame], 1e-5, 1e-5) for frame in range(count)]
     return _refined(table, T, points, known, priors, None, sigma, config)
+
+
+def _stayed(
+    table: TrackTable, T: NDArray[np.float64], first: int, points: NDArray[np.float64], known: NDArray[np.bool_]
+) -> Motion:
+    """A chunk whose camera stays where frame `first` is, with the points known before and no new ones.
+
+    What a camera without a way triangulates is noise, and would soon be all that the motion rests on.
+    """
+    turn = T[first, :3, :3].T @ T[-1, :3, :3]
+    if np.arccos(np.clip((np.trace(turn) - 1.0) / 2.0, -1.0, 1.0)) < STILL:
+        health, note = ChunkHealth.NO_PARALLAX, "the image hardly moves, so that the camera stands"
+    else:
+        health, note = ChunkHealth.PURE_ROTATION, "the image moves as one, so that the camera only turns"
+    return Motion(T, table.ids[known], points[known], np.full(int(known.sum()), np.inf), health, note)
 
 
 def _without_start(table: TrackTable, frames: int, sigma: float, config: MotionConfig) -> Motion:
@@ -126,22 +147,23 @@ def _without_start(table: TrackTable, frames: int, sigma: float, config: MotionC
 
 
 def _restarted(
-    table: TrackTable, frames: int, T: NDArray[np.float64], shared: int, median_depth: float, sigma: float,
+    table: TrackTable, frames: int, T: NDArray[np.float64], shared: int, depth_before: float, sigma: float,
     config: MotionConfig,
 ) -> Motion | None:  # fmt: skip
     """A new start inside the chunk where the old points are lost, at the scale of the motion before; None if
     impossible.
 
-    `T` (frames, 4, 4) holds the `shared` known poses. Where those stand still, the `median_depth` before sets the
-    scale.
+    `T` (frames, 4, 4) holds the `shared` known poses. Where those stand still, the scale is that at which near points
+    are as far away as `depth_before`.
     """
     fresh = _without_start(table, frames, sigma, config)
     if fresh.health is not ChunkHealth.OK:
         return None
     known = float(np.linalg.norm(T[shared - 1, :3, 3] - T[0, :3, 3]))
     found = float(np.linalg.norm(fresh.T_ref_cam[shared - 1, :3, 3] - fresh.T_ref_cam[0, :3, 3]))
-    moved = min(known / max(median_depth, 1e-9), found) > 0.01  # a fresh start has a median depth of 1
-    unit = known / found if moved else median_depth
+    depth = near_depth(table, fresh.T_ref_cam, fresh.ids, fresh.points)
+    moved = min(known / max(depth_before, 1e-9), found / depth) > 0.01
+    unit = known / found if moved else depth_before / depth
     poses = fresh.T_ref_cam.copy()
     poses[:, :3, 3] *= unit
     to_ref = T[0] @ np.linalg.inv(poses[0])
@@ -182,7 +204,12 @@ def _triangulated(
     bad = (np.linalg.norm(residual, axis=1) > 2.0 * config.outlier * sigma) | (depth <= 0)
     worst = np.zeros(len(table.ids), bool)
     np.logical_or.at(worst, table.track, bad)
-    return found.points, (found.angle > np.deg2rad(config.min_angle_deg)) & ~worst
+    return found.points, (found.angle > _narrowest(sigma, config)) & ~worst
+
+
+def _narrowest(sigma: float, config: MotionConfig) -> float:
+    """Angle in rad from which a point's depth is believed."""
+    return max(float(np.deg2rad(config.min_angle_deg)), PARALLAX_SIGMA * sigma)
 
 
 def _grow(
@@ -240,7 +267,7 @@ def _refined(
         result = adjust(kept, T, points, priors, sigma=sigma, max_iterations=config.iterations, baseline=baseline)
         T, points = result.T_ref_cam, result.points
         again = triangulate(table, T)
-        more = ~known & (again.angle > np.deg2rad(config.min_angle_deg))
+        more = ~known & (again.angle > _narrowest(sigma, config))
         points, known = np.where(more[:, None], again.points, points), known | more
     final = _consistent(table, points, known, T, config.outlier * sigma)
     used = np.unique(final.track)

@@ -82,3 +82,18 @@ def reprojection(
     p = np.einsum("mji,mj->mi", R, points[table.track] - t)
     z = np.where(np.abs(p[:, 2]) < 1e-9, 1e-9, p[:, 2])
     return p[:, :2] / z[:, None] - table.xy, p[:, 2]
+
+
+def near_depth(
+    table: TrackTable, T_ref_cam: NDArray[np.float64], ids: NDArray[np.int64], points: NDArray[np.float64]
+) -> float:
+    """Depth that a quarter of the sights of `points` (n, 3) of tracks `ids` (n,) lie within; 1 without any.
+
+    Near points are found whatever way the cameras went, far ones only after a long one: their median would not compare.
+    """
+    _, in_table, given = np.intersect1d(table.ids, ids, return_indices=True)
+    of_track = np.zeros((len(table.ids), 3))
+    of_track[in_table] = points[given]
+    depth = reprojection(table, of_track, T_ref_cam)[1][np.isin(table.track, in_table)]
+    depth = depth[depth > 0]
+    return float(np.percentile(depth, 25)) if len(depth) else 1.0

@@ -46,26 +46,6 @@ def common_points(table: TrackTable, i: int, j: int) -> tuple[NDArray[np.float64
     return table.xy[in_i][at_i], table.xy[in_j][at_j]
 
 
-def rotation_between(xy_i: NDArray[np.float64], xy_j: NDArray[np.float64]) -> NDArray[np.float64]:
-    """R_i_j (3, 3) that turns the rays of `xy_j` (k, 2) onto those of `xy_i`, robustly (three rounds of trimming,
-    Kabsch).
-    """
-    rays_i, rays_j = _rays(xy_i), _rays(xy_j)
-    keep = np.ones(len(rays_i), bool)
-    R = np.eye(3)
-    for _ in range(4):
-        U, _, Vt = np.linalg.svd(rays_i[keep].T @ rays_j[keep])
-        R = U @ np.diag([1.0, 1.0, np.linalg.det(U @ Vt)]) @ Vt
-        residual = np.linalg.norm(rays_i - rays_j @ R.T, axis=1)
-        keep = residual <= 2.0 * np.median(residual) + 1e-9
-    return R
-
-
-def _rays(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    rays = np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
-    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
-
-
 def _relative_pose(table: TrackTable, i: int, j: int, sigma: float) -> TwoView | None:
     xy_i, xy_j = common_points(table, i, j)
     if len(xy_i) < MIN_COMMON:
