@@ -41,6 +41,7 @@ R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """The first camera in `odom`: x is its viewing direction, z is up (REP-103)."""
 MAX_PENDING = 1000
 """Frames that may wait for the first submap; the oldest beyond that stay without a pose."""
+RESET = "the map was reset meanwhile"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class OnlineMapper:
         self._log = FrameLog()
         self._seen: list[_Seen] = []
         self._newest: _Submap | None = None
-        self._generation = 0
+        self._first_chunk = 0  # chunks before it were handed out before a reset
         self._frames_in = self._keyframes = self._unposed = self._unmeasured = self._extrapolated = 0
         self._way_m = 0.0
         self._last_given: Array | None = None
@@ -153,7 +154,9 @@ class OnlineMapper:
             ReconstructionError: the chunk is of a kind that the reconstructor can not handle; the map stays as it was.
         """
         with self._worker_lock:
-            generation, newest = self._generation, self._newest
+            newest = self._newest
+            if chunk.index < self._first_chunk:
+                return MapUpdate((), self.T_map_odom(), note=RESET)
             chunk = replace(chunk, shared=_shared_with(newest, chunk))
             previous = None if newest is None else Previous(newest.chunk, newest.geometry)
             geometry = self._reconstructor.reconstruct(chunk, previous if chunk.shared else None)
@@ -166,8 +169,8 @@ class OnlineMapper:
             aligned = time.perf_counter()
             points, colours, weights = coloured_points(chunk, geometry, chunk.shared, self._config.min_confidence)
             with self._state_lock:
-                if generation != self._generation:
-                    return MapUpdate((), self.T_map_odom(), note="the map was reset meanwhile")
+                if chunk.index < self._first_chunk:
+                    return MapUpdate((), self.T_map_odom(), note=RESET)
                 self._graph.add_submap(submap.index, edge, None if edge is not None else submap.S_odom_submap)
                 corrected = self._graph.optimise()
                 anchors = self._graph.anchors()
@@ -199,7 +202,7 @@ class OnlineMapper:
     def reset(self) -> None:
         """Forget everything; a chunk being mapped meanwhile is dropped when it is done."""
         with self._camera_lock, self._state_lock:
-            self._generation += 1
+            self._first_chunk = self._window.handed_out
             self._follower.reset()
             self._window.reset()
             self._tracker.reset()

@@ -42,7 +42,7 @@ class ChunkWindow:
         self._config = config
         self._frames: list[Frame] = []
         self._shared = 0
-        self._chunks = 0
+        self.handed_out = 0
         self.thinned = 0
 
     def __len__(self) -> int:
@@ -82,8 +82,8 @@ class ChunkWindow:
         return common < self._config.min_common or motion >= self._config.min_parallax * frame.image.shape[1]
 
     def _hand_out(self) -> Chunk:
-        chunk = Chunk(self._chunks, tuple(self._frames), self._shared)
-        self._chunks += 1
+        chunk = Chunk(self.handed_out, tuple(self._frames), self._shared)
+        self.handed_out += 1
         self._frames = self._frames[-self._config.overlap :]
         self._shared = len(self._frames)
         return chunk
