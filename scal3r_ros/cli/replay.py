@@ -37,8 +37,8 @@ def replay(
     console = Console(stderr=True)
     chosen = _configuration(config, settings or [], console)
     mapper = build_mapper(chosen)
-    writer = ResultWriter(out, save_depth)
     with BagReader(bag, image_topic=image_topic) as reader:
+        writer = ResultWriter(out, save_depth)  # not before the bag: a mistyped name must not cost an older result
         total = reader.image_count if max_frames is None else min(max_frames, reader.image_count)
         columns = (
             TextColumn("mapping"),
@@ -90,6 +90,7 @@ def replay(
         f"{len(trajectory)} of {taken} images posed in {seconds:.1f} s ({taken / seconds:.1f} images/s, "
         f"{recorded_s / seconds:.2f} × real time), {len(mapper.cloud().points)} points; result in {out}{lost}",
         highlight=False,
+        markup=False,
     )
     if len(trajectory) == 0:
         console.print(
@@ -100,18 +101,22 @@ def replay(
 
 def _configuration(path: Path | None, settings: list[str], console: Console) -> CoreConfig:
     values: dict[str, object] = {}
+    given: dict[str, object] = {}
     if path is not None:
         values = read_parameter_file(path)
     for setting in settings:
         name, separator, text = setting.partition("=")
         if not separator:
             raise ConfigurationError(f"--set {setting} has no '='; write --set name=value")
-        values[name.strip()] = yaml.safe_load(text)
-    config, foreign = core_config(values)
-    if (path is None and foreign) or any(setting.partition("=")[0] in foreign for setting in settings):
-        raise ConfigurationError(
-            f"unknown parameter {foreign[0]}; known ones are {', '.join(sorted(to_parameters(config)))}"
-        )
+        try:
+            given[name.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"--set {setting} holds no value; write --set name=value") from error
+    config, foreign = core_config({**values, **given})
+    unknown = [name for name in foreign if name in given]
+    if unknown:
+        known = ", ".join(sorted(to_parameters(config)))
+        raise ConfigurationError(f"unknown parameter {unknown[0]}; known ones are {known}")
     if foreign:
         console.print(f"not used without ROS: {', '.join(foreign)}", style="dim")
     return config
@@ -123,7 +128,7 @@ def _take(update: MapUpdate, writer: ResultWriter, health: dict[str, int], conso
         health[name] = health.get(name, 0) + 1
     note = update.note or (update.submap.note if update.submap is not None else "")
     if note and update.chunk is not None:
-        console.print(f"chunk {update.chunk.index}: {note}", style="yellow", highlight=False)
+        console.print(f"chunk {update.chunk.index}: {note}", style="yellow", highlight=False, markup=False)
     writer.add(update)
 
 

@@ -23,6 +23,8 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.values import MapUpdate, PointCloud
 
 VERSIONS_OF = ("scal3r_ros", "numpy", "opencv-python-headless", "torch", "gtsam", "open3d-cpu", "open3d")
+FILES = ("trajectory.tum", "map.ply", "timings.csv", "run.yaml")
+"""What a run writes, and removes of the run before; nothing else in the folder is touched."""
 COLUMNS = ("chunk", "first_stamp_ns", "last_stamp_ns", "frames", "keyframes", "health")
 
 
@@ -41,13 +43,8 @@ class ResultWriter:
             folder.mkdir(parents=True, exist_ok=True)
             if save_depth:
                 (folder / "depth").mkdir(exist_ok=True)
-            for stale in [
-                *folder.glob("depth/*.npz"),
-                *folder.glob("*.tum"),
-                *folder.glob("*.csv"),
-                *folder.glob("*.ply"),
-            ]:
-                stale.unlink()
+            for stale in (*(folder / name for name in FILES), *folder.glob(f"depth/{'[0-9]' * 19}.npz")):
+                stale.unlink(missing_ok=True)
         except OSError as error:
             raise MappingError(f"result folder {folder} can not be written: {error.strerror}") from error
 
