@@ -59,6 +59,9 @@ def join(first: ChunkGeometry, second: ChunkGeometry, overlap: int) -> ChunkGeom
         intrinsics=first.intrinsics + second.intrinsics[overlap:],
         depth=np.concatenate([first.depth, (second.depth[overlap:] * S_first_second.scale).astype(np.float32)]),
         confidence=np.concatenate([first.confidence, second.confidence[overlap:]]),
+        descriptors=None
+        if first.descriptors is None or second.descriptors is None
+        else np.concatenate([first.descriptors, second.descriptors[overlap:]]),
     )
 
 

@@ -9,6 +9,7 @@ Shapes: S frames, n of them asked for, h × w pixels of the window, H × W of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ from scal3r_ros.model.aggregator import Grid
 from scal3r_ros.reconstruction.protocol import Frame
 
 Array = NDArray[np.float64]
+
+_FIELD_OF_VIEW = (math.radians(1.0), math.radians(170.0))
+"""What a camera can have; untrained networks say less and more."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,15 @@ class Framing:
 
     def images(self, positions: Sequence[int]) -> Tensor:
         """The windows of some frames (n, 3, h, w) in 0..1, on the CPU."""
-        return torch.stack([self.plans[i](self.frames[i].image) for i in positions])
+        # torch warns of images that it may not write to, as those of a bag are.
+        return torch.stack([self.plans[i](np.require(self.frames[i].image, requirements="W")) for i in positions])
 
     def cameras(self, pose_encoding_S9: Tensor, use_camera_info: bool) -> Cameras:
         """Cameras from the network's encodings, calibrations being the frames' own where they are to be used."""
         height, width = self.plans[0].target
-        T_cam_chunk_S34, K_S33 = decode_pose(pose_encoding_S9.detach().double().cpu(), height, width)
+        pose_S9 = pose_encoding_S9.detach().double().cpu()
+        pose_S9 = torch.cat((pose_S9[:, :7], pose_S9[:, 7:].clamp(*_FIELD_OF_VIEW)), dim=-1)
+        T_cam_chunk_S34, K_S33 = decode_pose(pose_S9, height, width)
         T_chunk_cam = se3.invert(se3.se3(T_cam_chunk_S34[:, :, :3].numpy(), T_cam_chunk_S34[:, :, 3].numpy()))
         guesses = [_on_whole_frame(K, plan) for K, plan in zip(K_S33.numpy(), self.plans, strict=True)]
         if not use_camera_info:
