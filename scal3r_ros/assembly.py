@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from scal3r_ros.configuration import from_parameters, parameter, section
 from scal3r_ros.mapping import MapperConfig, OnlineMapper
 from scal3r_ros.reconstruction.geometric import GeometricConfig, GeometricReconstructor
 from scal3r_ros.reconstruction.network import NetworkReconstructor
 from scal3r_ros.reconstruction.network_config import NetworkConfig
-from scal3r_ros.reconstruction.protocol import Reconstructor
+from scal3r_ros.reconstruction.network_offline import OfflineReconstructor
+from scal3r_ros.reconstruction.protocol import Chunk, Frame, Reconstructor
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,27 @@ def build_reconstructor(config: CoreConfig) -> Reconstructor:
     if config.reconstructor == "scal3r":
         return NetworkReconstructor(config.network)
     return GeometricReconstructor(config.geometric, config.tracker.klt)
+
+
+def build_offline_mapper(config: CoreConfig, frames: Iterable[Frame], folder: Path) -> OnlineMapper:
+    """A mapper for a finished recording: its network has learnt from all `frames` before it answers for the first.
+
+    It has to be given the same frames again. `folder` must be empty and stay until then, see `OfflineReconstructor`.
+
+    Raises:
+        ReconstructionError, ModelError, MappingError: as `build_mapper`; or the states do not fit into `folder`.
+    """
+    reconstructor = OfflineReconstructor(config.network, folder)
+    reconstructor.learn(_chunks(OnlineMapper(config, reconstructor), frames))
+    return OnlineMapper(config, reconstructor)
+
+
+def _chunks(scout: OnlineMapper, frames: Iterable[Frame]) -> Iterator[Chunk]:
+    """The chunks that a mapper makes of `frames`: they depend on nothing that is reconstructed."""
+    for frame in frames:
+        chunk = scout.observe(frame).chunk
+        if chunk is not None:
+            yield chunk
+    last = scout.close_window()
+    if last is not None:
+        yield last

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scal3r_ros.assembly import CoreConfig, build_mapper, core_config
+from scal3r_ros.cli.offline import Memory, offline_mapper
 from scal3r_ros.configuration import read_parameter_file, to_parameters
 from scal3r_ros.errors import ConfigurationError, SequenceError
 from scal3r_ros.mapping.result import ResultWriter
@@ -29,15 +32,22 @@ def replay(
     save_depth: Annotated[bool, typer.Option("--save-depth", help="Store every keyframe's depth map, too.")] = False,
     image_topic: Annotated[str | None, typer.Option(help="Which images, where the bag holds several cameras.")] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many images.")] = None,
+    memory: Annotated[
+        Memory | None,
+        typer.Option(
+            help="Map with the network scal3r, its memory learning by this rule; offline learns from the whole bag "
+            "before it maps: slowest, best, and needs room on the disk of the result."
+        ),
+    ] = None,
 ) -> None:
     """Map a recorded bag as fast as this machine can and write trajectory, map, timings and settings.
 
     Example: scal3r replay street.bag -o out/street && scal3r evaluate out/street --truth street.bag
     """
     console = Console(stderr=True)
-    chosen = _configuration(config, settings or [], console)
-    mapper = build_mapper(chosen)
-    with BagReader(bag, image_topic=image_topic) as reader:
+    chosen = _configuration(config, settings or [], memory, console)
+    mapper = None if memory is Memory.OFFLINE else build_mapper(chosen)
+    with BagReader(bag, image_topic=image_topic) as reader, ExitStack() as states:
         writer = ResultWriter(out, save_depth)  # not before the bag: a mistyped name must not cost an older result
         total = reader.image_count if max_frames is None else min(max_frames, reader.image_count)
         columns = (
@@ -48,6 +58,9 @@ def replay(
             TimeRemainingColumn(),
         )
         started, first_ns, last_ns, taken, health = time.perf_counter(), 0, 0, 0, dict[str, int]()
+        if mapper is None:
+            folder = states.enter_context(tempfile.TemporaryDirectory(prefix="states_", dir=out))
+            mapper = offline_mapper(bag, image_topic, max_frames, chosen, Path(folder), console)
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("mapping", total=total, rate="")
             for frame in reader.frames():
@@ -82,6 +95,7 @@ def replay(
             "seconds": round(seconds, 3),
             "images_per_second": round(taken / seconds, 2),
             "real_time_factor": round(recorded_s / seconds, 3),
+            **({"memory": memory.value} if memory else {}),
             "parameters": to_parameters(chosen),
         },
     )
@@ -99,7 +113,7 @@ def replay(
         )
 
 
-def _configuration(path: Path | None, settings: list[str], console: Console) -> CoreConfig:
+def _configuration(path: Path | None, settings: list[str], memory: Memory | None, console: Console) -> CoreConfig:
     values: dict[str, object] = {}
     given: dict[str, object] = {}
     if path is not None:
@@ -112,6 +126,13 @@ def _configuration(path: Path | None, settings: list[str], console: Console) -> 
             given[name.strip()] = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigurationError(f"--set {setting} holds no value; write --set name=value") from error
+    if memory is not None:
+        if given.setdefault("reconstructor", "scal3r") != "scal3r":
+            raise ConfigurationError(
+                f"--memory {memory.value} is for the reconstructor scal3r; leave one of the two out"
+            )
+        if memory is not Memory.OFFLINE:
+            given["network.memory.rule"] = memory.value
     config, foreign = core_config({**values, **given})
     unknown = [name for name in foreign if name in given]
     if unknown:

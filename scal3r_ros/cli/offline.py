@@ -1,0 +1,40 @@
+"""The first pass of `scal3r replay --memory offline`: the network learns from a whole bag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.status import Status
+
+from scal3r_ros.assembly import CoreConfig, build_offline_mapper
+from scal3r_ros.mapping import OnlineMapper
+from scal3r_ros.reconstruction.protocol import Frame
+from scal3r_ros.sequences.bag_reader import BagReader
+
+
+class Memory(StrEnum):
+    """How the network's memory learns: from chunk to chunk, or from the whole recording first."""
+
+    RUNNING = "running"
+    SEQUENTIAL = "sequential"
+    FROZEN = "frozen"
+    OFFLINE = "offline"
+
+
+def offline_mapper(
+    bag: Path, image_topic: str | None, max_frames: int | None, config: CoreConfig, folder: Path, console: Console
+) -> OnlineMapper:
+    """A mapper for the images of `bag` that has learnt from all of them; `folder` holds its states."""
+    with BagReader(bag, image_topic=image_topic) as reader, console.status("reading the bag") as status:
+        return build_offline_mapper(config, _told(islice(reader.frames(), max_frames), status), folder)
+
+
+def _told(frames: Iterator[Frame], status: Status) -> Iterator[Frame]:
+    for number, frame in enumerate(frames, start=1):
+        status.update(f"first pass: image {number}")
+        yield frame
+    status.update("the network's layers, one by one over all chunks")
