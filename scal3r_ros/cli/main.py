@@ -14,6 +14,7 @@ from scal3r_ros.cli.evaluate import evaluate
 from scal3r_ros.cli.info import info
 from scal3r_ros.cli.replay import replay
 from scal3r_ros.cli.simulate import simulate
+from scal3r_ros.cli.weights import weights
 from scal3r_ros.errors import Scal3rError
 
 app = typer.Typer(
@@ -36,7 +37,7 @@ app = typer.Typer(
       scal3r bag IMAGES --calib calib.txt --rate 10 -o mine.bag
     """,
 )
-for command in (demo, bag, simulate, replay, evaluate, info):
+for command in (demo, bag, simulate, replay, evaluate, weights, info):
     app.command()(command)
 
 

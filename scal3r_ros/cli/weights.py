@@ -1,0 +1,105 @@
+"""`scal3r weights`: which networks there are, where weights come from, what is here, and whether a file is whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from safetensors import SafetensorError, safe_open
+
+from scal3r_ros.model import PRESETS, PUBLISHED, Preset, PublishedCheckpoint, Scal3R, preset_named, verify_checkpoint
+
+DEFAULT_PRESET = "full"
+
+
+def weights(
+    file: Annotated[Path | None, typer.Argument(help="A checkpoint to verify; nothing: tell what there is.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"What it is for: {', '.join(PRESETS)}; by default what it says itself, or full.")
+    ] = None,
+) -> None:
+    """Tell which weights the network can use, where to get them and what is here; verify a file.
+
+    Example: scal3r weights ~/Downloads/scal3r.pt
+    """
+    console = Console(highlight=False)
+    if file is None:
+        _tell(console)
+    else:
+        _verify(console, file, preset_named(preset or _said_preset(file)))
+
+
+def weights_folder() -> Path:
+    """Where downloaded checkpoints are looked for: SCAL3R_WEIGHTS, or the user's data folder."""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return Path(os.environ.get("SCAL3R_WEIGHTS") or data / "scal3r_ros")
+
+
+def place_of(published: PublishedCheckpoint) -> Path:
+    """Where a published checkpoint is looked for: under its name, as several come in files named alike."""
+    return weights_folder() / f"{published.name}{Path(published.file).suffix}"
+
+
+def _tell(console: Console) -> None:
+    console.print("[bold]presets[/] (network.preset)")
+    table = Table("", "parameters", "in fp32", "images", "memory", box=None)
+    for preset in PRESETS.values():
+        millions = _parameters(preset) / 1e6
+        units = 0 if preset.memory is None else len(preset.memory.layers)
+        size = f"{millions * 4e-3:.2f} GB"
+        table.add_row(preset.name, f"{millions:,.0f} M", size, f"{preset.image_width} px wide", f"{units} units")
+    console.print(table)
+    console.print(f"\n[bold]published weights[/] (looked for in {weights_folder()})", soft_wrap=True)
+    for published in PUBLISHED:
+        place = place_of(published)
+        here = place.is_file()
+        todo = f"here: network.checkpoint={place}" if here else f"not here; save its {published.file} as {place}"
+        lines = {
+            "preset": published.preset.name,
+            "page": published.page,
+            "licence": published.licence,
+            "size": f"{published.size_gb} GB",
+            "GPU": published.gpu_memory,
+            "note": published.note,
+        }
+        console.print(f"  [bold]{published.name}[/] [{'green' if here else 'yellow'}]{todo}[/]", soft_wrap=True)
+        for name, text in lines.items():
+            console.print(f"    {name:8} {text}", soft_wrap=True, markup=False)
+    console.print("\nscal3r weights FILE verifies a file.")
+
+
+def _verify(console: Console, file: Path, preset: Preset) -> None:
+    with console.status(f"reading {file}"):
+        report = verify_checkpoint(file, preset)
+    memory = (
+        "with memory units" if report.has_memory else "without memory units: chunks will know nothing of each other"
+    )
+    console.print(
+        f"{file} is whole: {report.source.value} weights for preset {preset.name}, {report.tensors:,} tensors, "
+        f"{report.parameters / 1e6:,.1f} M values, {memory}.\n"
+        f"Use it with --set reconstructor=scal3r --set network.preset={preset.name} --set network.checkpoint={file}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _said_preset(file: Path) -> str:
+    """The preset that a file of our own names; published checkpoints name none."""
+    if file.suffix != ".safetensors":
+        return DEFAULT_PRESET
+    try:
+        with safe_open(file, framework="pt") as opened:
+            said = (opened.metadata() or {}).get("preset_name", DEFAULT_PRESET)
+    except (OSError, SafetensorError):
+        return DEFAULT_PRESET  # what is wrong with it is for the verification to say
+    return said if said in PRESETS else DEFAULT_PRESET
+
+
+def _parameters(preset: Preset) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Scal3R(preset).parameters())

@@ -1,0 +1,73 @@
+"""`scal3r weights` tells what there is and refuses what is not whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from scal3r_ros.cli.main import app
+from scal3r_ros.cli.weights import place_of
+from scal3r_ros.errors import ModelError
+from scal3r_ros.model import PRESETS, PUBLISHED, preset_named, random_model, save_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("SCAL3R_WEIGHTS", str(tmp_path))
+    return tmp_path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["weights", *map(str, arguments)])
+
+
+def test_every_preset_and_every_published_checkpoint_is_told() -> None:
+    told = run().output
+    assert all(name in told for name in PRESETS)
+    for published in PUBLISHED:
+        assert {published.page, published.licence, published.gpu_memory} <= {
+            line.strip().split(maxsplit=1)[-1] for line in told.splitlines() if line.strip()
+        }
+        assert str(published.size_gb) in told
+
+
+def test_what_is_here_is_told_apart_from_what_is_not() -> None:
+    places = [place_of(published) for published in PUBLISHED]
+    assert len(set(places)) == len(places)
+    assert run().output.count("not here") == len(PUBLISHED)
+    places[0].touch()
+    assert run().output.count("not here") == len(PUBLISHED) - 1
+    assert f"here: network.checkpoint={places[0]}" in run().output
+
+
+def test_a_whole_file_is_told_with_its_preset(folder: Path) -> None:
+    path = folder / "mine.safetensors"
+    save_checkpoint(random_model(preset_named("tiny"), 0), path)
+    done = run(path)
+    assert done.exit_code == 0
+    assert "is whole: scal3r_ros weights for preset tiny" in done.output
+    assert "with memory units" in done.output
+
+
+def test_a_damaged_file_is_an_error(folder: Path) -> None:
+    model = random_model(preset_named("tiny"), 0)
+    with torch.no_grad():
+        model.aggregator.camera_token.fill_(torch.nan)
+    save_checkpoint(model, folder / "mine.safetensors")
+    assert isinstance(run(folder / "mine.safetensors").exception, ModelError)
+
+
+@pytest.mark.parametrize("name", ["gone.pt", "gone.safetensors"])
+def test_a_file_that_is_not_there_is_an_error(folder: Path, name: str) -> None:
+    assert isinstance(run(folder / name).exception, ModelError)
+
+
+def test_a_file_of_another_preset_is_an_error(folder: Path) -> None:
+    save_checkpoint(random_model(preset_named("tiny"), 0), folder / "mine.safetensors")
+    done = run(folder / "mine.safetensors", "--preset", "small")
+    assert isinstance(done.exception, ModelError)
+    assert "made for another preset (tiny)" in str(done.exception)
+    assert isinstance(run(folder / "mine.safetensors", "--preset", "huge").exception, ModelError)
