@@ -5,6 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from scal3r_ros.geometry.intrinsics import Intrinsics
+    from scal3r_ros.geometry.trajectory import Trajectory
+    from scal3r_ros.simulation.simulate import SimulatedFrame
+    from scal3r_ros.simulation.town import Town
 
 # At import, before any test module loads numba, matplotlib or rclpy, each of which reads these once.
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,3 +26,36 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("ROS_LOG_DIR", str(Path(sys.prefix) / "log"))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # each worker of pytest-xdist is a process of its own
+
+
+# One street for all rooms: 90 m at 8 m/s, seen by a small camera; its first 50 frames (40 m) rendered once.
+
+
+@pytest.fixture(scope="session")
+def street_camera() -> Intrinsics:
+    from scal3r_ros.simulation.simulate import pinhole
+
+    return pinhole(320, 160, 85.0)
+
+
+@pytest.fixture(scope="session")
+def street_drive() -> Trajectory:
+    from scal3r_ros.simulation.drives import street_drive
+
+    return street_drive(90.0)
+
+
+@pytest.fixture(scope="session")
+def street_town(street_drive: Trajectory) -> Town:
+    from scal3r_ros.simulation.town import build_town
+
+    return build_town(street_drive)
+
+
+@pytest.fixture(scope="session")
+def street_frames(street_drive: Trajectory, street_camera: Intrinsics, street_town: Town) -> list[SimulatedFrame]:
+    from scal3r_ros.geometry.trajectory import Trajectory
+    from scal3r_ros.simulation.simulate import render_frames
+
+    start = Trajectory(street_drive.stamps_ns[:50], street_drive.T_ref_cam[:50])
+    return list(render_frames(start, street_camera, town=street_town, workers=2))
