@@ -25,7 +25,7 @@ class KltConfig:
         28, "side of the grid cells that new points are spread over, for an image 1000 pixels wide",
         unit="pixels", minimum=8, maximum=400,
     )  # fmt: skip
-    window: int = parameter(15, "side of the window that is matched", unit="pixels", minimum=5, maximum=41)
+    window: int = parameter(9, "side of the window that is matched", unit="pixels", minimum=5, maximum=41)
     levels: int = parameter(4, "pyramid levels above the full image", minimum=0, maximum=6)
     max_forward_backward: float = parameter(
         0.7,

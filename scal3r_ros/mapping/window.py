@@ -15,9 +15,9 @@ from scal3r_ros.reconstruction.protocol import Chunk, Features, Frame
 class WindowConfig:
     """Size of chunks and the motion gate in front of them."""
 
-    size: int = parameter(12, "keyframes in a chunk", unit="frames", minimum=3, maximum=256)
+    size: int = parameter(14, "keyframes in a chunk", unit="frames", minimum=3, maximum=256)
     overlap: int = parameter(
-        4, "keyframes a chunk shares with the one before; less than size", unit="frames", minimum=2, maximum=128
+        6, "keyframes a chunk shares with the one before; less than size", unit="frames", minimum=2, maximum=128
     )
     min_parallax: float = parameter(
         0.015,

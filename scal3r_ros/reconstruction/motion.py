@@ -41,7 +41,7 @@ class MotionConfig:
     min_tracks: int = parameter(20, "fewest tracks that a frame's pose is computed from", minimum=6, maximum=1000)
     iterations: int = parameter(12, "steps of each bundle adjustment at most", minimum=1, maximum=100)
     held: int = parameter(
-        2, "shared frames that are held where the chunk before has placed them; the others only start there",
+        6, "shared frames that are held where the chunk before has placed them; the others only start there",
         unit="frames", minimum=2, maximum=64,
     )  # fmt: skip
 
