@@ -1,0 +1,64 @@
+"""The whole core from one configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scal3r_ros.assembly import CoreConfig, build_mapper, core_config
+from scal3r_ros.configuration import from_parameters, parameters_of, read_parameter_file, to_parameters
+from scal3r_ros.errors import ConfigurationError, MappingError, ReconstructionError
+from scal3r_ros.mapping import OnlineMapper
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_defaults_lie_in_their_own_ranges() -> None:
+    for info in parameters_of(CoreConfig):
+        assert info.check(info.default) == info.default
+        assert info.doc
+
+
+def test_the_defaults_build_a_mapper() -> None:
+    config, foreign = core_config({})
+    assert config == CoreConfig()
+    assert foreign == []
+    assert isinstance(build_mapper(config), OnlineMapper)
+
+
+@pytest.mark.parametrize("name", ["default.yaml", "driving.yaml", "handheld.yaml"])
+def test_every_file_of_the_package_configures_the_core(name: str) -> None:
+    values = read_parameter_file(ROOT / "config" / name)
+    config, foreign = core_config(values)
+    assert isinstance(build_mapper(config), OnlineMapper)
+    core = to_parameters(config)
+    assert set(values) - set(foreign) == set(core)
+    assert from_parameters(CoreConfig, core) == config
+
+
+def test_what_belongs_to_others_is_told_and_not_refused() -> None:
+    config, foreign = core_config({"window.size": 9, "base_frame": "base", "qos.image.depth": 3})
+    assert config.window.size == 9
+    assert foreign == ["base_frame", "qos.image.depth"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"window.sice": 9}, "unknown parameter window.sice"),
+        ({"window.size": 2}, "3 … 256"),
+        ({"reconstructor": "magic"}, "one of geometric"),
+        ({"geometric": 3}, "unknown parameter geometric"),
+    ],
+)
+def test_a_mistake_in_the_cores_part_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        core_config(values)
+
+
+def test_impossible_settings_are_refused_before_the_first_frame() -> None:
+    with pytest.raises(MappingError, match="share 8"):
+        build_mapper(core_config({"window.size": 6, "window.overlap": 8})[0])
+    with pytest.raises(ReconstructionError, match="'nonsense'"):
+        build_mapper(core_config({"geometric.device": "nonsense"})[0])
