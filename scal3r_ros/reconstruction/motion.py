@@ -15,7 +15,7 @@ from scal3r_ros.reconstruction.bundle import PosePrior, adjust
 from scal3r_ros.reconstruction.protocol import ChunkHealth
 from scal3r_ros.reconstruction.triangulation import TrackTable, near_depth, reprojection, triangulate
 from scal3r_ros.reconstruction.turning import rotation_between, turned_on_the_spot
-from scal3r_ros.reconstruction.two_view import common_points, most_telling_pair
+from scal3r_ros.reconstruction.two_view import MIN_COMMON, common_points, most_telling_pair
 
 MIN_SPANNING = 15
 """Tracks from the first to the last new frame below which nothing can be said of the motion between them."""
@@ -89,21 +89,26 @@ def estimate_motion(
     turned = turned_on_the_spot(table, T, shared - 1, sigma)
     if turned is not None:
         return _stayed(table, turned, shared - 1, points, known)
-    points, known = _grow(table, T, shared - 1, points, known, sigma, config)
-    failed = 0
+    measured = list(range(shared)) if len(start.ids) else []  # without points, those frames were only carried on
+    points, known = _grow(table, T, measured, points, known, sigma, config)
     for frame in range(shared, frames):
         velocity = np.linalg.inv(T[frame - 2]) @ T[frame - 1] if frame >= 2 else np.eye(4)
         guess = T[frame - 1] @ velocity
         pose = _pose_from_points(table, frame, points, known, guess, sigma, config)
-        failed += pose is None
-        T[frame] = _turned_only(table, frame, T, guess) if pose is None else pose
-        points, known = _grow(table, T, frame, points, known, sigma, config)
+        if pose is None:
+            T[frame] = _turned_only(table, frame, T, guess)
+            continue
+        T[frame] = pose
+        measured.append(frame)
+        points, known = _grow(table, T, measured, points, known, sigma, config)
+    failed = frames - shared - sum(frame >= shared for frame in measured)
     if failed > (frames - shared) // 2:
-        restarted = _restarted(table, frames, T, shared, start.near_depth, sigma, config)
+        restarted = _restarted(table, T, shared if 0 in measured else 0, start.near_depth, sigma, config)
         return _carried(table, T, shared, failed) if restarted is None else restarted
     count = min(config.held, shared)
     priors = [PosePrior(frame, T[frame], 1e-5, 1e-5) for frame in range(count)]
-    return _refined(table, T, points, known, priors, None, sigma, config)
+    seen = table.select(np.isin(table.frame, measured))
+    return _refined(seen, T, points, known, priors, None, sigma, config)
 
 
 def _stayed(
@@ -147,32 +152,38 @@ def _without_start(table: TrackTable, frames: int, sigma: float, config: MotionC
 
 
 def _restarted(
-    table: TrackTable, frames: int, T: NDArray[np.float64], shared: int, depth_before: float, sigma: float,
-    config: MotionConfig,
-) -> Motion | None:  # fmt: skip
-    """A new start inside the chunk where the old points are lost, at the scale of the motion before; None if
-    impossible.
+    table: TrackTable, T: NDArray[np.float64], measured: int, depth_before: float, sigma: float, config: MotionConfig
+) -> Motion | None:
+    """A new start inside the chunk where the old points are lost, at the scale of the motion before; None if it fails.
 
-    `T` (frames, 4, 4) holds the `shared` known poses. Where those stand still, the scale is that at which near points
-    are as far away as `depth_before`.
+    `T` (frames, 4, 4) holds poses of which the first `measured` are sure. Where those stand still, or are missing, the
+    scale is that at which near points are as far away as `depth_before`. Frames in front that see nothing keep `T`.
     """
-    fresh = _without_start(table, frames, sigma, config)
+    frames = len(T)
+    first = next((f for f in range(frames - 2) if len(common_points(table, f, f + 1)[0]) >= MIN_COMMON), None)
+    if first is None:
+        return None
+    seen = table.select(table.frame >= first)
+    seen = TrackTable(seen.ids, seen.track, seen.frame - first, seen.xy)
+    fresh = _without_start(seen, frames - first, sigma, config)
     if fresh.health is not ChunkHealth.OK:
         return None
-    known = float(np.linalg.norm(T[shared - 1, :3, 3] - T[0, :3, 3]))
-    found = float(np.linalg.norm(fresh.T_ref_cam[shared - 1, :3, 3] - fresh.T_ref_cam[0, :3, 3]))
-    depth = near_depth(table, fresh.T_ref_cam, fresh.ids, fresh.points)
+    depth = near_depth(seen, fresh.T_ref_cam, fresh.ids, fresh.points)
+    known = found = 0.0
+    if measured > first:
+        last = measured - 1
+        known = float(np.linalg.norm(T[last, :3, 3] - T[first, :3, 3]))
+        found = float(np.linalg.norm(fresh.T_ref_cam[last - first, :3, 3] - fresh.T_ref_cam[0, :3, 3]))
     moved = min(known / max(depth_before, 1e-9), found / depth) > 0.01
     unit = known / found if moved else depth_before / depth
     poses = fresh.T_ref_cam.copy()
     poses[:, :3, 3] *= unit
-    to_ref = T[0] @ np.linalg.inv(poses[0])
+    to_ref = T[first] @ np.linalg.inv(poses[0])
     points = (fresh.points * unit) @ to_ref[:3, :3].T + to_ref[:3, 3]
     source = "motion" if moved else "depth"
     note = f"the points of the chunk before are lost; started anew at the scale of its {source}"
-    return Motion(
-        to_ref @ poses, fresh.ids, points, fresh.sigma * unit, ChunkHealth.FEW_TRACKS, note, fresh.inlier_share
-    )
+    T = np.concatenate([T[:first], to_ref @ poses])
+    return Motion(T, fresh.ids, points, fresh.sigma * unit, ChunkHealth.FEW_TRACKS, note, fresh.inlier_share)
 
 
 def _with_unit_depth(motion: Motion) -> Motion:
@@ -213,11 +224,11 @@ def _narrowest(sigma: float, config: MotionConfig) -> float:
 
 
 def _grow(
-    table: TrackTable, T: NDArray[np.float64], newest: int, points: NDArray[np.float64], known: NDArray[np.bool_],
-    sigma: float, config: MotionConfig,
+    table: TrackTable, T: NDArray[np.float64], measured: list[int], points: NDArray[np.float64],
+    known: NDArray[np.bool_], sigma: float, config: MotionConfig,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:  # fmt: skip
-    """Adds the tracks that the frames up to `newest` can triangulate; points known already stay."""
-    new_points, new = _triangulated(table.select(table.frame <= newest), T, sigma, config)
+    """Adds the tracks that the `measured` frames can triangulate; points known already stay."""
+    new_points, new = _triangulated(table.select(np.isin(table.frame, measured)), T, sigma, config)
     add = new & ~known
     return np.where(add[:, None], new_points, points), known | add
 

@@ -139,7 +139,7 @@ def test_after_a_turn_on_the_spot_the_scale_is_that_of_near_points(world: Any, d
 
 def test_where_points_are_lost_in_motion_its_scale_is_carried_on(world: Any, drive: Any) -> None:
     given = world(drive(12), points=1000, noise_px=0.3)
-    start = KnownStart(0.37 * given.T_ref_cam[:SHARED], *NOTHING, 3.0)
+    start = KnownStart(0.37 * given.T_ref_cam[:SHARED], np.array([10**9]), np.ones((1, 3)), 3.0)
     start.T_ref_cam[:, :3, :3], start.T_ref_cam[:, 3, 3] = given.T_ref_cam[:SHARED, :3, :3], 1.0
     found = estimate_motion(given.table, 12, FOCAL, start, CONFIG)
     assert way(found.T_ref_cam) / way(given.T_ref_cam) == pytest.approx(0.37, rel=0.03)
