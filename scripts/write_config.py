@@ -28,7 +28,7 @@ PRESETS = {
     ),
     "driving": Preset(
         "A camera on a car or another vehicle that drives through streets.",
-        {"initial_median_depth_m": 12.0, "map.voxel_size": 0.2},
+        {"initial_median_depth_m": 12.0, "map.voxel_size": 0.2, "geometric.sweep.min_parallax_deg": 2.5},
     ),
     "handheld": Preset(
         "A camera carried by hand through rooms.",

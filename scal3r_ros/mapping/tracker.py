@@ -17,6 +17,9 @@ from scal3r_ros.mapping.camera_pose import CameraPose, pose_from_points
 from scal3r_ros.mapping.values import PoseSource
 from scal3r_ros.reconstruction.protocol import Features, Frame
 
+SLOWING = 0.9
+"""Share of its speed that a camera out of sight of any point is taken to keep from frame to frame."""
+
 
 @dataclass(frozen=True)
 class TrackerConfig:
@@ -87,7 +90,7 @@ class PoseTracker:
             self._velocity = se3.invert(T_ref_cam_before) @ T_ref_cam
 
     def pose(self, features: Features, intrinsics: Intrinsics) -> Tracked:
-        """The camera of the next frame; extrapolated at constant velocity where too few points are in view."""
+        """The camera of the next frame; extrapolated where too few points are in view, slower and slower."""
         assert self._last is not None
         xy = normalised_points(features, intrinsics)
         guess = self._last @ self._velocity
@@ -96,10 +99,12 @@ class PoseTracker:
         found = pose_from_points(self._points[of_point], xy[seen], guess, sigma)
         if found is None:
             found = pose_from_points(self._points[of_point], xy[seen], self._last, sigma)
-        tracked = _extrapolated(self._last, guess) if found is None else Tracked(
-            found.T_ref_cam, found.covariance, PoseSource.TRACKED
-        )  # fmt: skip
-        self._velocity = se3.invert(self._last) @ tracked.T_ref_cam
+        if found is None:
+            tracked = _extrapolated(self._last, guess)
+            self._velocity = se3.interpolate(np.eye(4), self._velocity, SLOWING)
+        else:
+            tracked = Tracked(found.T_ref_cam, found.covariance, PoseSource.TRACKED)
+            self._velocity = se3.invert(self._last) @ tracked.T_ref_cam
         self._last = tracked.T_ref_cam
         self._keep_in_view(features, found, seen, of_point)
         if found is not None:
@@ -167,10 +172,11 @@ def normalised_points(features: Features, intrinsics: Intrinsics) -> NDArray[np.
 
 
 def _extrapolated(last: NDArray[np.float64], guess: NDArray[np.float64]) -> Tracked:
-    """Constant velocity, as uncertain as the step is long."""
+    """The guess, as uncertain as its step is long."""
+    R = se3.rotation_from_quat_xyzw(se3.quat_xyzw(guess[:3, :3]))  # else rounding grows with every product
     step = float(np.linalg.norm(guess[:3, 3] - last[:3, 3]))
     covariance = np.diag([max(step, 1e-3) ** 2] * 3 + [np.deg2rad(2.0) ** 2] * 3)
-    return Tracked(guess, covariance, PoseSource.EXTRAPOLATED)
+    return Tracked(se3.se3(R, guess[:3, 3]), covariance, PoseSource.EXTRAPOLATED)
 
 
 def _midpoints(

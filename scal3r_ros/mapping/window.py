@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import MappingError
 from scal3r_ros.reconstruction.protocol import Chunk, Features, Frame
+
+THINNED_COMMON = 0.4
+"""Share of tracks that two keyframes have to have in common for the one between them to be thinned out."""
+LONGEST = 3
+"""Chunks' worth of keyframes that a window waiting for its turn may hold."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +95,29 @@ class ChunkWindow:
         return chunk
 
     def _thin(self) -> None:
-        """Every second of the fresh keyframes goes, never a shared one nor the newest."""
+        """Every second of the fresh keyframes goes, unless its neighbours see too little in common without it.
+
+        Shared ones and the newest stay. Where the camera turns so fast that none can go, the window grows, up to
+        `LONGEST` chunks.
+        """
         fresh = self._frames[self._shared :]
-        kept = fresh[::-2][::-1]
+        forced = len(self._frames) >= LONGEST * self._config.size
+        kept: list[Frame] = []
+        droppable = len(fresh) % 2 == 0
+        for frame, after in pairwise(fresh):
+            drop = droppable and (forced or not kept or _see_the_same(kept[-1], after))
+            if not drop:
+                kept.append(frame)
+            droppable = not drop
+        kept += fresh[-1:]
         self.thinned += len(fresh) - len(kept)
         self._frames = self._frames[: self._shared] + kept
+
+
+def _see_the_same(before: Frame, after: Frame) -> bool:
+    if before.features is None or after.features is None:
+        return True
+    return image_motion(before.features, after.features)[1] >= THINNED_COMMON
 
 
 def image_motion(before: Features, after: Features) -> tuple[float, float]:

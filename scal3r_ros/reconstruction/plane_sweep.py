@@ -100,7 +100,7 @@ def textured(grey_hw: torch.Tensor, min_deviation: float) -> torch.Tensor:
     """Where (h, w) the grey levels around a pixel deviate by at least `min_deviation` from each other: not in the
     sky.
     """
-    return _local_statistics(grey_hw, 2)[1] >= min_deviation
+    return _local_statistics(grey_hw, 1)[1] >= min_deviation
 
 
 def _local_statistics(grey_hw: torch.Tensor, radius: int) -> tuple[torch.Tensor, torch.Tensor]:
