@@ -102,12 +102,14 @@ class ChunkWindow:
         """
         fresh = self._frames[self._shared :]
         forced = len(self._frames) >= LONGEST * self._config.size
+        before = self._frames[self._shared - 1] if self._shared else None
         kept: list[Frame] = []
         droppable = len(fresh) % 2 == 0
         for frame, after in pairwise(fresh):
-            drop = droppable and (forced or not kept or _see_the_same(kept[-1], after))
+            drop = droppable and (forced or before is None or _see_the_same(before, after))
             if not drop:
                 kept.append(frame)
+                before = frame
             droppable = not drop
         kept += fresh[-1:]
         self.thinned += len(fresh) - len(kept)
