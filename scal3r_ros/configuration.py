@@ -120,7 +120,9 @@ def read_parameter_file(path: Path) -> dict[str, object]:
     except OSError as error:
         raise ConfigurationError(f"parameter file {path} can not be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"parameter file {path} is no valid YAML: {error}") from error
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" in line {mark.line + 1}"
+        raise ConfigurationError(f"parameter file {path} is no valid YAML{where}") from error
     values: dict[str, object] = {}
     if not isinstance(content, dict):
         raise ConfigurationError(f"parameter file {path} has no '/**: ros__parameters:' section")
