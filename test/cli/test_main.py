@@ -1,0 +1,66 @@
+"""The command as a whole: help, mistakes, and errors as one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Scal3r = Callable[..., Any]
+
+
+def test_help_names_every_command_and_a_first_look(scal3r: Scal3r) -> None:
+    done = scal3r("--help")
+    assert done.code == 0
+    for command in ("bag", "simulate", "replay", "evaluate", "info"):
+        assert f"scal3r {command}" in done.out or f" {command} " in done.out
+
+
+def test_no_arguments_are_answered_with_help(scal3r: Scal3r) -> None:
+    done = scal3r()
+    assert "Usage" in done.out + done.err
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["replay"], ["replay", "x", "-o", "y", "--max-frames", "0"]])
+def test_a_mistyped_command_line_is_usage_and_not_a_traceback(scal3r: Scal3r, arguments: list[str]) -> None:
+    done = scal3r(*arguments)
+    assert done.code == 2
+    assert "Usage" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("name", ["missing.bag", "[/x].bag", "[red]bag"])
+def test_an_error_is_one_line_whatever_the_name(scal3r: Scal3r, tmp_path: Path, name: str) -> None:
+    done = scal3r("replay", tmp_path / name, "-o", tmp_path / "out")
+    assert done.code == 1
+    assert done.err.startswith("error: ")
+    assert len(done.err.splitlines()) == 1
+    assert name in done.err
+
+
+def test_the_process_ends_with_1_and_one_line(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "scal3r_ros.cli.main",
+        "replay",
+        str(tmp_path / "no.bag"),
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_interrupt_ends_with_130(scal3r: Scal3r, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scal3r_ros.cli.main.app", interrupted)
+    assert scal3r("info").code == 130

@@ -1,0 +1,165 @@
+"""`scal3r replay`: a bag becomes a result, and whatever is wrong becomes one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from scal3r_ros.sequences.ground_truth import read_trajectory
+
+Scal3r = Callable[..., Any]
+SMALL = ("--set", "geometric.sweep.width=64", "--set", "geometric.sweep.planes=8", "--set", "window.size=8",
+         "--set", "window.overlap=3")  # fmt: skip
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def fails(done: Any) -> str:
+    """The one line that a failed command leaves."""
+    assert done.code == 1, done
+    lines = [line for line in done.err.splitlines() if line]  # a progress bar that ends leaves an empty one
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("error: ")
+    return str(lines[0])
+
+
+def test_a_bag_becomes_a_result_that_can_be_evaluated(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--save-depth", *SMALL)
+    assert done.code == 0, done
+    assert "24 of 24 images posed" in done.err
+    assert len(read_trajectory(tmp_path / "out" / "trajectory.tum")) == 24
+    run = yaml.safe_load((tmp_path / "out" / "run.yaml").read_text())
+    assert run["bag"] == "street.bag"
+    assert run["counts"]["frames_in"] == run["counts"]["frames_posed"] == 24
+    assert run["counts"]["chunks_by_health"]["ok"] == run["counts"]["submaps"]
+    assert run["parameters"]["geometric.sweep.planes"] == 8
+    assert run["real_time_factor"] > 0
+    assert len(list((tmp_path / "out" / "depth").iterdir())) == run["counts"]["keyframes"]
+    assert scal3r("evaluate", tmp_path / "out", "--truth", street_bag).code == 0
+
+
+def test_two_replays_write_equal_bytes(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert scal3r("replay", street_bag, "-o", tmp_path / name, *SMALL).code == 0
+    for name in ("trajectory.tum", "map.ply"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_only_so_many_images_are_taken(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--max-frames", 15, *SMALL)
+    assert "15 of 15 images posed" in done.err
+
+
+def test_a_bag_too_short_for_a_map_says_so(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--max-frames", 1)
+    assert done.code == 0
+    assert "Nothing was mapped" in done.err
+
+
+def test_parameters_of_ros_in_a_file_are_told_and_left_alone(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    config = ROOT / "config" / "driving.yaml"
+    done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--config", config, "--max-frames", 3)
+    assert done.code == 0
+    assert "not used without ROS: " in done.err
+    assert "base_frame" in done.err
+
+
+def test_a_missing_bag_is_one_line_and_costs_no_older_result(scal3r: Scal3r, tmp_path: Path) -> None:
+    older = tmp_path / "out" / "trajectory.tum"
+    older.parent.mkdir()
+    older.write_text("1.0 0 0 0 0 0 0 1\n")
+    assert "missing.bag" in fails(scal3r("replay", tmp_path / "missing.bag", "-o", tmp_path / "out"))
+    assert older.exists()
+
+
+def test_an_empty_folder_is_one_line(scal3r: Scal3r, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "empty" in fails(scal3r("replay", tmp_path / "empty", "-o", tmp_path / "out"))
+
+
+def test_a_file_that_is_no_bag_is_one_line(scal3r: Scal3r, tmp_path: Path) -> None:
+    for name in ("notes.mcap", "notes.db3", "notes.txt"):
+        (tmp_path / name).write_bytes(b"not a bag at all" * 100)
+        assert name in fails(scal3r("replay", tmp_path / name, "-o", tmp_path / "out"))
+
+
+def test_a_bag_that_was_cut_gives_what_it_still_holds_or_one_line(
+    scal3r: Scal3r, street_bag: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.bag"
+    shutil.copytree(street_bag, cut)
+    file = next(cut.glob("*.mcap"))
+    size = file.stat().st_size
+    os.truncate(file, 2 * size // 3)
+    done = scal3r("replay", cut, "-o", tmp_path / "out", *SMALL)
+    assert "Traceback" not in done.err
+    if done.code:
+        fails(done)
+    else:
+        assert 10 <= len(read_trajectory(tmp_path / "out" / "trajectory.tum")) < 24
+    os.truncate(file, 40)
+    fails(scal3r("replay", cut, "-o", tmp_path / "out2", *SMALL))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("window.sice=9", "unknown parameter window.sice"),
+        ("nonsense=9", "unknown parameter nonsense"),
+        ("window.size", "write --set name=value"),
+        ("window.size=many", "must be of type int"),
+        ("window.size=1", "3 … 256"),
+        ("window.size=[", "write --set name=value"),
+        ("reconstructor=magic", "one of geometric"),
+        ("geometric.device=nonsense", "nonsense"),
+        ("window.overlap=60", "share 60"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(
+    scal3r: Scal3r, street_bag: Path, tmp_path: Path, setting: str, message: str
+) -> None:
+    assert message in fails(scal3r("replay", street_bag, "-o", tmp_path / "out", "--set", setting))
+
+
+def test_the_unknown_setting_is_named_not_one_of_the_file(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    config = ROOT / "config" / "default.yaml"
+    done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--config", config, "--set", "nonsense=1")
+    assert "unknown parameter nonsense" in fails(done)
+
+
+def test_a_missing_or_damaged_parameter_file_is_one_line(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    fails(scal3r("replay", street_bag, "-o", tmp_path / "out", "--config", tmp_path / "no.yaml"))
+    (tmp_path / "bad.yaml").write_text("/**: [\n")
+    fails(scal3r("replay", street_bag, "-o", tmp_path / "out", "--config", tmp_path / "bad.yaml"))
+
+
+def test_an_output_that_can_not_be_written_is_one_line(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
+        assert "can not be written" in fails(scal3r("replay", street_bag, "-o", out))
+
+
+def test_a_disk_that_fills_up_on_the_way_is_one_line(
+    scal3r: Scal3r, street_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = scal3r("replay", street_bag, "-o", tmp_path / "out", *SMALL)
+    assert "No space left on device" in fails(done)
+
+
+def test_colours_of_the_bag_reach_the_map(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    from scal3r_ros.evaluation.ply import read_ply
+
+    assert scal3r("replay", street_bag, "-o", tmp_path / "out", *SMALL).code == 0
+    cloud = read_ply(tmp_path / "out" / "map.ply")
+    assert len(cloud.points) > 100
+    assert np.ptp(cloud.colours, axis=0).min() > 30
