@@ -71,4 +71,5 @@ def repeated_band(x: float, period: float, width: float, footprint: float) -> fl
     if footprint > 0.5 * period:
         return width / period
     x -= period * math.floor(x / period)
-    return min(1.0, band(x, 0.0, width, footprint) + band(x - period, 0.0, width, footprint))
+    before, after = band(x + period, 0.0, width, footprint), band(x - period, 0.0, width, footprint)
+    return min(1.0, before + band(x, 0.0, width, footprint) + after)
