@@ -10,7 +10,10 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, PointCloud2
+
+from scal3r_ros.errors import MappingError
+from scal3r_ros.mapping.result import ResultWriter
 
 pytestmark = pytest.mark.ros
 
@@ -178,6 +181,23 @@ def test_a_mapper_that_fails_costs_a_chunk_not_the_node(
             bench.publish("/image", image_message(1000.0 + 4 * chunk + index))
         assert waiting(lambda failures=str(chunk + 1): told().get("fault: mapping failed") == failures)
     assert log_lines().count("could not be mapped") == 1
+
+
+def test_a_disk_that_fills_up_is_said_once_and_mapping_goes_on(
+    make_node, bench, image_message, told, waiting, log_lines, tmp_path, monkeypatch
+):
+    def full(*_: object) -> None:
+        raise MappingError("timings.csv can not be written: No space left on device; free some space")
+
+    monkeypatch.setattr(ResultWriter, "add", full)
+    bench.listen(points=PointCloud2)
+    make_node(diagnostics_period_s=0.2, result_directory=str(tmp_path / "run")).start()
+    for chunk in range(2):
+        for index in range(4):
+            bench.publish("/image", image_message(1000.0 + 4 * chunk + index))
+        assert waiting(lambda written=str(chunk + 1): told().get("fault: result not written") == written)
+    assert len(bench.heard["points"]) == 2
+    assert log_lines().count("No space left on device") == 1
 
 
 @pytest.mark.parametrize(
