@@ -78,11 +78,11 @@ def replay(
     if taken == 0:
         raise SequenceError(f"{bag} holds no image that can be read: {_reasons(dropped)}")
     counters = dict(mapper.counters())
-    trajectory = mapper.trajectory()
+    trajectory, cloud = mapper.trajectory(), mapper.cloud()
     recorded_s = (last_ns - first_ns) * 1e-9 * taken / max(1, taken - 1)
     writer.finish(
         trajectory,
-        mapper.cloud(),
+        cloud,
         {
             "bag": bag.name,
             "counts": {
@@ -102,7 +102,7 @@ def replay(
     lost = f"; dropped: {_reasons(dropped)}" if dropped else ""
     console.print(
         f"{len(trajectory)} of {taken} images posed in {seconds:.1f} s ({taken / seconds:.1f} images/s, "
-        f"{recorded_s / seconds:.2f} × real time), {len(mapper.cloud().points)} points; result in {out}{lost}",
+        f"{recorded_s / seconds:.2f} × real time), {len(cloud.points)} points; result in {out}{lost}",
         highlight=False,
         markup=False,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.configuration import parameter, section
+from scal3r_ros.features.klt import KltTracker
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
@@ -22,7 +23,7 @@ from scal3r_ros.mapping.graph import Edge, SubmapGraph
 from scal3r_ros.mapping.point_map import PointMap, PointMapConfig
 from scal3r_ros.mapping.smoothing import SmoothPose
 from scal3r_ros.mapping.submap_points import coloured_points, feature_points
-from scal3r_ros.mapping.tracker import FeatureFollower, PoseTracker, Tracked, TrackerConfig, normalised_points
+from scal3r_ros.mapping.tracker import PoseTracker, Tracked, TrackerConfig, normalised_points
 from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, PoseSource, SubmapSummary
 from scal3r_ros.mapping.window import ChunkWindow, WindowConfig
 from scal3r_ros.reconstruction.protocol import (
@@ -104,7 +105,7 @@ class OnlineMapper:
         self._camera_lock = threading.Lock()  # one observe at a time
         self._worker_lock = threading.Lock()  # one map_chunk at a time
         self._state_lock = threading.RLock()  # everything below that both touch; held briefly
-        self._follower = FeatureFollower(config.tracker.klt)
+        self._klt = KltTracker(config.tracker.klt)
         self._window = ChunkWindow(config.window)
         self._tracker = PoseTracker(config.tracker)
         self._smooth = SmoothPose(config.correction_fade_s)
@@ -134,7 +135,7 @@ class OnlineMapper:
     def observe(self, frame: Frame, busy: bool = False) -> Observation:
         """The camera-rate half: follows and poses `frame`; hands out a chunk where one is full and nobody is `busy`."""
         with self._camera_lock:
-            features = self._follower.follow(frame)
+            features = self._klt.track(frame.image)
             with self._state_lock:
                 self._frames_in += 1
                 seen = _Seen(frame.index, frame.stamp_ns, features, frame.intrinsics)
@@ -203,7 +204,7 @@ class OnlineMapper:
         """Forget everything; a chunk being mapped meanwhile is dropped when it is done."""
         with self._camera_lock, self._state_lock:
             self._first_chunk = self._window.handed_out
-            self._follower.reset()
+            self._klt.reset()
             self._window.reset()
             self._tracker.reset()
             self._smooth.reset()

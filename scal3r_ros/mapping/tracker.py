@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.configuration import parameter, section
-from scal3r_ros.features.klt import KltConfig, KltTracker
+from scal3r_ros.features.klt import KltConfig
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.camera_pose import CameraPose, pose_from_points
 from scal3r_ros.mapping.values import PoseSource
-from scal3r_ros.reconstruction.protocol import Features, Frame
+from scal3r_ros.reconstruction.protocol import Features
 
 SLOWING = 0.9
 """Share of its speed that a camera out of sight of any point is taken to keep from frame to frame."""
@@ -148,21 +148,6 @@ class PoseTracker:
             np.concatenate([firsts.rays[waiting], rays[new]])[order],
             np.concatenate([firsts.centres[waiting], centres])[order],
         )
-
-
-class FeatureFollower:
-    """Gives every frame its features: the tracks of one camera, from frame to frame."""
-
-    def __init__(self, config: KltConfig) -> None:
-        self._tracker = KltTracker(config)
-
-    def follow(self, frame: Frame) -> Features:
-        """The tracked points of the next frame."""
-        return self._tracker.track(frame.image)
-
-    def reset(self) -> None:
-        """Forget the last frame."""
-        self._tracker.reset()
 
 
 def normalised_points(features: Features, intrinsics: Intrinsics) -> NDArray[np.float64]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scal3r_ros.features.klt import KltTracker
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.mapping.tracker import FeatureFollower, PoseTracker, TrackerConfig, normalised_points
+from scal3r_ros.mapping.tracker import PoseTracker, TrackerConfig, normalised_points
 from scal3r_ros.mapping.values import PoseSource
-from scal3r_ros.reconstruction.protocol import Features, Frame
+from scal3r_ros.reconstruction.protocol import Features
 
 CAMERA = Intrinsics(300.0, 300.0, 319.5, 159.5, 640, 320)
 WORLD = np.random.default_rng(0).uniform([-15, -5, 3], [15, 5, 90], (3000, 3))
@@ -125,10 +126,10 @@ def test_normalised_points_are_on_the_unit_plane() -> None:
 
 @pytest.mark.parametrize("size", [(40, 60), (40, 61)])
 def test_the_follower_gives_every_frame_features(size: tuple[int, int]) -> None:
-    follower = FeatureFollower(TrackerConfig().klt)
+    follower = KltTracker(TrackerConfig().klt)
     image = np.random.default_rng(1).integers(0, 255, (*size, 3), np.uint8)
-    first = follower.follow(Frame(0, 0, image, None))
+    first = follower.track(image)
     follower.reset()
-    again = follower.follow(Frame(1, 1, image, None))
+    again = follower.track(image)
     assert len(first.ids) == len(again.ids) > 0
     assert again.ids.min() > first.ids.max()
