@@ -73,6 +73,7 @@ def replay(
                     break
             for update in mapper.flush():
                 _take(update, writer, health, console)
+        mapper.close()
         seconds = time.perf_counter() - started
         dropped = dict(reader.dropped)
     if taken == 0:

@@ -216,6 +216,10 @@ class OnlineMapper:
             self._way_m = 0.0
             self._reconstructor.reset()
 
+    def close(self) -> None:
+        """Ends what the reconstructor runs beside this process; the map stays readable."""
+        self._reconstructor.close()
+
     def trajectory(self) -> Trajectory:
         """The best estimate of every posed frame now: T_map_cam by stamp."""
         with self._state_lock:

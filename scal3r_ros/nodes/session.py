@@ -128,6 +128,8 @@ class MappingSession:
         self._publishers.give_map()
         self._pipeline.stop(STOP_TIMEOUT_S)
         self._write_result()
+        # The run's last word: without it, its final counts would be as old as the last period.
+        self._publish_diagnostics()
 
     def close(self) -> bool:
         """Stops at once and takes everything off the node; False where a thread is still inside the mapper."""
@@ -137,6 +139,7 @@ class MappingSession:
             self._node.destroy_timer(timer)
         self._publishers.destroy(self._node)
         self._node.destroy_publisher(self._diagnostics)
+        self._mapper.close()
         return stopped
 
     def _unsubscribe(self) -> None:

@@ -53,6 +53,9 @@ class GeometricReconstructor:
         """Forget how far near points were."""
         self._near_depth = 1.0
 
+    def close(self) -> None:
+        """Nothing to end."""
+
     def figures(self) -> Mapping[str, int | float]:
         """Nothing is learnt from chunk to chunk."""
         return {}

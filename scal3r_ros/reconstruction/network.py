@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from scal3r_ros.errors import ReconstructionError
-from scal3r_ros.model import DenseMaps, MemoryRule, MemoryState, Scal3R
+from scal3r_ros.model import DenseMaps, FastWeights, MemoryRule, MemoryState, Peers, Scal3R, Synchronizer
 from scal3r_ros.model.aggregator import Grid
 from scal3r_ros.model.encoder import Encoding
 from scal3r_ros.reconstruction.chunk_parts import (
@@ -54,17 +54,27 @@ class NetworkReconstructor:
     Args:
         config: which network, and what to spend.
         model: a network to run instead of the one that `config` would build; its device and types are kept.
+        synchronizer: sums the memory's gradients over processes that reconstruct consecutive chunks in step.
+        peers: what other robots have learnt, which answers this one's chunks too.
 
     Raises:
         ReconstructionError: no weights, or a device or compiler that can not be used.
         ModelError: a checkpoint that does not fit the preset.
     """
 
-    def __init__(self, config: NetworkConfig, model: Scal3R | None = None) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        model: Scal3R | None = None,
+        *,
+        synchronizer: Synchronizer | None = None,
+        peers: Peers | None = None,
+    ) -> None:
         self._config = config
         self._model = build_network(config) if model is None else model
         self._device = self._model.aggregator.camera_token.device
-        self._memory = MemoryState(self._model.preset, MemoryRule(config.memory.rule), config.memory.decay)
+        rule, decay = MemoryRule(config.memory.rule), config.memory.decay
+        self._memory = MemoryState(self._model.preset, rule, decay, synchronizer, peers)
         self._tokens = TokenCache()
         self._lock = threading.Lock()
         self._head_frames = config.head_frames
@@ -93,6 +103,13 @@ class NetworkReconstructor:
         with self._lock:
             self._memory.restore(path, self._device)
             self._tokens.clear()
+
+    def evidence(self) -> Mapping[int, FastWeights]:
+        """What the memory has gathered by itself, by layer, on its device; tensors are never changed. Never waits."""
+        return self._memory.evidence()
+
+    def close(self) -> None:
+        """Nothing to end."""
 
     def figures(self) -> Mapping[str, int | float]:
         """The memory after the last chunk: chunks seen and, by layer, ‖G‖ and the relative change of W. Never waits."""

@@ -93,6 +93,9 @@ class OfflineReconstructor:
         """Forgets all chunks; none can be reconstructed until others are learnt."""
         self._learnt, self._next, self._predictions = [], None, iter(())
 
+    def close(self) -> None:
+        """Nothing to end."""
+
     def figures(self) -> Mapping[str, int | float]:
         """Chunks that wait for their geometry."""
         return {"offline_chunks": len(self._learnt)}

@@ -120,3 +120,6 @@ class Reconstructor(Protocol):
 
     def figures(self) -> Mapping[str, int | float]:
         """Numbers about what was learnt so far, for the diagnostics. Called from any thread, and never waits."""
+
+    def close(self) -> None:
+        """Ends the threads and processes that belong to it; nothing may be asked of it afterwards."""

@@ -36,6 +36,9 @@ class Oracle:
     def figures(self) -> dict[str, int | float]:
         return {}
 
+    def close(self) -> None:
+        """Nothing to end."""
+
     def reconstruct(self, chunk: Chunk, previous: Previous | None) -> ChunkGeometry:
         self.started.set()
         if self.gate is not None:

@@ -107,6 +107,9 @@ class ScriptedMapper:
         number = min(2000, max_points or 2000) if self._submaps else 0
         return PointCloud(np.ones((number, 3), np.float32), np.zeros((number, 3), np.uint8))
 
+    def close(self) -> None:
+        """Nothing to end."""
+
     def counters(self) -> dict[str, int | float]:
         return {"submaps": self._submaps, "frames_posed": len(self._posed)}
 
