@@ -1,8 +1,8 @@
 """Typed configuration without ROS: frozen dataclasses whose fields carry unit, range and meaning.
 
 Every component owns one dataclass of fields made by `parameter`. The ROS node declares the same names as parameters
-with
-the descriptors found here, and the YAML files in `config/` hold them under `/**: ros__parameters:`, nested by dots.
+with the descriptors found here, and the YAML files in `config/` hold them under `/**: ros__parameters:`, nested by
+dots.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import yaml
 
 from scal3r_ros.errors import ConfigurationError
 
-Scalar = bool | int | float | str
+Value = bool | int | float | str | tuple[str, ...]
+"""What a parameter may hold; a tuple stands for a list of strings."""
 ConfigT = TypeVar("ConfigT")
 
 
@@ -28,15 +29,17 @@ class ParameterInfo:
 
     name: str
     kind: type
-    default: Scalar
+    default: Value
     doc: str
     unit: str
     minimum: float | None
     maximum: float | None
     choices: tuple[str, ...]
 
-    def check(self, value: object) -> Scalar:
+    def check(self, value: object) -> Value:
         """`value` as `kind`, or `ConfigurationError` saying what was expected."""
+        if self.kind is tuple:
+            return self._strings(value)
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, self.kind) or (self.kind is int and isinstance(value, bool)):
@@ -54,11 +57,18 @@ class ParameterInfo:
                 raise ConfigurationError(
                     f"parameter {self.name} is {value}, but it must lie in {low} … {high} {self.unit}".rstrip()
                 )
-        return typing.cast("Scalar", value)
+        return typing.cast("Value", value)
+
+    def _strings(self, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise ConfigurationError(
+                f"parameter {self.name} is {value!r}, but it must be a list of strings ({self.doc})"
+            )
+        return tuple(value)
 
 
 def parameter(
-    default: Scalar,
+    default: Value,
     doc: str,
     *,
     unit: str = "",
@@ -84,7 +94,8 @@ def parameters_of(config: type, prefix: str = "") -> Iterator[ParameterInfo]:
         if "section" in item.metadata:
             yield from parameters_of(item.metadata["section"], name + ".")
         elif "doc" in item.metadata:
-            yield ParameterInfo(name, kinds[item.name], item.default, **item.metadata)  # type: ignore[arg-type]
+            kind = typing.get_origin(kinds[item.name]) or kinds[item.name]
+            yield ParameterInfo(name, kind, item.default, **item.metadata)  # type: ignore[arg-type]
 
 
 def from_parameters(config: type[ConfigT], values: Mapping[str, object]) -> ConfigT:
@@ -97,9 +108,9 @@ def from_parameters(config: type[ConfigT], values: Mapping[str, object]) -> Conf
     return _build(config, checked, "")
 
 
-def to_parameters(config: object, prefix: str = "") -> dict[str, Scalar]:
+def to_parameters(config: object, prefix: str = "") -> dict[str, Value]:
     """The dotted names and values of a config: the inverse of `from_parameters`."""
-    values: dict[str, Scalar] = {}
+    values: dict[str, Value] = {}
     for item in dataclasses.fields(config):  # type: ignore[arg-type]
         value = getattr(config, item.name)
         if "section" in item.metadata:
@@ -133,7 +144,7 @@ def read_parameter_file(path: Path) -> dict[str, object]:
     return values
 
 
-def _build(config: type[ConfigT], values: Mapping[str, Scalar], prefix: str) -> ConfigT:
+def _build(config: type[ConfigT], values: Mapping[str, Value], prefix: str) -> ConfigT:
     chosen: dict[str, Any] = {}
     for item in dataclasses.fields(config):  # type: ignore[arg-type]
         name = prefix + item.name

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scal3r_ros.configuration import ParameterInfo, Scalar, from_parameters, parameters_of, to_parameters
+from scal3r_ros.configuration import ParameterInfo, Value, from_parameters, parameters_of, to_parameters
 from scal3r_ros.nodes.mapper_config import MapperNodeConfig
 
 
@@ -19,7 +19,7 @@ class Preset:
     """A parameter file: `purpose` opens it, `changes` are the parameters in which it differs from the defaults."""
 
     purpose: str
-    changes: Mapping[str, Scalar] = field(default_factory=dict)
+    changes: Mapping[str, Value] = field(default_factory=dict)
 
 
 PRESETS = {
@@ -53,11 +53,11 @@ def render(preset: Preset) -> str:
         section = tuple(parents)
         indent = "  " * (2 + len(parents))
         lines += _comment(_meaning(info), indent)
-        lines.append(f"{indent}{name}: {_scalar(values[info.name])}")
+        lines.append(f"{indent}{name}: {_yaml(values[info.name])}")
     return "\n".join(lines) + "\n"
 
 
-def _scalar(value: Scalar) -> str:
+def _yaml(value: Value) -> str:
     text = json.dumps(value, ensure_ascii=False)
     # YAML takes 1e-05 for a string, and 1.0e-05 for a number.
     return text.replace("e", ".0e", 1) if isinstance(value, float) and "e" in text and "." not in text else text

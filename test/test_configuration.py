@@ -34,16 +34,25 @@ class Outer:
     enabled: bool = parameter(True, "whether")
     name: str = parameter("", "what it is called")
     free: float = parameter(0.0, "anything")
+    places: tuple[str, ...] = parameter(("",), "where")
     inner: Inner = section(Inner)
     plain: int = 7
 
 
 def test_parameters_are_listed_in_order_with_dotted_names() -> None:
     infos = list(parameters_of(Outer))
-    assert [info.name for info in infos] == ["count", "enabled", "name", "free", "inner.rate", "inner.mode"]
-    rate = infos[4]
+    assert [info.name for info in infos] == [
+        "count",
+        "enabled",
+        "name",
+        "free",
+        "places",
+        "inner.rate",
+        "inner.mode",
+    ]
+    rate = infos[5]
     assert (rate.kind, rate.default, rate.unit, rate.minimum, rate.maximum) == (float, 2.0, "Hz", 0.5, 10.0)
-    assert infos[5].choices == ("slow", "fast")
+    assert infos[6].choices == ("slow", "fast")
 
 
 def test_what_is_not_given_keeps_its_default() -> None:
@@ -52,8 +61,13 @@ def test_what_is_not_given_keeps_its_default() -> None:
 
 
 def test_names_and_values_come_back() -> None:
-    config = Outer(count=2, enabled=False, name="x", inner=Inner(9.5, "fast"))
+    config = Outer(count=2, enabled=False, name="x", places=("a", "b"), inner=Inner(9.5, "fast"))
     assert from_parameters(Outer, to_parameters(config)) == config
+
+
+def test_a_list_of_strings_is_kept_as_a_tuple() -> None:
+    assert from_parameters(Outer, {"places": ["a", "b"]}).places == ("a", "b")
+    assert from_parameters(Outer, {"places": []}).places == ()
 
 
 def test_a_whole_number_is_a_float_too() -> None:
@@ -76,6 +90,8 @@ def test_a_whole_number_is_a_float_too() -> None:
         ({"inner.rate": 0.4}, "0.5 … 10.0 Hz"),
         ({"inner.rate": [1.0]}, "must be of type float"),
         ({"inner.mode": "medium"}, "one of slow, fast"),
+        ({"places": "a"}, "must be a list of strings"),
+        ({"places": ["a", 1]}, "must be a list of strings"),
         ({"inner": 3}, "unknown parameter inner"),
         ({"rate": 3.0}, "unknown parameter rate; known ones are count, enabled, free"),
         ({"plain": 8}, "unknown parameter plain"),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from scal3r_ros.configuration import Scalar
+from scal3r_ros.configuration import Value
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.result import ResultWriter
 from scal3r_ros.mapping.values import MapUpdate, PointCloud
@@ -44,7 +44,7 @@ class RunRecorder:
         images: int,
         drops: Mapping[str, int],
         counters: Mapping[str, int | float],
-        parameters: Mapping[str, Scalar],
+        parameters: Mapping[str, Value],
     ) -> str:
         """Writes trajectory, map and run.yaml; one sentence on what was written where.
 
