@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from streaming_variants import Job
+from streaming_variants import ECONOMIES, Job
 
 from scal3r_ros.reconstruction.device import computes_bfloat16_fast, torch_device
 
@@ -53,7 +53,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     common = {"device": arguments.device, "cpu_time": arguments.cpu_time}
     job = Job("ours", preset=arguments.preset, chunks=arguments.chunks, **common)
-    measured = [*_chunks(job, arguments.out), *_drive(job, arguments.long_preset, arguments.long, arguments.naive)]
+    measured = _chunks(job, arguments.out)
+    measured += _economies(job, measured[1])
+    measured += _drive(job, arguments.long_preset, arguments.long, arguments.naive)
     if arguments.full:
         measured.append(_one_full_chunk(dataclasses.replace(FULL, **common)))
     (arguments.out / "streaming.json").write_text(
@@ -102,6 +104,18 @@ def _chunks(job: Job, out: Path) -> list[Measured]:
     without = _difference(*(out / f"{one.job.variant}_frozen.npz" for one in frozen))
     print(f"\nwithout the memory, whose bfloat16 steps enlarge rounding, ours differs from plain by {without:.1e}")
     return [*measured, *frozen]
+
+
+def _economies(job: Job, ours: Measured) -> list[Measured]:
+    """What each economy is worth: ours in float32 without it, against ours."""
+    print("\nwhat each economy is worth: ours without it, over ours\n")
+    print(f"| {'':45} | time | peak memory |\n|---|---|---|")
+    measured = []
+    for name, meaning in ECONOMIES.items():
+        one = _measure(dataclasses.replace(job, without=(name,)))
+        print(f"| {meaning:45} | {one.per_frame / ours.per_frame:.2f} | {one.peak_mb / ours.peak_mb:.2f} |")
+        measured.append(one)
+    return measured
 
 
 def _drive(job: Job, preset: str, chunks: int, naive_chunks: int) -> list[Measured]:

@@ -2,8 +2,9 @@
 
     python benchmarks/streaming_variants.py '{"variant": "ours", "preset": "small", "chunks": 3}'
 
-`plain` is the same streaming without the economies: every frame through the encoder again, attention by whole matrices,
-the memory's projections once for learning and once for answering, both dense heads for all frames at once.
+`ours` is the reconstructor as the node runs it, but for the economies that the job is `without`; all of them are in
+ECONOMIES. `plain` is without any: every frame through the encoder again, attention by whole matrices, the memory's
+projections once for learning and once for answering, both dense heads for all frames at once, torch's own products.
 `naive` recomputes everything: it keeps nothing from chunk to chunk, so that the released algorithm has to run over all
 chunks so far whenever one comes. It is measured when 1, 2, 4, 8 … chunks have come.
 `once` is a single chunk, for networks that take long.
@@ -25,11 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.mapping.window import WindowConfig
 from scal3r_ros.model import InMemory, Scal3R, reconstruct_offline
 from scal3r_ros.model.aggregator import Aggregator
+from scal3r_ros.model.products import DotProductAttention
 from scal3r_ros.reconstruction.chunk_parts import reference_first
 from scal3r_ros.reconstruction.framing import framing_of
 from scal3r_ros.reconstruction.network import NetworkReconstructor
@@ -48,11 +50,12 @@ class Job:
     memory: str = "running"
     device: str = "auto"
     chunks: int = 3
-    size: int = 12
-    overlap: int = 4
+    size: int = WindowConfig.size
+    overlap: int = WindowConfig.overlap
     image_width: int = 640
     image_height: int = 192
     outputs: str = ""
+    without: tuple[str, ...] = ()
     cpu_time: bool = False
 
     def clock(self) -> float:
@@ -63,6 +66,9 @@ class Job:
 def main() -> None:
     """Runs the job given as JSON."""
     job = Job(**json.loads(sys.argv[1]))
+    unknown = set(job.without) - set(ECONOMIES)
+    if unknown:
+        raise SystemExit(f"no such economy: {', '.join(sorted(unknown))}; there are {', '.join(ECONOMIES)}")
     run = {"ours": _ours, "once": _ours, "plain": _plain, "naive": _naive}[job.variant]
     seconds = run(job)
     print(json.dumps({"seconds": seconds, "peak_mb": _peak_mb(job), "job": dataclasses.asdict(job)}))
@@ -87,17 +93,19 @@ def frames_of(job: Job, chunk: int) -> tuple[Frame, ...]:
 
 
 def _ours(job: Job) -> list[float]:
-    return _stream(job, NetworkReconstructor(_config(job)))
+    with contextlib.ExitStack() as spent:
+        for economy in job.without:
+            if economy in SPENDING:
+                spent.enter_context(SPENDING[economy]())
+        return _stream(job, NetworkReconstructor(_config(job)))
 
 
 def _plain(job: Job) -> list[float]:
-    plain = dataclasses.replace(_config(job), keep_shared_tokens=False, shared_depth_frames=128, head_frames=256)
-    with plain_attention(), projected_twice(), both_heads():
-        return _stream(job, NetworkReconstructor(plain))
+    return _ours(dataclasses.replace(job, without=tuple(ECONOMIES)))
 
 
 def _naive(job: Job) -> list[float]:
-    model = build_network(_config(job))
+    model = build_network(_config(dataclasses.replace(job, without=tuple(ECONOMIES))))
     order, width, patch = reference_first(job.size), model.preset.image_width, model.preset.patch
     images: list[Tensor] = []
     seconds: list[float] = []
@@ -130,13 +138,16 @@ def _stream(job: Job, reconstructor: NetworkReconstructor) -> list[float]:
 
 
 def _config(job: Job) -> NetworkConfig:
-    return NetworkConfig(
+    config = NetworkConfig(
         preset=job.preset,
         allow_random_weights=True,
         device=job.device,
         precision=job.precision,
         memory=NetworkMemoryConfig(rule=job.memory),
     )
+    for economy in job.without:
+        config = dataclasses.replace(config, **SETTINGS.get(economy, {}))
+    return config
 
 
 def _peak_mb(job: Job) -> float:
@@ -149,10 +160,10 @@ def _peak_mb(job: Job) -> float:
 def plain_attention() -> Iterator[None]:
     """Attention that writes its matrix of weights down."""
 
-    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attention(self: DotProductAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) @ v
 
-    with _instead(functional, "scaled_dot_product_attention", attention):
+    with _instead(DotProductAttention, "forward", attention):
         yield
 
 
@@ -191,6 +202,24 @@ def _instead(owner: Any, name: str, other: Any) -> Iterator[None]:
     finally:
         setattr(owner, name, original)
 
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "kept tokens": {"keep_shared_tokens": False},
+    "less depth": {"shared_depth_frames": 128},
+    "depth in batches": {"head_frames": 256},
+    "oneDNN": {"onednn": False},
+}
+SPENDING = {"fused attention": plain_attention, "one projection": projected_twice, "no point head": both_heads}
+ECONOMIES = {
+    "kept tokens": "encoder tokens of shared frames kept",
+    "less depth": "depth for few of the shared frames",
+    "depth in batches": "depth head in batches of four frames",
+    "no point head": "no point head",
+    "one projection": "memory projections once for both uses",
+    "fused attention": "attention without its matrix",
+    "oneDNN": "products by oneDNN on the CPU",
+}
+"""What a job can be `without`, each with what it is; together they make the difference between `plain` and `ours`."""
 
 if __name__ == "__main__":
     main()

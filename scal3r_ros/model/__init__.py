@@ -10,7 +10,7 @@ from scal3r_ros.model.checkpoint import (
     verify_checkpoint,
 )
 from scal3r_ros.model.memory import FastWeights
-from scal3r_ros.model.memory_state import MemoryRule, MemoryState, Peers, Synchronizer, frozen
+from scal3r_ros.model.memory_state import MemoryMark, MemoryRule, MemoryState, Peers, Synchronizer, frozen
 from scal3r_ros.model.offline import InMemory, OnDisk, reconstruct_offline
 from scal3r_ros.model.pose_encoding import decode_pose, encode_pose
 from scal3r_ros.model.preprocessing import ResizeAndCrop, plan_resize
@@ -25,6 +25,7 @@ __all__ = [
     "DenseMaps",
     "FastWeights",
     "InMemory",
+    "MemoryMark",
     "MemoryRule",
     "MemoryState",
     "OnDisk",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scal3r_ros.model.products import DotProductAttention, Linear
 from scal3r_ros.model.rope import Rotary, rotate
 
 
@@ -30,8 +31,8 @@ class Mlp(nn.Module):
 
     def __init__(self, channels: int, hidden: int, out: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, out)
+        self.fc1 = Linear(channels, hidden)
+        self.fc2 = Linear(hidden, out)
 
     def forward(self, x_BLC: Tensor) -> Tensor:
         return self.fc2(functional.gelu(self.fc1(x_BLC.to(self.fc1.weight.dtype))))
@@ -43,10 +44,11 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int, qk_norm: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(channels, 3 * channels)
+        self.qkv = Linear(channels, 3 * channels)
         self.q_norm = nn.LayerNorm(channels // heads) if qk_norm else None
         self.k_norm = nn.LayerNorm(channels // heads) if qk_norm else None
-        self.proj = nn.Linear(channels, channels)
+        self.attend = DotProductAttention()
+        self.proj = Linear(channels, channels)
 
     def forward(self, x_BLC: Tensor, rotary: Rotary | None) -> Tensor:
         compute = self.qkv.weight.dtype
@@ -57,7 +59,7 @@ class Attention(nn.Module):
             k_BHLD = self.k_norm(k_BHLD.to(self.k_norm.weight.dtype))
         if rotary is not None:
             q_BHLD, k_BHLD = rotate(q_BHLD, rotary), rotate(k_BHLD, rotary)
-        y_BHLD = functional.scaled_dot_product_attention(q_BHLD.to(compute), k_BHLD.to(compute), v_BHLD)
+        y_BHLD = self.attend(q_BHLD.to(compute), k_BHLD.to(compute), v_BHLD)
         return self.proj(y_BHLD.transpose(1, 2).flatten(2))
 
 

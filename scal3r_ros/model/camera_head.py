@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from scal3r_ros.model.blocks import Block, Mlp
 from scal3r_ros.model.pose_encoding import POSE_NUMBERS
+from scal3r_ros.model.products import Linear
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class CameraHead(nn.Module):
         self.config = config
         self.empty_pose_tokens = nn.Parameter(torch.zeros(1, 1, POSE_NUMBERS))
         self.token_norm = nn.LayerNorm(channels)
-        self.embed_pose = nn.Linear(POSE_NUMBERS, channels)
-        self.modulation = nn.Linear(channels, 3 * channels)
+        self.embed_pose = Linear(POSE_NUMBERS, channels)
+        self.modulation = Linear(channels, 3 * channels)
         self.trunk = nn.ModuleList(Block(channels, config.heads) for _ in range(config.depth))
         self.trunk_norm = nn.LayerNorm(channels)
         self.pose_mlp = Mlp(channels, channels // 2, POSE_NUMBERS)

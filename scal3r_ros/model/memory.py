@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scal3r_ros.model.products import Linear
 from scal3r_ros.model.rope import Rotary, rotate
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -134,13 +135,13 @@ class AdaptiveMemoryUnit(nn.Module):
         self.w0 = nn.Parameter(torch.randn(H, D, M) * math.sqrt(2 / D))
         self.w1 = nn.Parameter(torch.randn(H, M, D) * math.sqrt(2 / M))
         self.w2 = nn.Parameter(torch.randn(H, D, M) * math.sqrt(2 / D))
-        self.qkv = nn.Linear(channels, 3 * channels)
+        self.qkv = Linear(channels, 3 * channels)
         self.q_norm = nn.RMSNorm(D, eps=torch.finfo(torch.float32).eps)
         self.k_norm = nn.RMSNorm(D, eps=torch.finfo(torch.float32).eps)
-        self.lrs = nn.Linear(channels, 3 * H)
+        self.lrs = Linear(channels, 3 * H)
         self.lr_offset = math.log(math.expm1(config.base_lr))  # softplus⁻¹(base_lr)
         self.o_norm = nn.RMSNorm(D, eps=1e-5)
-        self.proj = nn.Linear(channels, 3 * channels)
+        self.proj = Linear(channels, 3 * channels)
         # An untrained unit adds a tenth of its normalised answer and does not modulate it.
         nn.init.zeros_(self.proj.weight)
         nn.init.zeros_(self.proj.bias)

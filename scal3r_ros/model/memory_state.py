@@ -12,7 +12,7 @@ constant.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -38,6 +38,9 @@ class MemoryRule(Enum):
 
 class Synchronizer(Protocol):
     """Sums the gradients of chunks that advance in step, one per process."""
+
+    def begin(self) -> int:
+        """Called where the first memory unit is reached: how many processes bring a chunk there, this one included."""
 
     def reduce(self, g: FastWeights) -> FastWeights:
         """The sum over all processes of the gradient at the unit they are all at."""
@@ -96,15 +99,12 @@ class MemoryState:
 
     def __call__(self, layer: int, unit: AdaptiveMemoryUnit, projections: Projections) -> FastWeights:
         """Learns from a chunk at one unit and returns the weights that answer its queries."""
-        if self.preset.memory is not None and layer == self.preset.memory.layers[0]:
-            self.chunks_seen += 1
-        if self.rule is MemoryRule.FROZEN:
-            return unit.initial
-        learn = self._sequential if self.rule is MemoryRule.SEQUENTIAL else self._running
-        before = self._samples[layer][1] if layer in self._samples else _sample(unit.initial)
-        W = learn(layer, unit, projections)
-        self._samples[layer] = (before, _sample(W))
-        return W
+        return self._learn(layer, unit, lambda W: gradient(projections, W))
+
+    def stand_by(self, units: Iterable[tuple[int, AdaptiveMemoryUnit]]) -> None:
+        """Learns what other processes' chunks teach at all `units`, in the order of a chunk, without one of its own."""
+        for layer, unit in units:
+            self._learn(layer, unit, lambda W: FastWeights(*map(torch.zeros_like, W)))
 
     def weights(self, layer: int, unit: AdaptiveMemoryUnit) -> FastWeights:
         """The weights that a chunk which teaches nothing would be answered with; W0 before the first chunk."""
@@ -190,17 +190,34 @@ class MemoryState:
         self._samples = {}
         self._weights, self._evidence = (kept, {}) if self.rule is MemoryRule.SEQUENTIAL else ({}, kept)
 
-    def _running(self, layer: int, unit: AdaptiveMemoryUnit, projections: Projections) -> FastWeights:
-        g = self._reduced(gradient(projections, unit.initial))
+    def _learn(
+        self, layer: int, unit: AdaptiveMemoryUnit, gradient_at: Callable[[FastWeights], FastWeights]
+    ) -> FastWeights:
+        if self.preset.memory is not None and layer == self.preset.memory.layers[0]:
+            self.chunks_seen += 1 if self.synchronizer is None else self.synchronizer.begin()
+        if self.rule is MemoryRule.FROZEN:
+            return unit.initial
+        rule = self._sequential if self.rule is MemoryRule.SEQUENTIAL else self._running
+        before = self._samples[layer][1] if layer in self._samples else _sample(unit.initial)
+        W = rule(layer, unit, gradient_at)
+        self._samples[layer] = (before, _sample(W))
+        return W
+
+    def _running(
+        self, layer: int, unit: AdaptiveMemoryUnit, gradient_at: Callable[[FastWeights], FastWeights]
+    ) -> FastWeights:
+        g = self._reduced(gradient_at(unit.initial))
         before = self._evidence.get(layer)
         if before is not None:
             g = (before if self.decay == 1 else before.times(self.decay)).plus(g)
         self._evidence[layer] = g
         return self.weights(layer, unit)
 
-    def _sequential(self, layer: int, unit: AdaptiveMemoryUnit, projections: Projections) -> FastWeights:
+    def _sequential(
+        self, layer: int, unit: AdaptiveMemoryUnit, gradient_at: Callable[[FastWeights], FastWeights]
+    ) -> FastWeights:
         before = self._weights.get(layer, unit.initial)
-        g = self._reduced(gradient(projections, before))
+        g = self._reduced(gradient_at(before))
         after = step(before, g, unit.initial, unit.config.newton_schulz_steps)
         self._weights[layer] = after
         return after

@@ -60,5 +60,9 @@ class NetworkConfig:
         2, "of the frames shared with the chunk before, how many are given depth, for the alignment", unit="frames",
         minimum=0, maximum=128,
     )  # fmt: skip
+    onednn: bool = parameter(
+        True,
+        "multiply matrices by oneDNN on a CPU: faster than torch's own choice, equal up to rounding; not where compiled",
+    )
     compile: bool = parameter(False, "compile the layers with torch.compile: a slow first chunk, then faster ones")
     memory: NetworkMemoryConfig = section(NetworkMemoryConfig)

@@ -9,6 +9,7 @@ from torch import nn
 
 from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.model import PRESETS, PUBLISHED, Preset, Scal3R, load_checkpoint, preset_named, random_model
+from scal3r_ros.model.products import ask_onednn, has_onednn
 from scal3r_ros.reconstruction.device import computes_bfloat16_fast, torch_device
 from scal3r_ros.reconstruction.network_config import NetworkConfig
 
@@ -25,6 +26,8 @@ def build_network(config: NetworkConfig) -> Scal3R:
     device = torch_device(config.device)
     model = _with_weights(config, preset_named(config.preset))
     model.set_precision(compute_type(config, device)).to(device).requires_grad_(False)
+    if config.onednn and not config.compile and device.type == "cpu" and has_onednn():
+        ask_onednn(model)
     if config.compile:
         _compile(model, device)
     return model

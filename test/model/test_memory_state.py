@@ -134,6 +134,9 @@ def test_synchronizer_sees_every_gradient_once_and_its_sum_is_what_is_learnt(mod
         def __init__(self):
             self.seen = []
 
+        def begin(self):
+            return 2
+
         def reduce(self, g):
             self.seen.append(g)
             return g.plus(g)
@@ -142,6 +145,7 @@ def test_synchronizer_sees_every_gradient_once_and_its_sum_is_what_is_learnt(mod
     memory = MemoryState(TINY, synchronizer=synchronizer)
     pass_chunks(model, memory, [chunk(0)])
     assert len(synchronizer.seen) == len(LAYERS)
+    assert memory.chunks_seen == 2
     assert_equal(memory.evidence()[LAYERS[0]], synchronizer.seen[0].times(2))
 
 

@@ -192,6 +192,12 @@ def test_bfloat16_stays_near_float32(frames: list[Frame]) -> None:
     assert np.abs(rough.T_chunk_cam - exact.T_chunk_cam).max() < 0.1
 
 
+def test_products_by_onednn_equal_those_of_torch(frames: list[Frame]) -> None:
+    chunks = chunks_of(frames)[:2]
+    plain = run(NetworkReconstructor(replace(FROZEN, onednn=False)), chunks)
+    assert_same(run(NetworkReconstructor(FROZEN), chunks), plain, **ROUNDING)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_layers_equal_plain_ones(frames: list[Frame]) -> None:
@@ -338,7 +344,7 @@ def test_a_checkpoint_is_loaded(frames: list[Frame], tmp_path: Path) -> None:
     model = random_model(preset_named("tiny"), 5)
     save_checkpoint(model, tmp_path / "tiny.safetensors")
     chunk = chunks_of(frames)[0]
-    config = NetworkConfig(preset="tiny", checkpoint=str(tmp_path / "tiny.safetensors"), device="cpu", precision="fp32")
+    config = replace(TINY, checkpoint=str(tmp_path / "tiny.safetensors"), allow_random_weights=False, onednn=False)
     ours, theirs = NetworkReconstructor(config), NetworkReconstructor(config, model)
     assert_same([ours.reconstruct(chunk, None)], [theirs.reconstruct(chunk, None)], rtol=0)
 
