@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -114,23 +114,26 @@ class OnlineMapper:
         self._log = FrameLog()
         self._seen: list[_Seen] = []
         self._newest: _Submap | None = None
+        self._held: list[Chunk] = []  # by push, until as many are full as go at the same time
         self._first_chunk = 0  # chunks before it were handed out before a reset
         self._frames_in = self._keyframes = self._unposed = self._unmeasured = self._extrapolated = 0
         self._way_m = 0.0
         self._last_given: Array | None = None
 
+    @property
+    def width(self) -> int:
+        """How many consecutive chunks the reconstructor works on at the same time, where they are given to it."""
+        return self._reconstructor.width
+
     def push(self, frame: Frame) -> list[MapUpdate]:
-        """Shows the mapper the next frame and maps the chunk it completes, if it does."""
+        """Shows the mapper the next frame; once `width` chunks are full, maps them."""
         observation = self.observe(frame)
         updates = [MapUpdate(observation.poses, self.T_map_odom())] if observation.poses else []
-        if observation.chunk is not None:
-            updates.append(self.map_chunk(observation.chunk))
-        return updates
+        return updates + self._map_held(observation.chunk, self.width)
 
     def flush(self) -> list[MapUpdate]:
-        """Maps the keyframes that have not filled a chunk."""
-        chunk = self.close_window()
-        return [] if chunk is None else [self.map_chunk(chunk)]
+        """Maps the chunks that still wait, and the keyframes that have not filled one."""
+        return self._map_held(self.close_window(), 1)
 
     def observe(self, frame: Frame, busy: bool = False) -> Observation:
         """The camera-rate half: follows and poses `frame`; hands out a chunk where one is full and nobody is `busy`."""
@@ -148,8 +151,10 @@ class OnlineMapper:
                 self._note(seen, tracked.T_ref_cam, self._newest)
                 return Observation((self._give(seen, tracked),), chunk)
 
-    def map_chunk(self, chunk: Chunk) -> MapUpdate:
+    def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate:
         """The slow half: reconstructs `chunk`, aligns it to the submap before, adds its points, corrects the poses.
+
+        `following` are chunks that are full already and will be given next: a reconstructor may begin with them.
 
         Raises:
             ReconstructionError: the chunk is of a kind that the reconstructor can not handle; the map stays as it was.
@@ -160,7 +165,7 @@ class OnlineMapper:
                 return MapUpdate((), self.T_map_odom(), note=RESET)
             chunk = replace(chunk, shared=_shared_with(newest, chunk))
             previous = None if newest is None else Previous(newest.chunk, newest.geometry)
-            geometry = self._reconstructor.reconstruct(chunk, previous if chunk.shared else None)
+            geometry = self._reconstructor.reconstruct(chunk, previous if chunk.shared else None, following)
             if newest is None and geometry.health is not ChunkHealth.OK:
                 self._unmeasured += 1
                 note = f"no map yet: {geometry.note}"
@@ -212,6 +217,7 @@ class OnlineMapper:
             self._map.clear()
             self._log.clear()
             self._seen = []
+            self._held = []
             self._newest = self._last_given = None
             self._way_m = 0.0
             self._reconstructor.reset()
@@ -254,6 +260,21 @@ class OnlineMapper:
                 "way_m": self._way_m,
                 **self._reconstructor.figures(),
             }
+
+    def _map_held(self, chunk: Chunk | None, at_least: int) -> list[MapUpdate]:
+        """Holds `chunk`; maps all that are held where there are `at_least` as many."""
+        with self._state_lock:
+            self._held += [] if chunk is None else [chunk]
+            count = len(self._held) if len(self._held) >= at_least else 0
+        updates = []
+        for _ in range(count):
+            with self._state_lock:
+                if not self._held:
+                    break  # reset meanwhile
+                first, *rest = self._held
+                self._held = rest
+            updates.append(self.map_chunk(first, rest))
+        return updates
 
     def _remember(self, seen: _Seen) -> None:
         self._seen.append(seen)

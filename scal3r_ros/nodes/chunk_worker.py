@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from scal3r_ros.reconstruction.protocol import Chunk
 
@@ -14,12 +14,14 @@ REST_S = 0.2
 
 
 class ChunkWorker:
-    """Calls `work` for every chunk offered, in order, and `rest` between chunks; neither may raise.
+    """Calls `work` for every chunk offered, in order, with those that wait behind it; `rest` between chunks.
+
+    Neither may raise.
 
     It is `busy` where `limit` chunks wait already: the window then has to keep its keyframes.
     """
 
-    def __init__(self, work: Callable[[Chunk], None], rest: Callable[[], None], limit: int) -> None:
+    def __init__(self, work: Callable[[Chunk, Sequence[Chunk]], None], rest: Callable[[], None], limit: int) -> None:
         self._work = work
         self._rest = rest
         self._limit = limit
@@ -82,8 +84,9 @@ class ChunkWorker:
                     return
                 chunk = self._waiting.popleft() if self._waiting else None
                 self._working = chunk is not None
+                following = tuple(self._waiting)
             if chunk is not None:
-                self._work(chunk)
+                self._work(chunk, following)
                 with self._changed:
                     self._working = False
                     self._changed.notify_all()

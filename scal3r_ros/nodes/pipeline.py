@@ -34,7 +34,9 @@ class Mapper(Protocol):
     """What the node needs of an OnlineMapper; every method may be called from any thread."""
 
     def observe(self, frame: Frame, busy: bool = False) -> Observation: ...
-    def map_chunk(self, chunk: Chunk) -> MapUpdate: ...
+    @property
+    def width(self) -> int: ...
+    def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate: ...
     def close_window(self) -> Chunk | None: ...
     def reset(self) -> None: ...
     def trajectory(self) -> Trajectory: ...
@@ -81,7 +83,7 @@ class Pipeline:
         self._warn = warn
         self._record = record
         self._images: NewestWins[ReceivedImage] = NewestWins(queue.frames)
-        self._worker = ChunkWorker(self._map, self._rest, queue.chunks)
+        self._worker = ChunkWorker(self._map, self._rest, max(queue.chunks, mapper.width))
         self._gate = StampGate(reset_on_time_jump_s)
         self._generation = 0
         self._first_update = threading.Event()
@@ -194,10 +196,10 @@ class Pipeline:
             self._first_update.wait(FIRST_UPDATE_WAIT_S)
             self._output.give_poses(observation.poses)
 
-    def _map(self, chunk: Chunk) -> None:
+    def _map(self, chunk: Chunk, following: Sequence[Chunk]) -> None:
         generation, start = self._generation, time.monotonic()
         try:
-            update = self._mapper.map_chunk(chunk)
+            update = self._mapper.map_chunk(chunk, following)
             if generation != self._generation:
                 return  # of a map that was reset meanwhile
             self._output.give_update(update)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -60,7 +60,12 @@ class GeometricReconstructor:
         """Nothing is learnt from chunk to chunk."""
         return {}
 
-    def reconstruct(self, chunk: Chunk, previous: Previous | None) -> ChunkGeometry:
+    @property
+    def width(self) -> int:
+        """One chunk at a time."""
+        return 1
+
+    def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """Geometry of `chunk`. The gauge is its first camera, and the scale of `previous` where there is one.
 
         Raises:

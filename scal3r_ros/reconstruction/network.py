@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from scal3r_ros.errors import ReconstructionError
-from scal3r_ros.model import DenseMaps, FastWeights, MemoryRule, MemoryState, Peers, Scal3R, Synchronizer
+from scal3r_ros.model import DenseMaps, FastWeights, MemoryMark, MemoryRule, MemoryState, Peers, Scal3R, Synchronizer
 from scal3r_ros.model.aggregator import Grid
 from scal3r_ros.model.encoder import Encoding
 from scal3r_ros.reconstruction.chunk_parts import (
@@ -86,6 +86,11 @@ class NetworkReconstructor:
         """Name as in the parameter `reconstructor`."""
         return "scal3r"
 
+    @property
+    def width(self) -> int:
+        """One chunk at a time."""
+        return 1
+
     def reset(self) -> None:
         """Forgets what the memory has learnt."""
         with self._lock:
@@ -115,7 +120,7 @@ class NetworkReconstructor:
         """The memory after the last chunk: chunks seen and, by layer, ‖G‖ and the relative change of W. Never waits."""
         return self._figures
 
-    def reconstruct(self, chunk: Chunk, previous: Previous | None) -> ChunkGeometry:
+    def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """Geometry of `chunk`, which the memory learns from.
 
         A chunk of which the network makes nothing finite teaches nothing, and its motion is carried on from `previous`.
@@ -133,9 +138,55 @@ class NetworkReconstructor:
                 self._memory.rewind(before)
                 self._tokens.clear()
                 geometry = carried_on(chunk, previous, self._framing(chunk.frames))
-                notes.append("the network gave numbers that are not finite")
+                notes.append(geometry.note)
             self._figures = _figures_of(self._memory)
             return replace(geometry, note="; ".join(notes), timings=timer.seconds())
+
+    def attempt(self, chunk: Chunk, frames_at_once: int | None = None) -> ChunkGeometry | None:
+        """One try at a chunk that goes in step with others, in parts of at most `frames_at_once` frames.
+
+        Nothing is undone or tried again: that has to be agreed on with the others. None where nothing finite came out.
+
+        Raises:
+            ReconstructionError: images of different size.
+            torch.OutOfMemoryError: parts of that size do not fit.
+        """
+        with self._lock, torch.inference_mode():
+            self._frames_at_once = frames_at_once
+            timer, notes = StageTimer(self._device, _STAGES), list[str]()
+            geometry = self._measure(chunk, timer, notes)
+            self._figures = _figures_of(self._memory)
+            return None if geometry is None else replace(geometry, note="; ".join(notes), timings=timer.seconds())
+
+    def stand_by(self, passes: int) -> None:
+        """Learns from as many chunks of other processes, without any of its own."""
+        with self._lock, torch.inference_mode():
+            for _ in range(passes):
+                self._memory.stand_by(self._model.aggregator.units())
+            self._figures = _figures_of(self._memory)
+
+    def unit_sizes(self) -> tuple[int, ...]:
+        """How many numbers a chunk's gradient has at each memory unit that learns, in order."""
+        if self._memory.rule is MemoryRule.FROZEN:
+            return ()
+        return tuple(sum(w.numel() for w in unit.initial) for _, unit in self._model.aggregator.units())
+
+    def mark(self) -> MemoryMark:
+        """Where the memory stands now."""
+        with self._lock:
+            return self._memory.mark()
+
+    def rewind(self, mark: MemoryMark) -> None:
+        """Forgets all since `mark`, and lets go of what an attempt that failed held."""
+        with self._lock:
+            self._memory.rewind(mark)
+            self._tokens.clear()
+            self._free()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._device
 
     def _framing(self, frames: Sequence[Frame]) -> Framing:
         preset = self._model.preset

@@ -66,6 +66,7 @@ def carried_on(chunk: Chunk, previous: Previous | None, framing: Framing) -> Chu
         depth=nothing,
         confidence=nothing.copy(),
         health=ChunkHealth.NOT_FINITE,
+        note="the network gave numbers that are not finite",
     )
 
 

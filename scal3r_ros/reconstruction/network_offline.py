@@ -7,7 +7,7 @@ layer lies on disk, so that one chunk at a time is in memory. It needs all chunk
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +51,11 @@ class OfflineReconstructor:
         """Name as in the parameter `reconstructor`."""
         return "scal3r"
 
+    @property
+    def width(self) -> int:
+        """One chunk at a time."""
+        return 1
+
     def learn(self, chunks: Iterable[Chunk]) -> None:
         """Goes through all `chunks` once, then through all layers.
 
@@ -63,7 +68,7 @@ class OfflineReconstructor:
         )
         self._next = self._advance()
 
-    def reconstruct(self, chunk: Chunk, previous: Previous | None) -> ChunkGeometry:
+    def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """Geometry of the next of the chunks that were learnt from, in the network's gauge.
 
         Raises:
@@ -86,7 +91,6 @@ class OfflineReconstructor:
         geometry = geometry_of(framing, answer, self._config)
         if geometry is None:
             geometry = carried_on(chunk, previous, framing)
-            geometry = replace(geometry, note="the network gave numbers that are not finite")
         return replace(geometry, timings={"heads_s": time.perf_counter() - started})
 
     def reset(self) -> None:

@@ -5,7 +5,7 @@ Imports neither torch nor ROS: `mapping/` depends on this file alone of its room
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -112,8 +112,16 @@ class Reconstructor(Protocol):
     def name(self) -> str:
         """Name as in the parameter `reconstructor`."""
 
-    def reconstruct(self, chunk: Chunk, previous: Previous | None) -> ChunkGeometry:
-        """Geometry of `chunk`; raises `ReconstructionError` only for input it can never handle."""
+    @property
+    def width(self) -> int:
+        """How many consecutive chunks it can work on at the same time: how many to give it where they are there."""
+
+    def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
+        """Geometry of `chunk`; raises `ReconstructionError` only for input it can never handle.
+
+        `following` are the chunks after it that are full already, to be asked for next: it may work on up to
+        `width` − 1 of them as well and keep what comes out until then.
+        """
 
     def reset(self) -> None:
         """Forget everything learnt from earlier chunks."""

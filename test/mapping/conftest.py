@@ -29,6 +29,7 @@ class Oracle:
     started: threading.Event = field(default_factory=threading.Event)
 
     name = "oracle"
+    width = 1
 
     def reset(self) -> None:
         """Nothing is kept."""
@@ -39,7 +40,7 @@ class Oracle:
     def close(self) -> None:
         """Nothing to end."""
 
-    def reconstruct(self, chunk: Chunk, previous: Previous | None) -> ChunkGeometry:
+    def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         self.started.set()
         if self.gate is not None:
             assert self.gate.wait(30)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,11 @@ class ScriptedMapper:
             self._posed.append(frame.stamp_ns)
             return Observation((self._pose(frame),), chunk)
 
-    def map_chunk(self, chunk: Chunk) -> MapUpdate:
+    @property
+    def width(self) -> int:
+        return 1
+
+    def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate:
         time.sleep(self.chunk_s)
         if self.fail:
             raise RuntimeError("the script says so")
