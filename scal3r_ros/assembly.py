@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from scal3r_ros.configuration import from_parameters, parameter, section
@@ -13,6 +13,7 @@ from scal3r_ros.reconstruction.network import NetworkReconstructor
 from scal3r_ros.reconstruction.network_config import NetworkConfig
 from scal3r_ros.reconstruction.network_offline import OfflineReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame, Reconstructor
+from scal3r_ros.sync.chunk_parallel import ChunkParallelReconstructor
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ def build_mapper(config: CoreConfig) -> OnlineMapper:
 def build_reconstructor(config: CoreConfig) -> Reconstructor:
     """The reconstructor that `config` names; raises as `build_mapper` does."""
     if config.reconstructor == "scal3r":
-        return NetworkReconstructor(config.network)
+        devices = tuple(name for name in config.network.devices if name)
+        if len(devices) > 1:
+            return ChunkParallelReconstructor(replace(config.network, devices=devices))
+        return NetworkReconstructor(replace(config.network, device=devices[0]) if devices else config.network)
     return GeometricReconstructor(config.geometric, config.tracker.klt)
 
 

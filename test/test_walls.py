@@ -41,17 +41,18 @@ def room(rooms: str, large: str, never: str) -> Room:
     return Room(frozenset(rooms.split()), frozenset(large.split()), frozenset(never.split()))
 
 
-EVERY_ROOM = "geometry features model reconstruction mapping sequences evaluation simulation"
+EVERY_ROOM = "geometry features model reconstruction sync mapping sequences evaluation simulation"
 WALLS = {
     "geometry": room("", "", "torch ROS cv2"),
     "features": room(PROTOCOL, "cv2", "torch ROS"),
     "model": room("", "torch", "ROS"),
     "reconstruction": room("model geometry features", "cv2 gtsam torch", "ROS"),
+    "sync": room("model reconstruction", "torch", "ROS"),
     "mapping": room(f"geometry features {PROTOCOL}", "cv2 gtsam open3d", "torch ROS"),
     "sequences": room(f"geometry {PROTOCOL}", "cv2 rosbags", "torch ROS"),
     "evaluation": room("geometry sequences", "evo open3d matplotlib", "torch ROS"),
     "simulation": room("geometry sequences", "numba", "torch ROS"),
-    "assembly": room("mapping reconstruction", "", "ROS"),
+    "assembly": room("mapping reconstruction sync", "", "ROS"),
     "nodes": room(f"{EVERY_ROOM} assembly", "ROS", ""),
     "cli": room(f"{EVERY_ROOM} assembly", " ".join(LARGE - {ROS}), "ROS"),
     "": room("", "", "torch ROS cv2"),  # errors.py and configuration.py

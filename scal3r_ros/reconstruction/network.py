@@ -165,11 +165,11 @@ class NetworkReconstructor:
                 self._memory.stand_by(self._model.aggregator.units())
             self._figures = _figures_of(self._memory)
 
-    def unit_sizes(self) -> tuple[int, ...]:
-        """How many numbers a chunk's gradient has at each memory unit that learns, in order."""
+    def sizes_summed(self) -> tuple[int, ...]:
+        """How many numbers a synchronizer sums at a time in one pass through the memory, in order."""
         if self._memory.rule is MemoryRule.FROZEN:
             return ()
-        return tuple(sum(w.numel() for w in unit.initial) for _, unit in self._model.aggregator.units())
+        return tuple(w.numel() for _, unit in self._model.aggregator.units() for w in unit.initial)
 
     def mark(self) -> MemoryMark:
         """Where the memory stands now."""

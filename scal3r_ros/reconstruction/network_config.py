@@ -34,6 +34,15 @@ class NetworkConfig:
         False, "run without a checkpoint, on untrained weights: nonsense for geometry, good for trying the rest"
     )
     device: str = parameter("auto", "torch device: auto takes a GPU where there is one")
+    devices: tuple[str, ...] = parameter(
+        ("",), "two or more torch devices, like cuda:0 and cuda:1: a worker process on each takes one of consecutive "
+        "chunks in step with the others; empty names are left out, and without any the parameter device holds",
+    )  # fmt: skip
+    step_timeout_s: float = parameter(
+        300.0, "how long the workers on several devices may give no sign of life before those that keep the others "
+        "waiting are ended; has to suffice for the slowest part of a chunk and for loading the network",
+        unit="s", minimum=0.5, maximum=86400.0,
+    )  # fmt: skip
     precision: str = parameter(
         "auto",
         "type that encoder and layers compute in; memory, camera and depth head stay fp32; auto is bf16 where the "
@@ -62,7 +71,7 @@ class NetworkConfig:
     )  # fmt: skip
     onednn: bool = parameter(
         True,
-        "multiply matrices by oneDNN on a CPU: faster than torch's own choice, equal up to rounding; not where compiled",
+        "multiply matrices by oneDNN on a CPU: faster than torch's own choice, equal up to rounding; not if compiled",
     )
     compile: bool = parameter(False, "compile the layers with torch.compile: a slow first chunk, then faster ones")
     memory: NetworkMemoryConfig = section(NetworkMemoryConfig)

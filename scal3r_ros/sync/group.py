@@ -1,0 +1,112 @@
+"""The group of processes that sum their gradients at every memory unit, as one of them sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from scal3r_ros.model import FastWeights
+
+MEETING_S = 30.0
+"""How long the others may take to come to a new group: they are all waiting for the order to."""
+FOREVER = timedelta(days=1)
+"""Of a sum: the main process ends those that keep the others waiting, so nobody has to give up by himself."""
+
+
+class GroupBrokenError(Exception):
+    """A member is gone, so that sums have no result any more."""
+
+
+class Group:
+    """A `Synchronizer` over torch.distributed. `about_to_sum` is called before every sum.
+
+    Every member ends a sum with the same bits: each part of it is added up by one member and copied to the others.
+    All members have to take part in equally many sums between `begin_step` and the end of the step, whatever becomes
+    of their chunks: `complete` does so for one that failed.
+    """
+
+    def __init__(self, about_to_sum: Callable[[], None]) -> None:
+        self._about_to_sum = about_to_sum
+        self._backend = "gloo"
+        self._size = 1
+        self._members: Sequence[int] = (1,)
+        self._sums = 0
+        self.passes = 0
+        """Passes through the memory since the step began."""
+
+    def form(self, meeting: Path, rank: int, size: int, backend: str) -> None:
+        """Leaves the group before and meets the other members of the next; a group of one needs no other.
+
+        Raises:
+            GroupBrokenError: not all of them came.
+        """
+        self.leave()
+        self._size, self._backend = size, backend
+        if size == 1:
+            return
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one box: nothing is to be seen on its network
+        try:
+            store = dist.FileStore(str(meeting), size)
+            store.set_timeout(timedelta(seconds=MEETING_S))
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=FOREVER)
+        except RuntimeError as error:
+            self.leave()
+            raise GroupBrokenError(_first_line(error)) from error
+
+    def leave(self) -> None:
+        """Closes the connections, which also tells the others, who may wait for this one."""
+        self._size = 1
+        if dist.is_initialized():
+            with suppress(RuntimeError):  # of a group that is broken already
+                dist.destroy_process_group()
+
+    def abandon(self) -> None:
+        """Makes a sum that waits for a lost member end, from another thread; Gloo's end by themselves."""
+        if self._backend == "nccl" and dist.is_initialized() and dist.group.WORLD is not None:
+            dist.group.WORLD.abort()
+
+    def begin_step(self, members: Sequence[int]) -> None:
+        """A step begins, with as many members bringing a chunk to each of its passes as `members` says."""
+        self._members = members
+        self._sums = self.passes = 0
+
+    def begin(self) -> int:
+        """How many members bring a chunk to the pass through the memory that begins."""
+        self.passes += 1
+        return self._members[self.passes - 1]
+
+    def reduce(self, g: FastWeights) -> FastWeights:
+        """The sum of all members' `g`; raises `GroupBrokenError`."""
+        return FastWeights(*map(self._sum, g))
+
+    def complete(self, sizes: Sequence[int], device: torch.device) -> None:
+        """Takes part, with nothing, in the sums that are left of the step, for the sake of the others.
+
+        `sizes` are how many numbers the sums of one pass have. Raises `GroupBrokenError`.
+        """
+        for number in range(self._sums, len(sizes) * len(self._members)):
+            self._sum(torch.zeros(sizes[number % len(sizes)], device=device))
+
+    def _sum(self, own: Tensor) -> Tensor:
+        self._about_to_sum()
+        self._sums += 1
+        if self._size == 1:
+            return own
+        total = own.cpu() if self._backend == "gloo" else own
+        try:
+            dist.all_reduce(total)
+        except RuntimeError as error:
+            self.leave()
+            raise GroupBrokenError(_first_line(error)) from error
+        return total.to(own.device)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
