@@ -13,6 +13,7 @@ from scal3r_ros.reconstruction.network import NetworkReconstructor
 from scal3r_ros.reconstruction.network_config import NetworkConfig
 from scal3r_ros.reconstruction.network_offline import OfflineReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame, Reconstructor
+from scal3r_ros.reconstruction.refinement import RefinementConfig, RefiningReconstructor
 from scal3r_ros.sync.chunk_parallel import ChunkParallelReconstructor
 
 
@@ -25,6 +26,11 @@ class CoreConfig(MapperConfig):
     )
     geometric: GeometricConfig = section(GeometricConfig)
     network: NetworkConfig = section(NetworkConfig)
+    refine: str = parameter(
+        "none", "what is done to the network's chunks: nothing, or bundle adjustment of the tracked features",
+        choices=("none", "bundle_adjustment"),
+    )  # fmt: skip
+    refinement: RefinementConfig = section(RefinementConfig)
 
 
 def core_config(values: Mapping[str, object]) -> tuple[CoreConfig, list[str]]:
@@ -52,11 +58,21 @@ def build_mapper(config: CoreConfig) -> OnlineMapper:
 def build_reconstructor(config: CoreConfig) -> Reconstructor:
     """The reconstructor that `config` names; raises as `build_mapper` does."""
     if config.reconstructor == "scal3r":
-        devices = tuple(name for name in config.network.devices if name)
-        if len(devices) > 1:
-            return ChunkParallelReconstructor(replace(config.network, devices=devices))
-        return NetworkReconstructor(replace(config.network, device=devices[0]) if devices else config.network)
+        return _refining(config, _network(config.network))
     return GeometricReconstructor(config.geometric, config.tracker.klt)
+
+
+def _network(config: NetworkConfig) -> Reconstructor:
+    devices = tuple(name for name in config.devices if name)
+    if len(devices) > 1:
+        return ChunkParallelReconstructor(replace(config, devices=devices))
+    return NetworkReconstructor(replace(config, device=devices[0]) if devices else config)
+
+
+def _refining(config: CoreConfig, network: Reconstructor) -> Reconstructor:
+    if config.refine == "none":
+        return network
+    return RefiningReconstructor(network, config.refinement, config.tracker.klt)
 
 
 def build_offline_mapper(config: CoreConfig, frames: Iterable[Frame], folder: Path) -> OnlineMapper:
@@ -69,7 +85,7 @@ def build_offline_mapper(config: CoreConfig, frames: Iterable[Frame], folder: Pa
     """
     reconstructor = OfflineReconstructor(config.network, folder)
     reconstructor.learn(_chunks(OnlineMapper(config, reconstructor), frames))
-    return OnlineMapper(config, reconstructor)
+    return OnlineMapper(config, _refining(config, reconstructor))
 
 
 def _chunks(scout: OnlineMapper, frames: Iterable[Frame]) -> Iterator[Chunk]:

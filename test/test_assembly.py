@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from scal3r_ros.assembly import CoreConfig, build_mapper, core_config
+from scal3r_ros.assembly import CoreConfig, build_mapper, build_reconstructor, core_config
 from scal3r_ros.configuration import from_parameters, parameters_of, read_parameter_file, to_parameters
 from scal3r_ros.errors import ConfigurationError, MappingError, ReconstructionError
 from scal3r_ros.mapping import OnlineMapper
+from scal3r_ros.reconstruction.network import NetworkReconstructor
+from scal3r_ros.reconstruction.refinement import RefiningReconstructor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,6 +57,13 @@ def test_what_belongs_to_others_is_told_and_not_refused() -> None:
 def test_a_mistake_in_the_cores_part_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         core_config(values)
+
+
+def test_a_network_is_refined_where_asked() -> None:
+    network = {"reconstructor": "scal3r", "network.preset": "tiny", "network.allow_random_weights": True}
+    assert isinstance(build_reconstructor(core_config(network)[0]), NetworkReconstructor)
+    refining = build_reconstructor(core_config({**network, "refine": "bundle_adjustment"})[0])
+    assert isinstance(refining, RefiningReconstructor)
 
 
 def test_impossible_settings_are_refused_before_the_first_frame() -> None:

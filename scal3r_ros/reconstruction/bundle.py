@@ -27,6 +27,20 @@ class PosePrior:
 
 
 @dataclass(frozen=True)
+class DistancePriors:
+    """Distances of points from cameras as somebody else has measured them: `track`, `frame` and `distance` (k,) each.
+
+    `sigma` is one standard deviation as a share of the distance; what is farther off than that counts less and less
+    (Cauchy), so that wrong ones do no harm.
+    """
+
+    track: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    sigma: float
+
+
+@dataclass(frozen=True)
 class Adjusted:
     """`T_ref_cam` (s, 4, 4) and `points` (n, 3), n as in the table, after `iterations` steps; `error` is GTSAM's
     final cost.
@@ -47,13 +61,14 @@ def adjust(
     sigma: float,
     max_iterations: int,
     baseline: tuple[int, int, float] | None = None,
+    distances: DistancePriors | None = None,
 ) -> Adjusted:
     """Levenberg–Marquardt over all poses and points seen in `table`.
 
     `sigma` is one standard deviation of an image point on the z = 1 plane; residuals beyond 1.345 of it count
     linearly (Huber).
-    `baseline` (i, j, length) holds the distance of two cameras where no prior fixes the scale. Steps are taken one by
-    one, so that other threads of the process run in between.
+    `baseline` (i, j, length) holds the distance of two cameras where no prior fixes the scale; `distances` of tracks
+    that `table` holds fix it too. Steps are taken one by one, so that other threads of the process run in between.
     """
     graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
     camera = gtsam.Cal3_S2(1.0, 1.0, 0.0, 0.0, 0.0)
@@ -78,6 +93,11 @@ def adjust(
     if baseline is not None:
         i, j, length = baseline
         graph.add(gtsam.RangeFactorPose3(X(i), X(j), length, gtsam.noiseModel.Isotropic.Sigma(1, 1e-4 * length)))
+    if distances is not None:
+        for track, frame, distance in zip(
+            distances.track.tolist(), distances.frame.tolist(), distances.distance, strict=True
+        ):
+            graph.add(gtsam.RangeFactor3D(X(frame), L(track), distance, _share_of(distance, distances.sigma)))
     parameters = gtsam.LevenbergMarquardtParams()
     parameters.setMaxIterations(max_iterations)
     parameters.setlambdaInitial(1e-4)
@@ -97,3 +117,9 @@ def adjust(
     for track in used.tolist():
         adjusted_points[track] = result.atPoint3(L(track))
     return Adjusted(adjusted_T, adjusted_points, iterations, optimizer.error())
+
+
+def _share_of(distance: float, sigma: float) -> gtsam.noiseModel.Base:
+    return gtsam.noiseModel.Robust.Create(
+        gtsam.noiseModel.mEstimator.Cauchy.Create(1.0), gtsam.noiseModel.Isotropic.Sigma(1, sigma * distance)
+    )

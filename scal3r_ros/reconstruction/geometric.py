@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from scal3r_ros.configuration import parameter, section
 from scal3r_ros.errors import ReconstructionError
-from scal3r_ros.features.klt import KltConfig, KltTracker
+from scal3r_ros.features.klt import KltConfig
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.dense import KnownDepth, dense_depth
 from scal3r_ros.reconstruction.device import torch_device
 from scal3r_ros.reconstruction.motion import KnownStart, Motion, MotionConfig, estimate_motion
 from scal3r_ros.reconstruction.plane_sweep import PlaneSweepConfig
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Features, Previous, Tracks
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Tracks
+from scal3r_ros.reconstruction.tracks import features_of, track_table
 from scal3r_ros.reconstruction.triangulation import TrackTable, near_depth
 
 
@@ -73,7 +74,7 @@ class GeometricReconstructor:
         """
         intrinsics = _common_intrinsics(chunk)
         started = time.perf_counter()
-        table = _track_table(self._features(chunk), intrinsics)
+        table = track_table(features_of(chunk, self._klt), [intrinsics] * len(chunk.frames))
         tracked = time.perf_counter()
         start = None if previous is None else _start_from(chunk, previous, self._near_depth)
         frames = len(chunk.frames)
@@ -102,14 +103,6 @@ class GeometricReconstructor:
             timings={"tracks_s": tracked - started, "motion_s": moved - tracked, "depth_s": done - moved},
         )
 
-    def _features(self, chunk: Chunk) -> list[Features]:
-        """The tracks that came with the frames, or tracks through the chunk's own images."""
-        given = [frame.features for frame in chunk.frames]
-        if all(features is not None for features in given):
-            return [features for features in given if features is not None]
-        tracker = KltTracker(self._klt)
-        return [tracker.track(frame.image) for frame in chunk.frames]
-
 
 def _common_intrinsics(chunk: Chunk) -> Intrinsics:
     first = chunk.frames[0].intrinsics
@@ -120,19 +113,6 @@ def _common_intrinsics(chunk: Chunk) -> Intrinsics:
     if any(frame.intrinsics != first for frame in chunk.frames):
         raise ReconstructionError(f"the camera's calibration changes within chunk {chunk.index}")
     return first
-
-
-def _track_table(features: list[Features], intrinsics: Intrinsics) -> TrackTable:
-    """All tracks seen in at least two of the frames."""
-    ids = np.concatenate([item.ids for item in features])
-    frame = np.concatenate([np.full(len(item.ids), number) for number, item in enumerate(features)])
-    uv = np.concatenate([item.uv for item in features]).astype(np.float64)
-    xy = (uv - [intrinsics.cx, intrinsics.cy]) / [intrinsics.fx, intrinsics.fy]
-    _, of_row, counts = np.unique(ids, return_inverse=True, return_counts=True)
-    often = counts[of_row] >= 2
-    unique, track = np.unique(ids[often], return_inverse=True)
-    order = np.lexsort((frame[often], track))
-    return TrackTable(unique, track[order], frame[often][order], xy[often][order])
 
 
 def _start_from(chunk: Chunk, previous: Previous, depth_before: float) -> KnownStart | None:

@@ -1,0 +1,224 @@
+"""A network's chunk made exact by feature tracks, and the tracks' scale kept by the network's depth.
+
+The network's poses are where a bundle adjustment starts, its depth says how far the tracked points roughly are: that is
+what a single camera can not know, and what keeps the scale. What the adjustment finds is given back to the depth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.configuration import parameter
+from scal3r_ros.features.klt import KltConfig
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.reconstruction.bundle import Adjusted, DistancePriors, PosePrior, adjust
+from scal3r_ros.reconstruction.depth_fit import fitted_depth
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Reconstructor, Tracks
+from scal3r_ros.reconstruction.tracks import features_of, track_table
+from scal3r_ros.reconstruction.triangulation import TrackTable, reprojection, triangulate
+
+Array = NDArray[np.float64]
+
+_HELD = 1e-5
+
+
+@dataclass(frozen=True)
+class RefinementConfig:
+    """How a network's chunk is refined by its feature tracks."""
+
+    sigma: float = parameter(
+        0.5, "standard deviation of a tracked image point", unit="pixels", minimum=0.05, maximum=10.0
+    )
+    outlier: float = parameter(
+        4.0, "image residual beyond which an observation is taken out at the end", unit="sigma", minimum=1.0,
+        maximum=20.0,
+    )  # fmt: skip
+    depth_sigma: float = parameter(
+        0.2, "standard deviation of the network's depth at the start, as a share of it; then it is measured",
+        minimum=0.01, maximum=1.0,
+    )  # fmt: skip
+    min_tracks: int = parameter(
+        40, "tracks below which a chunk is left as the network gave it", minimum=10, maximum=1000
+    )
+    min_inliers: float = parameter(
+        0.5, "share of the tracks that has to agree with the result; below, the chunk is left as it was", minimum=0.05,
+        maximum=1.0,
+    )  # fmt: skip
+    iterations: int = parameter(10, "steps of each of the bundle adjustments at most", minimum=1, maximum=100)
+
+
+@dataclass(frozen=True)
+class _Sights:
+    """What the network says of each observation of a table: `depth` (m,), 0 where unknown, and `confidence` (m,)."""
+
+    depth: Array
+    confidence: Array
+
+
+class RefiningReconstructor:
+    """Any reconstructor, its chunks refined one by one; keeps no state of its own."""
+
+    def __init__(self, inner: Reconstructor, config: RefinementConfig, klt: KltConfig) -> None:
+        self._inner, self._config, self._klt = inner, config, klt
+
+    @property
+    def name(self) -> str:
+        """Name of the reconstructor that is refined."""
+        return self._inner.name
+
+    @property
+    def width(self) -> int:
+        """As many chunks as the reconstructor that is refined likes to be given."""
+        return self._inner.width
+
+    def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
+        """The inner reconstructor's geometry, refined where the tracks suffice; its note says where they do not."""
+        return refined(chunk, self._inner.reconstruct(chunk, previous, following), self._config, self._klt)
+
+    def reset(self) -> None:
+        """Forgets what the inner reconstructor has learnt."""
+        self._inner.reset()
+
+    def figures(self) -> Mapping[str, int | float]:
+        """Those of the inner reconstructor."""
+        return self._inner.figures()
+
+    def close(self) -> None:
+        """Closes the inner reconstructor."""
+        self._inner.close()
+
+
+def refined(chunk: Chunk, geometry: ChunkGeometry, config: RefinementConfig, klt: KltConfig) -> ChunkGeometry:
+    """`geometry` with adjusted poses, its depth fitted to the adjusted points, and those points as tracks.
+
+    The gauge stays: the first camera is held, and the scale is that in which tracks and depth agree best.
+    """
+    if geometry.health is not ChunkHealth.OK:
+        return geometry
+    started = time.perf_counter()
+    cameras = [
+        frame.intrinsics or small.scaled(frame.image.shape[1], frame.image.shape[0])
+        for frame, small in zip(chunk.frames, geometry.intrinsics, strict=True)
+    ]
+    table = track_table(features_of(chunk, klt), cameras)
+    sights = _sights(table, geometry)
+    sigma = config.sigma / float(np.median([camera.fx for camera in cameras]))
+    table, points, adjusted = _adjusted(table, geometry, sights, sigma, config)
+    if adjusted is None:
+        return replace(geometry, note=_with(geometry.note, "too few tracks agree to refine it"))
+    used = np.unique(table.track)
+    moved = time.perf_counter()
+    T, points = adjusted.T_ref_cam, adjusted.points
+    depths = np.stack([_fitted(number, geometry, table, points, T) for number in range(len(chunk.frames))])
+    timings = {**geometry.timings, "refine_s": moved - started, "fit_s": time.perf_counter() - moved}
+    angle, depth_of = triangulate(table, T).angle[used], np.zeros(len(table.ids))
+    np.maximum.at(depth_of, table.track, reprojection(table, points, T)[1])
+    spread = depth_of[used] * sigma / np.maximum(angle, 1e-3)
+    return replace(
+        geometry,
+        T_chunk_cam=T,
+        depth=depths,
+        tracks=Tracks(table.ids[used], points[used], spread.astype(np.float32)),
+        timings=timings,
+    )
+
+
+def _adjusted(
+    table: TrackTable, geometry: ChunkGeometry, sights: _Sights, sigma: float, config: RefinementConfig
+) -> tuple[TrackTable, Array, Adjusted | None]:
+    """Three adjustments, from coarse to fine: the table of what agrees with the last one, and that; None if too few."""
+    T, points, known = geometry.T_chunk_cam, *_points_from_depth(table, geometry.T_chunk_cam, sights)
+    enough = max(config.min_tracks, config.min_inliers * len(table.ids))
+    prior = PosePrior(0, T[0], _HELD, _HELD)
+    depth_sigma, result = config.depth_sigma, None
+    for looseness in (8.0, 2.0, 1.0):
+        kept = _consistent(table, points, known, T, looseness * 4.0 * config.outlier * sigma)
+        if len(np.unique(kept.track)) < enough or len(np.unique(kept.frame)) < len(T):
+            return table, points, None
+        distances = _distances(kept, sights, table, depth_sigma)
+        loose = sigma * max(1.0, looseness)
+        result = adjust(kept, T, points, [prior], sigma=loose, max_iterations=config.iterations, distances=distances)
+        T, points = result.T_ref_cam, result.points
+        depth_sigma = _measured_sigma(table, points, known, T, sights)
+    final = _consistent(table, points, known, T, config.outlier * sigma)
+    if result is None or len(np.unique(final.track)) < enough or len(np.unique(final.frame)) < len(T):
+        return table, points, None
+    return final, points, result
+
+
+def _sights(table: TrackTable, geometry: ChunkGeometry) -> _Sights:
+    """The network's depth and confidence where the tracks are seen."""
+    depth, confidence = np.zeros(len(table.track)), np.zeros(len(table.track))
+    for number, small in enumerate(geometry.intrinsics):
+        rows = np.flatnonzero(table.frame == number)
+        column, row, inside = _pixels(table.xy[rows], small)
+        depth[rows] = np.where(inside, geometry.depth[number][row, column], 0.0)
+        confidence[rows] = np.where(inside, geometry.confidence[number][row, column], 0.0)
+    depth[confidence <= 0] = 0.0
+    return _Sights(depth, confidence)
+
+
+def _pixels(xy: Array, small: Intrinsics) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    uv = xy * [small.fx, small.fy] + [small.cx, small.cy]
+    inside: NDArray[np.bool_] = np.all((uv > -0.5) & (uv < [small.width - 0.5, small.height - 0.5]), axis=1)
+    whole = np.rint(np.where(inside[:, None], uv, 0.0)).astype(np.int64)
+    return whole[:, 0], whole[:, 1], inside
+
+
+def _points_from_depth(table: TrackTable, T: Array, sights: _Sights) -> tuple[Array, NDArray[np.bool_]]:
+    """A point (n, 3) for each track from the depth at its surest sight, and which tracks have one."""
+    best = _surest(table, sights)
+    rows = best[best >= 0]
+    rays = np.concatenate([table.xy[rows], np.ones((len(rows), 1))], axis=1) * sights.depth[rows, None]
+    pose = T[table.frame[rows]]
+    points, known = np.zeros((len(table.ids), 3)), best >= 0
+    points[known] = np.einsum("nij,nj->ni", pose[:, :3, :3], rays) + pose[:, :3, 3]
+    return points, known
+
+
+def _surest(table: TrackTable, sights: _Sights) -> NDArray[np.int64]:
+    """Row (n,) of the sight of each track with the highest confidence in its depth; −1 where none has depth."""
+    best = np.full(len(table.ids), -1)
+    order = np.argsort(sights.confidence, kind="stable")
+    order = order[sights.depth[order] > 0]
+    best[table.track[order]] = order
+    return best
+
+
+def _distances(kept: TrackTable, sights: _Sights, table: TrackTable, sigma: float) -> DistancePriors:
+    best = _surest(table, sights)
+    rows = best[np.unique(kept.track)]
+    rows = rows[np.isin(table.frame[rows], kept.frame) & (rows >= 0)]
+    length = np.sqrt(1.0 + np.square(table.xy[rows]).sum(axis=1))
+    return DistancePriors(table.track[rows], table.frame[rows], sights.depth[rows] * length, sigma)
+
+
+def _measured_sigma(table: TrackTable, points: Array, known: NDArray[np.bool_], T: Array, sights: _Sights) -> float:
+    """How far the network's depth is from that of the points, as a share of it: robust, and at least two percent."""
+    z = reprojection(table, points, T)[1]
+    rows = known[table.track] & (sights.depth > 0) & (z > 0)
+    off = np.log(sights.depth[rows] / z[rows])
+    return float(np.clip(1.48 * np.median(np.abs(off - np.median(off))), 0.02, 1.0))
+
+
+def _consistent(table: TrackTable, points: Array, known: NDArray[np.bool_], T: Array, threshold: float) -> TrackTable:
+    residual, depth = reprojection(table, points, T)
+    good = known[table.track] & (np.linalg.norm(residual, axis=1) < threshold) & (depth > 0)
+    kept = table.select(good)
+    return kept.select(kept.lengths()[kept.track] >= 2)
+
+
+def _fitted(number: int, geometry: ChunkGeometry, table: TrackTable, points: Array, T: Array) -> NDArray[np.float32]:
+    rows = table.frame == number
+    z = reprojection(table.select(rows), points, T)[1]
+    column, row, inside = _pixels(table.xy[rows], geometry.intrinsics[number])
+    return fitted_depth(geometry.depth[number], column[inside], row[inside], z[inside])
+
+
+def _with(note: str, more: str) -> str:
+    return f"{note}; {more}" if note else more
