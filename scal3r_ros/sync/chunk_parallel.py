@@ -197,7 +197,7 @@ class ChunkParallelReconstructor:
 
     def _too_large(self, chunk: Chunk, reply: OutOfMemory) -> ReconstructionError:
         return ReconstructionError(
-            f"chunk {chunk.index}: preset {self._preset.name} does not fit on {' or '.join(self._config.devices)} even"
+            f"chunk {chunk.index}: preset {self._preset.name} does not fit on {' or '.join(dict.fromkeys(self._config.devices))} even"
             f" with {SMALLEST_PART} frames ({reply.reason}): choose a smaller preset or network.image_width"
         )
 
