@@ -8,6 +8,7 @@ from scal3r_ros.model.checkpoint import (
     memory_fingerprint,
     save_checkpoint,
     verify_checkpoint,
+    weights_fingerprint,
 )
 from scal3r_ros.model.memory import FastWeights
 from scal3r_ros.model.memory_state import MemoryMark, MemoryRule, MemoryState, Peers, Synchronizer, frozen
@@ -47,4 +48,5 @@ __all__ = [
     "reconstruct_offline",
     "save_checkpoint",
     "verify_checkpoint",
+    "weights_fingerprint",
 ]

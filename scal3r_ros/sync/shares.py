@@ -1,0 +1,47 @@
+"""The latest evidence of every peer, and its sum for the network to read without waiting."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Mapping
+
+import torch
+
+from scal3r_ros.model import FastWeights
+
+
+class Shares:
+    """Shares by peer, on the CPU; their sums, on the network's device.
+
+    A sum is replaced, never changed in place, and reading one takes no lock.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._lock = threading.Lock()
+        self._shares: dict[str, Mapping[int, FastWeights]] = {}
+        self._totals: dict[int, FastWeights] = {}
+
+    def total(self, layer: int) -> FastWeights | None:
+        """The sum over all peers, None where nobody has taught anything. Never waits."""
+        return self._totals.get(layer)
+
+    def put(self, peer: str, share: Mapping[int, FastWeights]) -> None:
+        """Replaces the share of a peer; an empty one takes it out."""
+        with self._lock:
+            before = self._shares.pop(peer, {})
+            if share:
+                self._shares[peer] = share
+            for layer in {*before, *share}:
+                if before.get(layer) is not share.get(layer):
+                    self._sum(layer)
+
+    def _sum(self, layer: int) -> None:
+        # In the order of names, so that all nodes round alike.
+        parts = [self._shares[peer][layer] for peer in sorted(self._shares) if layer in self._shares[peer]]
+        if not parts:
+            self._totals.pop(layer, None)
+            return
+        total = functools.reduce(FastWeights.plus, parts)
+        self._totals[layer] = FastWeights(*(w.to(self._device) for w in total))
