@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,38 +11,99 @@ from numpy.typing import NDArray
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
 
-
-@dataclass(frozen=True)
-class _Entry:
-    stamp_ns: int
-    submap: int
-    T_submap_cam: NDArray[np.float64]
+_FIRST_ROWS = 256
 
 
 class FrameLog:
-    """One pose a frame, in the frame and unit of its submap: it moves with the submap. About 300 bytes a frame."""
+    """One pose a frame, in the frame and unit of its submap: it moves with the submap. 120 bytes a frame.
+
+    Frames belong to drives: those of earlier drives are never changed, and frames of each are counted anew.
+    """
 
     def __init__(self) -> None:
-        self._entries: dict[int, _Entry] = {}
+        self.clear()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        """Number of frames of the drive at hand."""
+        return self._count - self._starts[-1]
 
     def put(self, index: int, stamp_ns: int, submap: int, T_submap_cam: NDArray[np.float64]) -> None:
-        """Sets or replaces the pose of frame `index`."""
-        self._entries[index] = _Entry(stamp_ns, submap, T_submap_cam)
+        """Sets or replaces the pose of frame `index` of the drive at hand."""
+        start, end = self._starts[-1], self._count
+        row = start + int(np.searchsorted(self._index[start:end], index))
+        if row == end or self._index[row] != index:
+            self._make_room()
+            for column in self._columns():
+                column[row + 1 : end + 1] = column[row:end].copy()
+            self._count += 1
+        self._index[row], self._stamp_ns[row], self._submap[row] = index, stamp_ns, submap
+        self._T_submap_cam[row] = T_submap_cam[:3]
 
     def clear(self) -> None:
         """Forget all frames."""
-        self._entries.clear()
+        self._index = np.zeros(_FIRST_ROWS, np.int64)
+        self._stamp_ns = np.zeros(_FIRST_ROWS, np.int64)
+        self._submap = np.zeros(_FIRST_ROWS, np.int64)
+        self._T_submap_cam = np.zeros((_FIRST_ROWS, 3, 4))
+        self._count = 0
+        self._starts = [0]  # the row with which each drive begins
 
     def trajectory(self, anchors: Mapping[int, Sim3]) -> Trajectory:
-        """All frames by stamp, placed by their submaps' anchors."""
-        entries = sorted(self._entries.values(), key=lambda entry: entry.stamp_ns)
-        poses = np.empty((len(entries), 4, 4))
-        submaps = np.array([entry.submap for entry in entries], np.int64)
-        local = np.stack([entry.T_submap_cam for entry in entries]) if entries else poses
-        for submap in np.unique(submaps):
-            rows = submaps == submap
-            poses[rows] = anchors[int(submap)].apply_pose(local[rows])
-        return Trajectory(np.array([entry.stamp_ns for entry in entries], np.int64), poses)
+        """All frames of the drive at hand by stamp, placed by their submaps' anchors."""
+        return self._placed(self._starts[-1], self._count, anchors)
+
+    def drives(self, anchors: Mapping[int, Sim3]) -> tuple[Trajectory, ...]:
+        """The trajectory of each drive, oldest first; the last is that of the drive at hand."""
+        ends = [*self._starts[1:], self._count]
+        return tuple(self._placed(start, end, anchors) for start, end in zip(self._starts, ends, strict=True))
+
+    def begin_drive(self) -> None:
+        """What is put from now on belongs to a new drive."""
+        if self._count > self._starts[-1]:
+            self._starts.append(self._count)
+
+    def absorb(self, earlier: Mapping[str, NDArray[Any]]) -> None:
+        """Take in the drives of another log's `snapshot`, as earlier than all of this one."""
+        own = self.snapshot()
+        joined = {name: np.concatenate([earlier[name], own[name]]) for name in own}
+        joined["starts"] = np.concatenate([earlier["starts"], own["starts"] + len(earlier["index"])])
+        self.restore(joined)
+
+    def snapshot(self) -> dict[str, NDArray[np.generic]]:
+        """The log as plain arrays, for `restore`."""
+        names = ("index", "stamp_ns", "submap", "T_submap_cam")
+        columns = {name: column[: self._count].copy() for name, column in zip(names, self._columns(), strict=True)}
+        return {**columns, "starts": np.array(self._starts, np.int64)}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Become the log whose `snapshot` is given, in place of this one."""
+        self._index, self._stamp_ns = arrays["index"].copy(), arrays["stamp_ns"].copy()
+        self._submap, self._T_submap_cam = arrays["submap"].copy(), arrays["T_submap_cam"].copy()
+        self._count = len(self._index)
+        self._starts = arrays["starts"].tolist()
+
+    def _columns(self) -> tuple[NDArray[Any], ...]:
+        return self._index, self._stamp_ns, self._submap, self._T_submap_cam
+
+    def _make_room(self) -> None:
+        if self._count < len(self._index):
+            return
+        more = max(_FIRST_ROWS, len(self._index) // 4)
+        self._index, self._stamp_ns, self._submap, self._T_submap_cam = (
+            np.concatenate([column, np.zeros((more, *column.shape[1:]), column.dtype)]) for column in self._columns()
+        )
+
+    def _placed(self, start: int, end: int, anchors: Mapping[int, Sim3]) -> Trajectory:
+        order = start + np.argsort(self._stamp_ns[start:end], kind="stable")
+        submaps, which = np.unique(self._submap[order], return_inverse=True)
+        used = [anchors[submap] for submap in submaps.tolist()]
+        poses = np.zeros((len(order), 4, 4))
+        poses[:, 3, 3] = 1.0
+        if used:
+            R = np.stack([anchor.R for anchor in used])[which]
+            scale = np.array([anchor.scale for anchor in used])[which, None]
+            t = np.stack([anchor.t for anchor in used])[which]
+            local = self._T_submap_cam[order]
+            poses[:, :3, :3] = R @ local[:, :, :3]
+            poses[:, :3, 3] = scale * (R @ local[:, :, 3:])[:, :, 0] + t
+        return Trajectory(self._stamp_ns[order], poses)
