@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from scal3r_ros.configuration import from_parameters, parameter, section
+from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.mapping import MapperConfig, OnlineMapper
 from scal3r_ros.reconstruction.geometric import GeometricConfig, GeometricReconstructor
 from scal3r_ros.reconstruction.network import NetworkReconstructor
 from scal3r_ros.reconstruction.network_config import NetworkConfig
 from scal3r_ros.reconstruction.network_offline import OfflineReconstructor
+from scal3r_ros.reconstruction.network_setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, Frame, Reconstructor
 from scal3r_ros.reconstruction.refinement import RefinementConfig, RefiningReconstructor
 from scal3r_ros.sync.chunk_parallel import ChunkParallelReconstructor
+from scal3r_ros.sync.peers import MemoryPeers
+from scal3r_ros.sync.peers_config import MemoryPeersConfig
+from scal3r_ros.sync.sharing import SharingReconstructor
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,7 @@ class CoreConfig(MapperConfig):
     )
     geometric: GeometricConfig = section(GeometricConfig)
     network: NetworkConfig = section(NetworkConfig)
+    memory_peers: MemoryPeersConfig = section(MemoryPeersConfig)
     refine: str = parameter(
         "none", "what is done to the network's chunks: nothing, or bundle adjustment of the tracked features",
         choices=("none", "bundle_adjustment"),
@@ -44,19 +51,24 @@ def core_config(values: Mapping[str, object]) -> tuple[CoreConfig, list[str]]:
     return from_parameters(CoreConfig, {name: values[name] for name in values if name not in foreign}), foreign
 
 
-def build_mapper(config: CoreConfig) -> OnlineMapper:
+def build_mapper(config: CoreConfig, name: str = "mapper") -> OnlineMapper:
     """An online mapper with the reconstructor that `config` names.
+
+    Among nodes that share their memory this one is called `name` after its machine, where `memory_peers.name` is empty.
 
     Raises:
         ReconstructionError: the reconstructor can not be had as asked.
         ModelError: a checkpoint that does not fit the preset of the network.
         MappingError: the window's sizes contradict each other.
+        ConfigurationError: the memory can not be shared as asked.
     """
-    return OnlineMapper(config, build_reconstructor(config))
+    return OnlineMapper(config, build_reconstructor(config, name))
 
 
-def build_reconstructor(config: CoreConfig) -> Reconstructor:
+def build_reconstructor(config: CoreConfig, name: str = "mapper") -> Reconstructor:
     """The reconstructor that `config` names; raises as `build_mapper` does."""
+    if config.memory_peers.rendezvous:
+        return _refining(config, _sharing(config, name))
     if config.reconstructor == "scal3r":
         return _refining(config, _network(config.network))
     return GeometricReconstructor(config.geometric, config.tracker.klt)
@@ -66,7 +78,37 @@ def _network(config: NetworkConfig) -> Reconstructor:
     devices = tuple(name for name in config.devices if name)
     if len(devices) > 1:
         return ChunkParallelReconstructor(replace(config, devices=devices))
-    return NetworkReconstructor(replace(config, device=devices[0]) if devices else config)
+    return NetworkReconstructor(_on_one_device(config))
+
+
+def _on_one_device(config: NetworkConfig) -> NetworkConfig:
+    devices = [name for name in config.devices if name]
+    return replace(config, device=devices[0]) if devices else config
+
+
+def _sharing(config: CoreConfig, name: str) -> Reconstructor:
+    _check_sharing(config)
+    network = _on_one_device(config.network)
+    model = build_network(network)
+    if model.preset.memory is None:
+        raise ConfigurationError(
+            f"memory_peers.rendezvous is set, but {network.checkpoint} has no memory units to share: use a checkpoint "
+            "with memory, or leave it empty"
+        )
+    peers = MemoryPeers(config.memory_peers, f"{platform.node()}/{name.strip('/')}", model)
+    return SharingReconstructor(NetworkReconstructor(network, model, peers=peers), peers)
+
+
+def _check_sharing(config: CoreConfig) -> None:
+    reason = None
+    if config.reconstructor != "scal3r":
+        reason = f"the reconstructor {config.reconstructor} has no memory: set reconstructor to scal3r"
+    elif config.network.memory.rule != "running":
+        reason = f"memories of the rule {config.network.memory.rule} do not add up: set network.memory.rule to running"
+    elif len([name for name in config.network.devices if name]) > 1:
+        reason = "network.devices names several, and the memory of one device only can be shared: name one"
+    if reason is not None:
+        raise ConfigurationError(f"memory_peers.rendezvous is set, but {reason}, or leave it empty")
 
 
 def _refining(config: CoreConfig, network: Reconstructor) -> Reconstructor:
@@ -82,7 +124,10 @@ def build_offline_mapper(config: CoreConfig, frames: Iterable[Frame], folder: Pa
 
     Raises:
         ReconstructionError, ModelError, MappingError: as `build_mapper`; or the states do not fit into `folder`.
+        ConfigurationError: the memory is to be shared, which one that has learnt from all frames at once can not be.
     """
+    if config.memory_peers.rendezvous:
+        raise ConfigurationError("memory_peers.rendezvous is set, but an offline memory can not be shared: empty it")
     reconstructor = OfflineReconstructor(config.network, folder)
     reconstructor.learn(_chunks(OnlineMapper(config, reconstructor), frames))
     return OnlineMapper(config, _refining(config, reconstructor))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -46,8 +46,12 @@ def replay(
     """
     console = Console(stderr=True)
     chosen = _configuration(config, settings or [], memory, console)
-    mapper = None if memory is Memory.OFFLINE else build_mapper(chosen)
-    with BagReader(bag, image_topic=image_topic) as reader, ExitStack() as states:
+    mapper = None if memory is Memory.OFFLINE else build_mapper(chosen, f"replay/{bag.stem}")
+    with (
+        nullcontext() if mapper is None else closing(mapper),
+        BagReader(bag, image_topic=image_topic) as reader,
+        ExitStack() as states,
+    ):
         writer = ResultWriter(out, save_depth)  # not before the bag: a mistyped name must not cost an older result
         total = reader.image_count if max_frames is None else min(max_frames, reader.image_count)
         columns = (
@@ -73,7 +77,6 @@ def replay(
                     break
             for update in mapper.flush():
                 _take(update, writer, health, console)
-        mapper.close()
         seconds = time.perf_counter() - started
         dropped = dict(reader.dropped)
     if taken == 0:

@@ -18,10 +18,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _make() -> RunnableNode:
     # Imported here because they take seconds, in which a signal already has to end the process quietly.
     from scal3r_ros.assembly import build_mapper
+    from scal3r_ros.nodes.core_log import forward_core_log
     from scal3r_ros.nodes.mapper_config import MapperNodeConfig
     from scal3r_ros.nodes.mapper_node import MapperNode
 
-    return MapperNode(MapperNodeConfig, build_mapper)
+    node: MapperNode[MapperNodeConfig] = MapperNode(
+        MapperNodeConfig, lambda config: build_mapper(config, node.get_fully_qualified_name())
+    )
+    forward_core_log(node.get_logger())
+    return node
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from scal3r_ros.sync.gloo_wire import GlooWire, address_towards
 from scal3r_ros.sync.link import Link
 from scal3r_ros.sync.member import Member
 from scal3r_ros.sync.peer_book import PeerBook
-from scal3r_ros.sync.peers_config import MemoryPeersConfig, check_name, parse_address
+from scal3r_ros.sync.peers_config import MemoryPeersConfig, check_name, parse_address, tidy_name
 from scal3r_ros.sync.rendezvous import Board, Offer, Rendezvous, RendezvousError
 from scal3r_ros.sync.shares import Shares
 
@@ -63,7 +63,7 @@ class MemoryPeers:
         self._address = parse_address(config.rendezvous)
         self._config = config
         self._me = Member(
-            name=check_name(config.name or name),
+            name=check_name(config.name) if config.name else tidy_name(name),
             session=uuid.uuid4().hex,
             preset=model.preset.fingerprint(),
             weights=weights_fingerprint(model),

@@ -10,6 +10,7 @@ from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import ConfigurationError
 
 _NAME = re.compile(r"[A-Za-z0-9_./-]{1,100}")
+_OTHER_SIGNS = re.compile(r"[^A-Za-z0-9_./-]+")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ def parse_address(text: str) -> Address:
             f"parameter memory_peers.rendezvous is {text!r}, but it must be host:port, as in 192.168.1.10:29500"
         )
     return Address(host.strip("[]"), int(port))
+
+
+def tidy_name(name: str) -> str:
+    """A name that peers can be told apart by, made of any text."""
+    return _OTHER_SIGNS.sub("_", name)[-100:] or "node"
 
 
 def check_name(name: str) -> str:
