@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,56 +15,10 @@ LAUNCH_FILE = ROOT / "launch" / "mapping.launch.py"
 HAS_LAUNCH_ROS = importlib.util.find_spec("launch_ros") is not None
 
 
-@dataclass
-class Recorded:
-    """Stands in for whatever launch class: keeps what it was made with."""
-
-    positional: tuple[Any, ...] = ()
-    named: dict[str, Any] = field(default_factory=dict)
-
-
-def recorder(name: str) -> type[Recorded]:
-    def make(self: Recorded, *positional: Any, **named: Any) -> None:
-        Recorded.__init__(self, positional, named)
-
-    return type(name, (Recorded,), {"__init__": make})
-
-
-class LaunchConfiguration:
-    """Stands in for the substitution of an argument by its value."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def perform(self, context: SimpleNamespace) -> str:
-        return context.given[self._name]
-
-
 @pytest.fixture
-def launch_file(monkeypatch):
-    """The launch file, loaded with stand-ins for `launch`, `launch_ros` and the package index."""
-    contents = {
-        "launch": {"LaunchDescription": recorder("LaunchDescription"), "LaunchContext": SimpleNamespace},
-        "launch.actions": {
-            "DeclareLaunchArgument": recorder("DeclareLaunchArgument"),
-            "OpaqueFunction": recorder("OpaqueFunction"),
-        },
-        "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},
-        "launch_ros": {},
-        "launch_ros.actions": {"Node": recorder("Node")},
-        "ament_index_python": {},
-        "ament_index_python.packages": {"get_package_share_directory": lambda name: str(ROOT)},
-    }
-    for name, members in contents.items():
-        module = ModuleType(name)
-        vars(module).update(members)
-        monkeypatch.setitem(sys.modules, name, module)
-    specification = importlib.util.spec_from_file_location("mapping_launch", LAUNCH_FILE)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def launch_file(load_launch_file):
+    """The launch file, loaded with stand-ins for what it imports."""
+    return load_launch_file(LAUNCH_FILE.name)
 
 
 @pytest.fixture

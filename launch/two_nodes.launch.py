@@ -1,0 +1,141 @@
+"""Starts two mappers with the network on one machine, which share what its memory learns.
+
+ros2 launch scal3r_ros two_nodes.launch.py checkpoint:=scal3r.pt device_a:=cuda:0 device_b:=cuda:1
+ros2 launch scal3r_ros two_nodes.launch.py bag_a:=north bag_b:=south network_preset:=tiny allow_random_weights:=true
+
+Robots on machines of their own run mapping.launch.py each, with the same memory_peers.rendezvous in its parameter file.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+PACKAGE = "scal3r_ros"
+
+DRAIN_S = "90.0"
+"""How long a mapper may map what it has received, and write its result, after the first SIGINT."""
+
+SIDES = ("a", "b")
+
+ARGUMENTS = {
+    "preset": ("default", "a parameter file: default, driving or handheld of this package, or a path"),
+    "network_preset": ("full", "shape of the network, the same for both"),
+    "checkpoint": ("", "file with the network's weights, the same for both"),
+    "allow_random_weights": ("false", "run without a checkpoint: nonsense for geometry, good for trying the rest"),
+    "rendezvous": ("127.0.0.1:29500", "host:port where the two find each other"),
+    "period": ("5.0", "seconds between two tellings of what was learnt"),
+    "rate": ("1.0", "speed at which bags are replayed"),
+    "result_directory": ("", "folder that gets a result for each robot, in folders of their names"),
+}
+
+ARGUMENTS_OF_EACH = {
+    "robot": ("robot_{side}", "name of robot {side}: the namespace of its node, topics and frames"),
+    "image": ("", "topic of its images; empty takes camera/image in its namespace"),
+    "camera_info": ("", "topic of its camera's calibration; empty takes camera/camera_info in its namespace"),
+    "device": ("auto", "device of its network"),
+    "bag": ("", "rosbag2 to replay in place of its camera, as scal3r bag and scal3r simulate write them"),
+}
+
+BAG_TOPICS = {"image": "/camera/image", "camera_info": "/camera/camera_info"}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, and the nodes that come of them."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=meaning)
+        for name, (default, meaning) in (ARGUMENTS | _arguments_of_each()).items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=make_nodes)])
+
+
+def make_nodes(context: LaunchContext) -> list[Node]:
+    """The nodes for the arguments as given."""
+    names = (*ARGUMENTS, *_arguments_of_each())
+    given = {name: LaunchConfiguration(name).perform(context) for name in names}
+    if given["robot_a"] == given["robot_b"]:
+        raise RuntimeError(f"arguments robot_a and robot_b are both {given['robot_a']!r}, but the two must differ")
+    share = Path(get_package_share_directory(PACKAGE))
+    nodes = []
+    for side in SIDES:
+        own = {name: given[f"{name}_{side}"] for name in ARGUMENTS_OF_EACH}
+        topics = {name: own[name] or f"/{own['robot']}/camera/{name}" for name in BAG_TOPICS}
+        nodes.append(_mapper(given, own, topics, share))
+        if own["bag"]:
+            nodes.append(_player(given, own, topics))
+    return nodes
+
+
+def _arguments_of_each() -> dict[str, tuple[str, str]]:
+    return {
+        f"{name}_{side}": (default.format(side=side), meaning.format(side=side))
+        for side in SIDES
+        for name, (default, meaning) in ARGUMENTS_OF_EACH.items()
+    }
+
+
+def _mapper(given: dict[str, str], own: dict[str, str], topics: dict[str, str], share: Path) -> Node:
+    robot, results = own["robot"], given["result_directory"]
+    parameters = {
+        "reconstructor": "scal3r",
+        "network.preset": given["network_preset"],
+        "network.checkpoint": given["checkpoint"],
+        "network.allow_random_weights": _flag("allow_random_weights", given),
+        "network.device": own["device"],
+        "memory_peers.rendezvous": given["rendezvous"],
+        "memory_peers.name": robot,
+        "memory_peers.period_s": float(given["period"]),
+        # Both robots are on one /tf, so their frames need names of their own.
+        "map_frame": f"{robot}/map",
+        "odom_frame": f"{robot}/odom",
+        "base_frame": f"{robot}/base_link",
+        "result_directory": str(Path(results) / robot) if results else "",
+    }
+    return Node(
+        package=PACKAGE,
+        executable="mapper",
+        name="mapper",
+        namespace=robot,
+        output="screen",
+        parameters=[str(_parameter_file(given["preset"], share)), parameters],
+        remappings=list(topics.items()),
+        sigterm_timeout=DRAIN_S,
+    )
+
+
+def _player(given: dict[str, str], own: dict[str, str], topics: dict[str, str]) -> Node:
+    # Two bags have two times: neither is published as the time of all.
+    bag = {
+        "bag": own["bag"],
+        "rate": float(given["rate"]),
+        "clock": False,
+        "topics": ",".join(BAG_TOPICS.values()),
+    }
+    return Node(
+        package=PACKAGE,
+        executable="player",
+        name="player",
+        namespace=own["robot"],
+        output="screen",
+        parameters=[bag],
+        remappings=[(recorded, topics[name]) for name, recorded in BAG_TOPICS.items()],
+    )
+
+
+def _parameter_file(preset: str, share: Path) -> Path:
+    own = share / "config" / f"{preset}.yaml"
+    path = own if own.is_file() else Path(preset)
+    if not path.is_file():
+        known = ", ".join(sorted(item.stem for item in (share / "config").glob("*.yaml")))
+        raise RuntimeError(f"argument preset is {preset!r}, which is neither a file nor one of {known}")
+    return path
+
+
+def _flag(name: str, given: dict[str, str]) -> bool:
+    known = {"true": True, "1": True, "false": False, "0": False}
+    if given[name].lower() not in known:
+        raise RuntimeError(f"argument {name} is {given[name]!r}, but must be true or false")
+    return known[given[name].lower()]
