@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -71,10 +72,16 @@ class PointMap:
 
     A point is kept in the coordinates of the submap that filled its voxel first. Memory is bounded by `max_points`, and
     an `add` costs what its own points cost, however long the drive.
+
+    Args:
+        config: resolution and size.
+        thinned: is given the number of a submap and its points, in its own coordinates, when it is about to be thinned
+            for the first time.
     """
 
-    def __init__(self, config: PointMapConfig) -> None:
+    def __init__(self, config: PointMapConfig, thinned: Callable[[int, PointCloud], object] | None = None) -> None:
         self._config = config
+        self._on_thinned = thinned
         self.clear()
 
     def __len__(self) -> int:
@@ -139,11 +146,7 @@ class PointMap:
             moved = block.anchor.apply(block.corners) - block.key_anchor.apply(block.corners)
             stale |= bool(np.linalg.norm(moved, axis=1).max() > 0.5 * self._config.voxel_size)
         if stale:
-            for block in self._blocks.values():
-                points = block.anchor.apply(self._voxels.point.take(block.rows, axis=0))
-                self._voxels.key[block.rows] = voxel_keys(points, self._config.voxel_size)
-                block.key_anchor = block.anchor
-            self._index()
+            self._sort_into_voxels()
 
     def cloud(self, max_points: int | None = None) -> PointCloud:
         """The points in `map`, oldest submap first; with `max_points`, an even choice that is steady between calls."""
@@ -173,7 +176,7 @@ class PointMap:
             "map_points_refused": self._refused,
         }
 
-    def snapshot(self) -> dict[str, NDArray[np.generic]]:
+    def snapshot(self) -> dict[str, NDArray[Any]]:
         """The map as plain arrays, for `restore`."""
         blocks = np.zeros(len(self._blocks), _BLOCK)
         for record, (serial, block) in zip(blocks, self._blocks.items(), strict=True):
@@ -183,10 +186,26 @@ class PointMap:
             record["size"], record["corners"], record["anchors"] = len(block.rows), block.corners, numbers
         rows = np.concatenate([np.zeros(0, np.int32), *(block.rows for block in self._blocks.values())])
         counters = np.array([self._next_serial, self._thinned, self._refused], np.int64)
-        return self._voxels.take(rows).columns() | {"blocks": blocks, "counters": counters}
+        voxel_size = np.array(self._config.voxel_size)
+        return self._voxels.take(rows).columns() | {"blocks": blocks, "counters": counters, "voxel_size": voxel_size}
 
-    def restore(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        """Become the map whose `snapshot` is given, in place of this one."""
+    def absorb(self, earlier: Mapping[str, NDArray[Any]]) -> None:
+        """Take in the submaps of another map's `snapshot`, as older than all of this one; none of them may be in both.
+
+        Their points stay where the snapshot has them: `reanchor` moves them.
+        """
+        own: dict[str, NDArray[Any]] = self.snapshot()
+        offset = int(earlier["counters"][0])
+        own["block"] = own["block"] + np.int32(offset)
+        own["blocks"]["serial"] += offset
+        joined = {name: np.concatenate([earlier[name], own[name]]) for name in own if np.ndim(own[name])}
+        joined["counters"] = earlier["counters"] + own["counters"]
+        self.restore(joined | {"voxel_size": earlier["voxel_size"]})
+        self._sort_into_voxels()
+        self._thin_to_budget()
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Become the map whose `snapshot` is given, in place of this one, in voxels of this one's size."""
         self.clear()
         self._voxels = Voxels.from_columns({name: column.copy() for name, column in arrays.items()})
         start = 0
@@ -201,7 +220,10 @@ class PointMap:
         self._finest_first = [(block.level, serial) for serial, block in self._blocks.items()]
         heapq.heapify(self._finest_first)
         self._next_serial, self._thinned, self._refused = (int(value) for value in arrays["counters"])
-        self._index()
+        if float(arrays["voxel_size"]) == self._config.voxel_size:
+            self._index()
+        else:
+            self._sort_into_voxels()
 
     def _shown(self, rows: Rows) -> NDArray[np.bool_]:
         return np.asarray(self._voxels.count[rows] >= self._config.min_observations)
@@ -261,6 +283,8 @@ class PointMap:
                 self._release(block.rows)
                 del self._blocks[serial]
                 continue
+            if level == 0 and self._on_thinned is not None:
+                self._on_thinned(block.submap, self._whole(block))
             block.level = level + 1
             coarse = coarser_keys(self._voxels.key[block.rows], block.level)
             kept = np.zeros(len(coarse), bool)
@@ -275,6 +299,17 @@ class PointMap:
         self._voxels.count[rows] = 0
         self._free = np.concatenate([self._free, rows])
         self._thinned += len(rows)
+
+    def _whole(self, block: _Block) -> PointCloud:
+        rows = block.rows[self._shown(block.rows)]
+        return PointCloud(self._voxels.point.take(rows, axis=0), self._voxels.colour.take(rows, axis=0))
+
+    def _sort_into_voxels(self) -> None:
+        for block in self._blocks.values():
+            points = block.anchor.apply(self._voxels.point.take(block.rows, axis=0))
+            self._voxels.key[block.rows] = voxel_keys(points, self._config.voxel_size)
+            block.key_anchor = block.anchor
+        self._index()
 
     def _index(self) -> None:
         """Fill the table anew; where points share a voxel, as after the graph moved, it knows the oldest."""

@@ -233,3 +233,60 @@ def test_clear_forgets_everything():
 def test_arrays_that_do_not_belong_together_are_refused():
     with pytest.raises(MappingError, match="do not belong together"):
         PointMap(PointMapConfig()).add(0, np.zeros((3, 3)), np.zeros((2, 3)), np.ones(3), ORIGIN)
+
+
+def test_points_of_submaps_are_given_away_in_full_before_they_are_thinned():
+    away = {}
+    config = PointMapConfig(voxel_size=0.05, max_points=6000)
+    point_map = PointMap(config, lambda submap, cloud: away.setdefault(submap, []).append(cloud))
+    clouds = []
+    for i in range(6):
+        S = Sim3(1.0 + 0.1 * i, np.eye(3), np.array([100.0 * i, 0, 0]))
+        clouds.append((S, point_map.add(i, *scene(i, 2000, 0.4), S)))
+    assert len(away) >= 3
+    assert list(away) == list(range(len(away)))
+    for submap, given_ in away.items():
+        assert len(given_) == 1
+        S, new = clouds[submap]
+        np.testing.assert_allclose(sort(S.apply(given_[0].points)), sort(new.points), atol=1e-3)
+    full = sum(len(new.points) for submap, (_, new) in enumerate(clouds) if submap not in away)
+    assert full <= len(point_map) <= 6000
+
+
+def test_another_map_is_absorbed_as_older_and_moves_with_its_anchors():
+    config = PointMapConfig(voxel_size=0.5)
+    earlier, own = PointMap(config), PointMap(config)
+    for i in range(3):
+        earlier.add(i, *scene(i), ORIGIN)
+        own.add(10 + i, *scene(20 + i), ORIGIN)
+    before, alone = earlier.cloud(), own.cloud()
+    own.absorb(earlier.snapshot())
+    assert len(own) == len(before.points) + len(alone.points)
+    np.testing.assert_array_equal(own.cloud().points[: len(before.points)], before.points)
+    moved = dict.fromkeys((10, 11, 12), TURNED)
+    own.reanchor(moved)
+    np.testing.assert_allclose(own.cloud().points[len(before.points) :], TURNED.apply(alone.points), atol=1e-4)
+    again = own.add(30, *scene(0), ORIGIN)
+    assert len(again.points) == 0  # the absorbed voxels are known
+    assert own.counters()["map_points"] == len(own)
+
+
+def test_absorbing_keeps_to_the_budget_and_thins_the_absorbed_first():
+    away = []
+    own = PointMap(PointMapConfig(voxel_size=0.05, max_points=3000), lambda submap, cloud: away.append(submap))
+    earlier = PointMap(PointMapConfig(voxel_size=0.05))
+    for i in range(2):
+        earlier.add(i, *scene(i, 2000, 0.4), Sim3(1.0, np.eye(3), np.array([100.0 * i, 0, 0])))
+    own.add(7, *scene(7, 1500, 0.4), Sim3(1.0, np.eye(3), np.array([-100.0, 0, 0])))
+    own.absorb(earlier.snapshot())
+    assert own.counters()["map_points"] <= 3000
+    assert away == [0, 1]
+
+
+def test_a_snapshot_goes_into_a_map_with_voxels_of_another_size():
+    fine = PointMap(PointMapConfig(voxel_size=0.2))
+    fine.add(0, *scene(0), ORIGIN)
+    coarse = PointMap(PointMapConfig(voxel_size=2.0))
+    coarse.restore(fine.snapshot())
+    np.testing.assert_array_equal(coarse.cloud().points, fine.cloud().points)
+    assert len(coarse.add(1, *scene(0), ORIGIN).points) == 0

@@ -1,0 +1,147 @@
+"""What the mapper knows but need not hold: arrays under names, one compressed file each, in a folder of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import shutil
+import tempfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.errors import MappingError
+
+_PREFIX = "scal3r_"
+_LOCK, _LOCK_TO_BE = ".lock", ".lock_to_be"
+
+
+class Archive:
+    """Files that are written once and read again when they are asked for. May be used from any thread.
+
+    Args:
+        folder: where its own folder is made, with the first file; None takes the system's folder for temporary files.
+            Own folders that a process left behind when it was killed are removed.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._parent = folder
+        self._lock = threading.Lock()
+        self._own: Path | None = None
+        self._alive: int | None = None  # a lock on the own folder, which ends with the process
+        self._paths: dict[str, Path] = {}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._paths
+
+    def put(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write arrays under a name, which must be fit for a file, in place of what it stood for.
+
+        Raises:
+            MappingError: the disk does not take them; what the name stood for before stays.
+        """
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        with self._lock:
+            try:
+                path = self._folder() / f"{name}.npz"
+                partial = path.with_suffix(".part")
+                try:
+                    partial.write_bytes(buffer.getbuffer())
+                    partial.replace(path)  # a new file: links to the one before keep what they link to
+                finally:
+                    partial.unlink(missing_ok=True)
+            except OSError as error:
+                raise MappingError(
+                    f"{self._own or self._parent or tempfile.gettempdir()} does not take what leaves the memory: "
+                    f"{error.strerror}; free some space or set spill_directory"
+                ) from error
+            self._paths[name] = path
+
+    def get(self, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays under a name.
+
+        Raises:
+            MappingError: there are none, or their file is gone or damaged.
+        """
+        path = self._paths.get(name)
+        if path is None:
+            raise MappingError(f"nothing was archived under the name {name}")
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return {key: stored[key] for key in stored.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise MappingError(f"{path} can not be read back: {error}") from error
+
+    def paths(self) -> dict[str, Path]:
+        """The files by name."""
+        with self._lock:
+            return dict(self._paths)
+
+    def adopt(self, paths: Mapping[str, Path]) -> None:
+        """Take in files that another archive wrote, by links where the disk allows it.
+
+        Raises:
+            MappingError: a file can not be had.
+        """
+        with self._lock:
+            for name, source in paths.items():
+                try:
+                    target = self._folder() / f"{name}.npz"
+                    target.unlink(missing_ok=True)
+                    try:
+                        target.hardlink_to(source)
+                    except OSError:  # another disk, or one that knows no links
+                        shutil.copyfile(source, target)
+                except OSError as error:
+                    raise MappingError(f"{source} can not be taken into {self._own}: {error.strerror}") from error
+                self._paths[name] = target
+
+    def clear(self) -> None:
+        """Remove all files, and the folder."""
+        with self._lock:
+            self._paths.clear()
+            if self._own is not None:
+                shutil.rmtree(self._own, ignore_errors=True)
+            if self._alive is not None:
+                os.close(self._alive)
+            self._own = self._alive = None
+
+    def _folder(self) -> Path:
+        if self._own is None:
+            if self._parent is not None:
+                self._parent.mkdir(parents=True, exist_ok=True)
+            parent = Path(tempfile.gettempdir()) if self._parent is None else self._parent
+            _remove_orphans(parent)
+            own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            self._alive = os.open(own / _LOCK_TO_BE, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._alive, fcntl.LOCK_EX)
+            (own / _LOCK_TO_BE).rename(own / _LOCK)  # others look for it only now that it is taken
+            self._own = own
+        return self._own
+
+
+def _remove_orphans(parent: Path) -> None:
+    """Removes the folders whose processes are gone; their locks went with them."""
+    for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        try:
+            descriptor = os.open(lock, os.O_RDWR)
+        except OSError:
+            continue  # somebody else's
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
+        except OSError:
+            continue  # in use
+        finally:
+            os.close(descriptor)
