@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "scal3r_ros"
 EXECUTABLES = {"scal3r", "mapper", "player"}
 IMPORT_NAMES = {
+    "faiss-cpu": "faiss",
     "open3d-cpu": "open3d",
     "opencv-python-headless": "cv2",
     "PyYAML": "yaml",

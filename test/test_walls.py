@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "scal3r_ros"
 
 ROS = "ROS"
-LARGE = {"cv2", "evo", "gtsam", "matplotlib", "numba", "open3d", "rosbags", "torch", ROS}
+LARGE = {"cv2", "evo", "faiss", "gtsam", "matplotlib", "numba", "open3d", "rosbags", "torch", ROS}
 ROS_NAMES = re.compile(
     r"rclpy|launch(_ros|_testing)?|ament_\w+|\w+_msgs(_py)?|\w+_interfaces|std_srvs|cv_bridge|image_transport_py"
     r"|tf_transformations|tf2_\w+|rosidl_\w+|rosbag2_\w+|ros2\w+|rpyutils|message_filters"
@@ -48,7 +48,7 @@ WALLS = {
     "model": room("", "torch", "ROS"),
     "reconstruction": room("model geometry features", "cv2 gtsam torch", "ROS"),
     "sync": room("model reconstruction", "torch", "ROS"),
-    "mapping": room(f"geometry features {PROTOCOL}", "cv2 gtsam open3d", "torch ROS"),
+    "mapping": room(f"geometry features {PROTOCOL}", "cv2 faiss gtsam open3d", "torch ROS"),
     "sequences": room(f"geometry {PROTOCOL}", "cv2 rosbags", "torch ROS"),
     "evaluation": room("geometry sequences", "evo open3d matplotlib", "torch ROS"),
     "simulation": room("geometry sequences", "numba", "torch ROS"),
