@@ -42,7 +42,7 @@ def find_local_features(image: NDArray[np.uint8], most: int) -> LocalFeatures:
     if shrink > 1:
         size = (grey.shape[1] // shrink, grey.shape[0] // shrink)
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    sift = cv2.SIFT_create(nfeatures=most, contrastThreshold=_CONTRAST)
+    sift = cv2.SIFT.create(nfeatures=most, contrastThreshold=_CONTRAST)
     points, raw = sift.detectAndCompute(grey, None)
     if raw is None or not len(points):
         return LocalFeatures(np.empty((0, 2), np.float32), np.empty(0, np.float32), np.empty((0, 128), np.uint8))
