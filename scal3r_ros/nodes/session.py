@@ -224,4 +224,4 @@ class MappingSession:
         )
         self._reported_drops, self._reported_faults = dropped, failed
         stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostics_message(stamp, self._node.get_name(), health))
+        self._diagnostics.publish(diagnostics_message(stamp, self._node.get_fully_qualified_name().lstrip("/"), health))
