@@ -114,6 +114,7 @@ class OnlineMapper:
         self._log = FrameLog()
         self._seen: list[_Seen] = []
         self._newest: _Submap | None = None
+        self._guessed: Intrinsics | None = None  # of a camera that comes without intrinsics
         self._held: list[Chunk] = []  # by push, until as many are full as go at the same time
         self._first_chunk = 0  # chunks before it were handed out before a reset
         self._frames_in = self._keyframes = self._unposed = self._unmeasured = self._extrapolated = 0
@@ -141,13 +142,14 @@ class OnlineMapper:
             features = self._klt.track(frame.image)
             with self._state_lock:
                 self._frames_in += 1
-                seen = _Seen(frame.index, frame.stamp_ns, features, frame.intrinsics)
+                camera = frame.intrinsics or self._guessed
+                seen = _Seen(frame.index, frame.stamp_ns, features, camera)
                 self._remember(seen)
                 self._keyframes += self._window.add(replace(frame, features=features))
                 chunk = self._window.take(busy)
-                if self._newest is None or frame.intrinsics is None:
+                if self._newest is None or camera is None:
                     return Observation((), chunk)
-                tracked = self._tracker.pose(features, frame.intrinsics)
+                tracked = self._tracker.pose(features, camera)
                 self._note(seen, tracked.T_ref_cam, self._newest)
                 return Observation((self._give(seen, tracked),), chunk)
 
@@ -218,7 +220,7 @@ class OnlineMapper:
             self._log.clear()
             self._seen = []
             self._held = []
-            self._newest = self._last_given = None
+            self._newest = self._last_given = self._guessed = None
             self._way_m = 0.0
             self._reconstructor.reset()
 
@@ -310,6 +312,7 @@ class OnlineMapper:
         ids, points = feature_points(submap.chunk, submap.geometry, self._config.min_confidence)
         points = anchor.apply(points)
         first_map, self._newest = self._newest is None, submap
+        self._guess_camera(submap)
         keyframes = {frame.index: T for frame, T in zip(frames, T_odom_cam, strict=True)}
         poses: list[FramePose] = []
         before = _poses_between(self._seen, keyframes, ids, points, self._config.tracker.sigma)
@@ -334,6 +337,16 @@ class OnlineMapper:
         oldest = frames[-min(self._config.window.overlap, len(frames))].index
         self._seen = [seen for seen in self._seen if seen.index >= oldest]
         return tuple(poses)
+
+    def _guess_camera(self, submap: _Submap) -> None:
+        """Takes the reconstructor's intrinsics for a camera that came without any, also for frames seen meanwhile."""
+        frame = submap.chunk.frames[-1]
+        if frame.intrinsics is not None:
+            self._guessed = None
+            return
+        height, width = frame.image.shape[:2]
+        guess = self._guessed = submap.geometry.intrinsics[-1].scaled(width, height)
+        self._seen = [replace(seen, intrinsics=seen.intrinsics or guess) for seen in self._seen]
 
     def _note(self, seen: _Seen, T_odom_cam: Array, submap: _Submap) -> None:
         self._log.put(seen.index, seen.stamp_ns, submap.index, submap.S_odom_submap.inverse().apply_pose(T_odom_cam))

@@ -47,7 +47,7 @@ def feature_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float)
     points = np.empty((0, 3))
     for number in reversed(range(len(chunk.frames))):
         frame = chunk.frames[number]
-        if frame.features is None or frame.intrinsics is None:
+        if frame.features is None:
             continue
         small = geometry.intrinsics[number]
         depth, confidence = geometry.depth[number], geometry.confidence[number]

@@ -22,10 +22,14 @@ SMALL = (40, 80)
 
 @dataclass
 class Oracle:
-    """A reconstructor that looks the truth up by stamp; where `gate` is given it waits for it in every chunk."""
+    """A reconstructor that looks the truth up by stamp; where `gate` is given it waits for it in every chunk.
+
+    `camera` is what it says of frames that come without intrinsics.
+    """
 
     truth: Mapping[int, SimulatedFrame]
     gate: threading.Event | None = None
+    camera: Intrinsics | None = None
     started: threading.Event = field(default_factory=threading.Event)
 
     name = "oracle"
@@ -47,7 +51,7 @@ class Oracle:
         seen = [self.truth[frame.stamp_ns] for frame in chunk.frames]
         T = np.stack([frame.T_ref_cam for frame in seen])
         height, width = SMALL
-        camera = chunk.frames[0].intrinsics
+        camera = chunk.frames[0].intrinsics or self.camera
         assert camera is not None
         rows = np.linspace(0, camera.height - 1, height).round().astype(int)
         columns = np.linspace(0, camera.width - 1, width).round().astype(int)

@@ -15,6 +15,7 @@ import pytest
 from scal3r_ros.assembly import build_mapper, core_config
 from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.evaluation.trajectories import compare_trajectories
+from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping import FramePose, MapperConfig, MapUpdate, OnlineMapper, PoseSource
 from scal3r_ros.mapping.window import WindowConfig
@@ -284,3 +285,16 @@ def test_nothing_pushed_gives_nothing(drain: Drain) -> None:
     assert len(mapper.cloud().points) == 0
     np.testing.assert_array_equal(mapper.T_map_odom(), np.eye(4))
     mapper.reset()
+
+
+def test_a_camera_without_calibration_is_posed_with_the_reconstructors_guess(
+    oracle: Any, street: list[Frame], street_camera: Intrinsics, drain: Drain
+) -> None:
+    oracle.camera = street_camera
+    calibrated, bare = (OnlineMapper(MapperConfig(), oracle) for _ in range(2))
+    expected = given(drain(calibrated, street))
+    poses = given(drain(bare, [replace(frame, intrinsics=None) for frame in street]))
+    assert [pose.index for pose in poses] == list(range(len(street)))
+    assert sum(pose.source is PoseSource.TRACKED for pose in poses) > len(street) // 2
+    for ours, theirs in zip(poses, expected, strict=True):
+        np.testing.assert_allclose(ours.T_odom_cam, theirs.T_odom_cam, atol=1e-3)
