@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.frame_log import FrameLog
 
@@ -100,6 +101,18 @@ def test_an_earlier_log_is_absorbed_as_earlier_drives() -> None:
     np.testing.assert_array_equal(drives[0].T_ref_cam, earlier.drives(ANCHORS)[0].T_ref_cam)
 
 
-def test_a_frame_costs_120_bytes() -> None:
+def test_every_frame_knows_its_camera_also_after_another_log_was_absorbed() -> None:
+    one, two = Intrinsics(100.0, 101.0, 31.5, 23.5, 64, 48), Intrinsics(90.0, 90.0, 20.0, 20.0, 40, 40)
+    earlier, log = FrameLog(), FrameLog()
+    for number, camera in enumerate((two, None, one)):
+        earlier.put(number, number, 0, pose(0.0), camera)
+    for number, camera in enumerate((one, one, None, two)):
+        log.put(number, 10 - number, 0, pose(0.0), camera)
+    log.absorb(earlier.snapshot())
+    log.put(4, 11, 0, pose(0.0), two)
+    assert log.cameras() == ((two, None, one), (two, None, one, one, two))
+
+
+def test_a_frame_costs_128_bytes() -> None:
     log = filled(5000)
-    assert sum(array.nbytes for array in log.snapshot().values()) / 5000 < 121
+    assert sum(array.nbytes for array in log.snapshot().values()) / 5000 < 129
