@@ -7,10 +7,8 @@ from __future__ import annotations
 import csv
 import importlib.metadata
 import io
-import os
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +16,10 @@ import psutil
 import yaml
 
 from scal3r_ros.errors import MappingError
-from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.mapping.formats import ply_bytes, tum_bytes
 from scal3r_ros.mapping.values import MapUpdate, PointCloud
+from scal3r_ros.mapping.whole_files import told, write_whole
 
 VERSIONS_OF = ("scal3r_ros", "numpy", "opencv-python-headless", "torch", "gtsam", "open3d-cpu", "open3d")
 FILES = ("trajectory.tum", "map.ply", "timings.csv", "run.yaml")
@@ -55,7 +54,7 @@ class ResultWriter:
         chunk, geometry = update.chunk, update.geometry
         if self._stages is None:
             self._stages = (*geometry.timings, "align_s", "map_s")
-            self._write("timings.csv", (",".join((*COLUMNS, *self._stages, "rss_mb")) + "\n").encode())
+            write_whole(self._folder / "timings.csv", (",".join((*COLUMNS, *self._stages, "rss_mb")) + "\n").encode())
         row = io.StringIO()
         csv.writer(row, lineterminator="\n").writerow(
             [
@@ -75,10 +74,10 @@ class ResultWriter:
 
     def finish(self, trajectory: Trajectory, cloud: PointCloud, run: Mapping[str, object]) -> None:
         """Writes trajectory, map and `run.yaml`; `run` holds settings, counts and times."""
-        self._write("trajectory.tum", _tum(trajectory).encode())
+        write_whole(self._folder / "trajectory.tum", tum_bytes(trajectory))
         content = {"versions": _versions(), **run}
-        self._write("run.yaml", yaml.safe_dump(content, sort_keys=False).encode())
-        self._write("map.ply", _ply(cloud))
+        write_whole(self._folder / "run.yaml", yaml.safe_dump(content, sort_keys=False).encode())
+        write_whole(self._folder / "map.ply", ply_bytes(cloud))
 
     def _store_depth(self, update: MapUpdate) -> None:
         chunk, geometry, submap = update.chunk, update.geometry, update.submap
@@ -94,56 +93,11 @@ class ResultWriter:
                 K=geometry.intrinsics[number].K,
                 T_map_cam=T_map_cam[number],
             )
-            self._write(f"depth/{chunk.frames[number].stamp_ns:019d}.npz", buffer.getvalue())
+            write_whole(self._folder / f"depth/{chunk.frames[number].stamp_ns:019d}.npz", buffer.getvalue())
 
     def _append(self, name: str, content: bytes) -> None:
-        with _told(self._folder / name), (self._folder / name).open("ab") as file:
+        with told(self._folder / name), (self._folder / name).open("ab") as file:
             file.write(content)
-
-    def _write(self, name: str, content: bytes) -> None:
-        """Writes a whole file beside its place and puts it there at the end, so that no half file bears its name."""
-        path = self._folder / name
-        part = path.with_name(path.name + ".part")
-        with _told(path):
-            try:
-                with part.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turns an error of the disk into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise MappingError(
-            f"{path} can not be written: {error.strerror}; free some space or choose another folder"
-        ) from error
-
-
-def _ply(cloud: PointCloud) -> bytes:
-    """A binary PLY of position and colour. Open3D's writer would print a line per point onto a full disk's terminal."""
-    columns = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")]
-    vertices = np.empty(len(cloud.points), columns)
-    for axis, (name, _) in enumerate(columns):
-        vertices[name] = cloud.points[:, axis] if axis < 3 else cloud.colours[:, axis - 3]
-    properties = "".join(f"property {'float' if kind == '<f4' else 'uchar'} {name}\n" for name, kind in columns)
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n{properties}end_header\n"
-    return header.encode("ascii") + vertices.tobytes()
-
-
-def _tum(trajectory: Trajectory) -> str:
-    lines = []
-    quaternions = se3.quat_xyzw(trajectory.T_ref_cam[:, :3, :3]) if len(trajectory) else np.empty((0, 4))
-    for stamp, T, quat_xyzw in zip(trajectory.stamps_ns.tolist(), trajectory.T_ref_cam, quaternions, strict=True):
-        numbers = " ".join(f"{value:.9f}" for value in (*T[:3, 3], *quat_xyzw))
-        lines.append(f"{stamp // 10**9}.{stamp % 10**9:09d} {numbers}\n")
-    return "".join(lines)
 
 
 def _versions() -> dict[str, str]:
