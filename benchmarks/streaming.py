@@ -77,7 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("out/streaming"))
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.preset = arguments.long_preset = "tiny"
+        arguments.preset = arguments.long_preset = "nano"
         arguments.long, arguments.chunks, arguments.naive = 12, 3, 4
     return arguments
 

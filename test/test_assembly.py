@@ -60,7 +60,7 @@ def test_a_mistake_in_the_cores_part_is_refused(values: dict[str, object], messa
 
 
 def test_a_network_is_refined_where_asked() -> None:
-    network = {"reconstructor": "scal3r", "network.preset": "tiny", "network.allow_random_weights": True}
+    network = {"reconstructor": "scal3r", "network.preset": "nano", "network.allow_random_weights": True}
     assert isinstance(build_reconstructor(core_config(network)[0]), NetworkReconstructor)
     refining = build_reconstructor(core_config({**network, "refine": "bundle_adjustment"})[0])
     assert isinstance(refining, RefiningReconstructor)

@@ -93,19 +93,22 @@ class Aggregator(nn.Module):
         recall = rotary_of(positions_P2, config.channels // memory.heads, config.rope_base)
         return Tables(attention, recall.without_first(self.special))
 
-    def embed(self, patches_SNC: Tensor) -> Tensor:
-        """Tokens (S, P, C) that enter layer 0, float32."""
-        S = patches_SNC.shape[0]
+    def embed(self, patches_SNC: Tensor, chunks: int = 1) -> Tensor:
+        """Tokens (S, P, C) that enter layer 0, float32; of `chunks` chunks of equal length, one after the other."""
+        S = patches_SNC.shape[0] // chunks
         special_2KC = torch.cat((self.camera_token, self.register_token), dim=2)[0]
-        special_SKC = torch.cat((special_2KC[:1], special_2KC[1:].expand(S - 1, -1, -1)))
+        special_SKC = torch.cat((special_2KC[:1], special_2KC[1:].expand(S - 1, -1, -1))).repeat(chunks, 1, 1)
         return torch.cat((special_SKC, patches_SNC.to(special_SKC.dtype)), dim=1)
 
-    def layer(self, index: int, x_SPC: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
-        """Tokens after the frame block and after the global block of layer `index`, without its memory."""
-        S, P, _ = x_SPC.shape
+    def layer(self, index: int, x_SPC: Tensor, tables: Tables, chunks: int = 1) -> tuple[Tensor, Tensor]:
+        """Tokens after the frame block and after the global block of layer `index`, without its memory.
+
+        Frames may be those of `chunks` chunks of equal length, one after the other, which do not see each other.
+        """
         frame_SPC = self.frame_blocks[index](x_SPC, tables.attention)
-        x_1LC = self.global_blocks[index](frame_SPC.reshape(1, S * P, -1), tables.attention)
-        return frame_SPC, x_1LC.reshape(S, P, -1)
+        tokens = x_SPC.shape[0] * x_SPC.shape[1] // chunks
+        x_BLC = self.global_blocks[index](frame_SPC.reshape(chunks, tokens, -1), tables.attention)
+        return frame_SPC, x_BLC.reshape(x_SPC.shape)
 
     def project(self, unit: AdaptiveMemoryUnit, x_SPC: Tensor, tables: Tables) -> Projections:
         """What the patch tokens ask of and tell a memory unit."""

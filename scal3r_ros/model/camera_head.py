@@ -1,6 +1,6 @@
 """Pose and field of view of every frame, refined a few times from its camera token.
 
-Shapes: S frames of a chunk, C channels, 9 numbers of a pose encoding (see pose_encoding.py).
+Shapes: S frames, those of B chunks with F frames each, C channels, 9 numbers of a pose encoding (see pose_encoding.py).
 Source: VGGT (camera head: adaptive LayerNorm on the last estimate, a small trunk over the camera tokens).
 """
 
@@ -44,8 +44,11 @@ class CameraHead(nn.Module):
         """Pose encodings (S, 9) from the last layer's tokens."""
         return self.refinements(x_SPC)[-1]
 
-    def refinements(self, x_SPC: Tensor) -> list[Tensor]:
-        """The estimate (S, 9) after each iteration: training supervises all of them."""
+    def refinements(self, x_SPC: Tensor, chunks: int = 1) -> list[Tensor]:
+        """The estimate (S, 9) after each iteration, training supervises all of them.
+
+        Frames may be those of `chunks` chunks of equal length, one after the other, which do not see each other.
+        """
         camera_SC = self.token_norm(x_SPC[:, 0])
         normed_SC = functional.layer_norm(camera_SC, camera_SC.shape[-1:], eps=1e-6)
         pose_S9 = self.empty_pose_tokens[0].expand(len(camera_SC), -1)
@@ -53,10 +56,10 @@ class CameraHead(nn.Module):
         estimates: list[Tensor] = []
         for _ in range(self.config.iterations):
             shift, scale, gate = self.modulation(functional.silu(self.embed_pose(pose_S9))).chunk(3, dim=-1)
-            hidden_1SC = (camera_SC + gate * (normed_SC * (1 + scale) + shift))[None]
+            hidden_BFC = (camera_SC + gate * (normed_SC * (1 + scale) + shift)).unflatten(0, (chunks, -1))
             for block in self.trunk:
-                hidden_1SC = block(hidden_1SC)
-            total_S9 = total_S9.detach() + self.pose_mlp(self.trunk_norm(hidden_1SC))[0]
+                hidden_BFC = block(hidden_BFC)
+            total_S9 = total_S9.detach() + self.pose_mlp(self.trunk_norm(hidden_BFC)).flatten(0, 1)
             # A field of view is never negative.
             estimates.append(torch.cat((total_S9[:, :7], functional.relu(total_S9[:, 7:])), dim=-1))
             # As in training: an iteration learns to correct the last one, not to prepare the next.

@@ -109,7 +109,10 @@ class DptHead(nn.Module):
             finer = levels[-1].shape[-2:] if levels else (2 * level.shape[-2], 2 * level.shape[-1])
             x_SFyx = fuse(level, x_SFyx, (finer[0], finer[1]))
         fused_SFhw = _placed(_resize(self.narrow(x_SFyx), (height, width)), aspect)
-        return self.out(functional.relu(self.hidden(fused_SFhw.to(self.hidden.weight.dtype))))
+        hidden_SFhw = functional.relu(self.hidden(fused_SFhw.to(self.hidden.weight.dtype)))
+        # Depth is the exponential of this: not to be rounded to bfloat16 by an autocast around it either.
+        with torch.autocast(hidden_SFhw.device.type, enabled=False):
+            return self.out(hidden_SFhw.to(self.out.weight.dtype))
 
     def _activate(self, raw_Svhw: Tensor) -> tuple[Tensor, Tensor]:
         raw_Shwv = raw_Svhw.permute(0, 2, 3, 1)

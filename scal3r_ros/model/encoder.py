@@ -1,13 +1,15 @@
-"""From images to patch tokens: DINOv2 with registers, or a plain convolutional stem for small presets.
+"""From images to patch tokens: DINOv2 with registers, or a convolutional stem for small presets.
 
-Shapes: S frames, h × w pixels, N patches of a frame (row by row), C channels.
-Source: DINOv2 with registers (ViT-S/B/L, patch 14), whose position embedding is resized to the image's grid.
+Shapes: S frames, h × w pixels, N patches of a frame (row by row), C channels, y × x cells of a feature map.
+Source: DINOv2 with registers (ViT-S/B/L, patch 14), whose position embedding is resized to the image's grid; local
+correlation of neighbouring frames as in FlowNet and PWC-Net.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,10 +38,17 @@ class VitConfig:
 
 @dataclass(frozen=True)
 class StemConfig:
-    """A convolutional stem; `patch` pixels (a power of two) become one token."""
+    """A convolutional stem; `patch` pixels (a power of two) become one token.
+
+    `refinements` residual units follow each halving but the first. With `sees_previous` each frame is compared with
+    the one before it, by correlation within `reach` cells of the last but one level (patch / 2 pixels a cell).
+    """
 
     channels: int
     patch: int = 8
+    refinements: int = 0
+    sees_previous: bool = False
+    reach: int = 4
 
 
 VIT_SMALL = VitConfig(channels=384, depth=12, heads=6)
@@ -114,6 +123,60 @@ class VitEncoder(nn.Module):
         return class_1C, resized[0].flatten(1).T
 
 
+class StemUnit(nn.Module):
+    """Two normalised convolutions added to their input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x_SCyx: Tensor) -> Tensor:
+        hidden_SCyx = functional.gelu(
+            self.conv1(self.norm(x_SCyx.to(self.norm.weight.dtype)).to(self.conv1.weight.dtype))
+        )
+        return x_SCyx + self.conv2(hidden_SCyx)
+
+
+class Motion(nn.Module):
+    """Adds to each frame's features how they compare with the features around the same place of the frame before."""
+
+    def __init__(self, channels: int, reach: int) -> None:
+        super().__init__()
+        self.reach = reach
+        self.mix = nn.Conv2d(2 * channels + (2 * reach + 1) ** 2, channels, 3, padding=1)
+        self.unit = StemUnit(channels)
+
+    def forward(self, x_SCyx: Tensor, previous: Sequence[int]) -> Tensor:
+        before_SCyx = x_SCyx[list(previous)]
+        likeness_SRyx = correlation(x_SCyx, before_SCyx, self.reach)
+        mixed_SCyx = self.mix(torch.cat((x_SCyx, before_SCyx, likeness_SRyx), dim=1).to(self.mix.weight.dtype))
+        return self.unit(x_SCyx + mixed_SCyx)
+
+
+def correlation(x_SCyx: Tensor, before_SCyx: Tensor, reach: int) -> Tensor:
+    """Scalar products (S, (2 · reach + 1)², y, x) with the cells around the same place in `before`, 0 outside of it."""
+    rows, columns = x_SCyx.shape[-2:]
+    x_SCN = functional.normalize(x_SCyx.float(), dim=1).flatten(2)
+    before_SCN = functional.normalize(before_SCyx.float(), dim=1).flatten(2)
+    # All pairs, of which few are kept: a product of matrices is faster than as many shifted sums.
+    pairs_SNM = functional.pad(x_SCN.mT @ before_SCN, (0, 1))
+    places_NR = neighbourhood(rows, columns, reach, x_SCyx.device)
+    likeness_SNR = torch.gather(pairs_SNM, 2, places_NR.expand(len(pairs_SNM), -1, -1))
+    return math.sqrt(x_SCyx.shape[1]) * likeness_SNR.mT.reshape(len(x_SCyx), -1, rows, columns)
+
+
+def neighbourhood(rows: int, columns: int, reach: int, device: torch.device) -> Tensor:
+    """Numbers (N, R) of the cells at most `reach` rows and columns from each cell; N where there is none."""
+    row_N, column_N = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).unbind(1)
+    steps = torch.arange(-reach, reach + 1)
+    down_R, across_R = torch.cartesian_prod(steps, steps).unbind(1)
+    row_NR, column_NR = row_N[:, None] + down_R, column_N[:, None] + across_R
+    inside_NR = (row_NR >= 0) & (row_NR < rows) & (column_NR >= 0) & (column_NR < columns)
+    return torch.where(inside_NR, row_NR * columns + column_NR, rows * columns).to(device)
+
+
 class StemEncoder(nn.Module):
     """Strided 3 × 3 convolutions, each halving the image; a frame's descriptor is the mean of its patches."""
 
@@ -125,18 +188,25 @@ class StemEncoder(nn.Module):
         self.config = config
         widths = [3, *(max(16, config.channels >> (halvings - 1 - i)) for i in range(halvings))]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in itertools.pairwise(widths):
+        for level, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), start=1):
             layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.GroupNorm(1, fan_out), nn.GELU()]
+            layers += [StemUnit(fan_out) for _ in range(config.refinements) if level > 1]
+            if config.sees_previous and level == halvings - 1:
+                layers.append(Motion(fan_out, config.reach))
         self.layers = nn.Sequential(*layers)
         self.proj = nn.Conv2d(widths[-1], config.channels, 1)
         self.norm = nn.LayerNorm(config.channels)
 
-    def forward(self, images_S3hw: Tensor) -> Encoding:
+    def forward(self, images_S3hw: Tensor, previous: Sequence[int] | None = None) -> Encoding:
+        """`previous`: for each image the number of the one to compare it with; None where they are in order of time."""
+        if previous is None:
+            previous = [max(0, position - 1) for position in range(len(images_S3hw))]
         x_SCyx = images_S3hw
         for layer in self.layers:
-            x_SCyx = (
-                layer(x_SCyx.to(layer.weight.dtype)) if isinstance(layer, nn.Conv2d | nn.GroupNorm) else layer(x_SCyx)
-            )
+            if isinstance(layer, nn.Conv2d | nn.GroupNorm):
+                x_SCyx = layer(x_SCyx.to(layer.weight.dtype))
+            else:
+                x_SCyx = layer(x_SCyx, previous) if isinstance(layer, Motion) else layer(x_SCyx)
         tokens_SNC = self.proj(x_SCyx.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)
         patches_SNC = self.norm(tokens_SNC.to(self.norm.weight.dtype))
         return Encoding(patches_SNC, patches_SNC.mean(dim=1))

@@ -163,6 +163,6 @@ class AdaptiveMemoryUnit(nn.Module):
 
     def read(self, q_HLD: Tensor, W: FastWeights) -> Tensor:
         """gate · (a_norm(o) · (1 + scale) + shift) with o = rms(f_W(q)), (L, C): what the memory adds to the tokens."""
-        o_LC = self.o_norm(apply(q_HLD, W)).transpose(0, 1).flatten(1)
+        o_LC = self.o_norm(apply(q_HLD, W)).transpose(-3, -2).flatten(-2)
         shift, scale, gate = self.proj(o_LC).chunk(3, dim=-1)
         return gate * (functional.layer_norm(o_LC, o_LC.shape[-1:], eps=1e-6) * (1 + scale) + shift)

@@ -6,7 +6,7 @@ layer lies in a `ChunkStore`, on disk for long recordings, so that only one chun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -64,16 +64,23 @@ class OnDisk:
 
 @torch.no_grad()
 def reconstruct_offline(
-    model: Scal3R, chunks: Iterable[Tensor], store: ChunkStore, with_points: bool = True
+    model: Scal3R,
+    chunks: Iterable[Tensor],
+    store: ChunkStore,
+    with_points: bool = True,
+    previous: Callable[[int], Sequence[int]] | None = None,
 ) -> Iterator[Prediction]:
     """Predictions of all chunks (images (S, 3, h, w) in 0..1), in order, from one memory that has seen them all.
 
+    `previous` gives, for the number of images of a chunk, what `Scal3R.encode` wants to know of their order.
     `chunks` is gone through once; the first prediction comes after the last layer of the last chunk.
     """
     device = model.aggregator.camera_token.device
     grids: list[Grid] = []
     for images_S3hw in chunks:
-        encoding = model.encode(images_S3hw.to(device))
+        encoding = model.encode(
+            images_S3hw.to(device), previous=None if previous is None else previous(len(images_S3hw))
+        )
         store.put(f"{len(grids)}_tokens", model.aggregator.embed(encoding.patches))
         store.put(f"{len(grids)}_descriptors", encoding.descriptor)
         grids.append(model.grid(images_S3hw))

@@ -20,7 +20,7 @@ class Preset:
     """One network.
 
     `image_width` is the width in pixels that images are resized to, a multiple of the encoder's patch; `memory` is None
-    for a network without memory units.
+    for a network without memory units; without a point head, points come from depth and cameras alone.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Preset:
     memory: MemoryConfig | None
     camera_head: CameraHeadConfig = field(default_factory=CameraHeadConfig)
     dpt_head: DptHeadConfig = field(default_factory=DptHeadConfig)
+    has_point_head: bool = True
 
     def __post_init__(self) -> None:
         if self.encoder.channels != self.aggregator.channels:
@@ -99,6 +100,17 @@ SMALL = Preset(
 
 TINY = Preset(
     name="tiny",
+    image_width=224,
+    encoder=StemConfig(channels=192, patch=16, refinements=1, sees_previous=True),
+    aggregator=AggregatorConfig(channels=192, depth=5, heads=6, head_layers=(1, 2, 3, 4)),
+    memory=MemoryConfig(layers=(3,), expansion=2),
+    camera_head=CameraHeadConfig(depth=1, heads=6),
+    dpt_head=DptHeadConfig(levels=(32, 48, 96, 96), fused=48),
+    has_point_head=False,
+)
+
+NANO = Preset(
+    name="nano",
     image_width=64,
     encoder=StemConfig(channels=64, patch=8),
     aggregator=AggregatorConfig(channels=64, depth=4, heads=4, head_layers=(0, 1, 2, 3)),
@@ -107,7 +119,7 @@ TINY = Preset(
     dpt_head=DptHeadConfig(levels=(16, 32, 64, 64), fused=32),
 )
 
-PRESETS = {preset.name: preset for preset in (FULL, MEDIUM, SMALL, TINY, REFERENCE_SMALL)}
+PRESETS = {preset.name: preset for preset in (FULL, MEDIUM, SMALL, TINY, NANO, REFERENCE_SMALL)}
 
 
 def preset_named(name: str) -> Preset:

@@ -20,7 +20,7 @@ from scal3r_ros.errors import ModelError
 from scal3r_ros.model.aggregator import Aggregator, FastWeightSource, Grid
 from scal3r_ros.model.camera_head import CameraHead
 from scal3r_ros.model.dpt_head import DptHead, depth_of, points_of
-from scal3r_ros.model.encoder import Encoding, build_encoder, normalise_colours
+from scal3r_ros.model.encoder import Encoding, StemConfig, build_encoder, normalise_colours
 from scal3r_ros.model.presets import Preset
 
 
@@ -37,7 +37,7 @@ class Prediction:
     """What the network says of a chunk, in the chunk's own frame (that of its first camera) and scale.
 
     `pose_encoding` (S, 9), see pose_encoding.py; `descriptors` (S, C) of each frame on its own; `points` is None where
-    the point head was not asked.
+    there is no point head or it was not asked.
     """
 
     pose_encoding: Tensor
@@ -57,7 +57,9 @@ class Scal3R(nn.Module):
         self.aggregator = Aggregator(preset.aggregator, preset.memory)
         self.camera_head = CameraHead(channels, preset.camera_head)
         self.depth_head = DptHead(channels, 1, depth_of, preset.patch, preset.dpt_head)
-        self.point_head = DptHead(channels, 3, points_of, preset.patch, preset.dpt_head)
+        self.point_head = (
+            DptHead(channels, 3, points_of, preset.patch, preset.dpt_head) if preset.has_point_head else None
+        )
 
     def grid(self, images_S3hw: Tensor) -> Grid:
         """Size of the images in patches; `ModelError` where they are no whole number of patches."""
@@ -69,11 +71,25 @@ class Scal3R(nn.Module):
             )
         return Grid(height // self.preset.patch, width // self.preset.patch)
 
-    def encode(self, images_S3hw: Tensor, frames_at_once: int = 16) -> Encoding:
-        """What is known of each frame on its own, from RGB in 0..1: the same in every chunk, so it can be kept."""
+    def encode(
+        self, images_S3hw: Tensor, frames_at_once: int = 16, *, previous: Sequence[int] | None = None
+    ) -> Encoding:
+        """What is known of each frame before others of the chunk are asked, from RGB in 0..1, so that it can be kept.
+
+        A stem that sees the frame before is told by `previous` which image that is for each, itself where there is
+        none; without it the images are taken in order of time.
+        """
         self.grid(images_S3hw)
+        if self.sees_previous:
+            encoding: Encoding = self.encoder(normalise_colours(images_S3hw), previous)
+            return encoding
         batches = [self.encoder(normalise_colours(batch)) for batch in torch.split(images_S3hw, frames_at_once)]
         return Encoding(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
+
+    @property
+    def sees_previous(self) -> bool:
+        """Whether the encoder compares each frame with the one before it."""
+        return isinstance(self.preset.encoder, StemConfig) and self.preset.encoder.sees_previous
 
     def aggregate(self, patches_SNC: Tensor, grid: Grid, memory: FastWeightSource) -> list[Tensor]:
         """Tokens (S, P, 2C) of the four layers that the heads read."""
@@ -86,24 +102,28 @@ class Scal3R(nn.Module):
         return DenseMaps(values[..., 0], confidence)
 
     def points(self, features: Sequence[Tensor], grid: Grid, frames_at_once: int = 8) -> DenseMaps:
-        """Points of the frames in `features`."""
+        """Points of the frames in `features`; `ModelError` where the preset has no head for them."""
+        if self.point_head is None:
+            raise ModelError(f"preset {self.preset.name} has no point head: take points from depth and cameras")
         return DenseMaps(*self.point_head(features, grid, self.aggregator.special, frames_at_once))
 
     def decode(
         self, features: Sequence[Tensor], grid: Grid, descriptors_SC: Tensor, with_points: bool = True
     ) -> Prediction:
-        """All heads on the features of a chunk."""
+        """All heads of the network on the features of a chunk, the point head only `with_points`."""
         return Prediction(
             pose_encoding=self.camera_head(features[-1]),
             depth=self.depth(features, grid),
-            points=self.points(features, grid) if with_points else None,
+            points=self.points(features, grid) if with_points and self.point_head is not None else None,
             descriptors=descriptors_SC,
         )
 
-    def forward(self, images_S3hw: Tensor, memory: FastWeightSource) -> Prediction:
-        """A chunk from images to geometry."""
+    def forward(
+        self, images_S3hw: Tensor, memory: FastWeightSource, previous: Sequence[int] | None = None
+    ) -> Prediction:
+        """A chunk from images, the first of which is its reference, to geometry; `previous` as for `encode`."""
         grid = self.grid(images_S3hw)
-        encoding = self.encode(images_S3hw)
+        encoding = self.encode(images_S3hw, previous=previous)
         features = self.aggregate(encoding.patches, grid, memory)
         return self.decode(features, grid, encoding.descriptor)
 
@@ -114,17 +134,17 @@ class Scal3R(nn.Module):
         in the released code under autocast.
         """
         aggregator = self.aggregator
+        dense_heads = [head for head in (self.depth_head, self.point_head) if head is not None]
         for part, dtype in (
             (self.encoder, compute),
             (aggregator.frame_blocks, compute),
             (aggregator.global_blocks, compute),
-            (self.depth_head, heads),
-            (self.point_head, heads),
+            *((head, heads) for head in dense_heads),
         ):
             for module in part.modules():
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                     module.to(dtype)
-        for head in (self.depth_head, self.point_head):
+        for head in dense_heads:
             head.hidden.float()
             head.out.float()
         return self

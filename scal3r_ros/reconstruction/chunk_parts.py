@@ -33,6 +33,11 @@ def reference_first(frames: int) -> list[int]:
     return [middle, *range(middle), *range(middle + 1, frames)]
 
 
+def previous_in(order: list[int]) -> list[int]:
+    """For each frame of a chunk in `order` the place, in it, of the frame before it in time; the first's is its own."""
+    return [order.index(max(0, position - 1)) for position in order]
+
+
 def frames_with_depth(frames: int, shared: int, of_shared: int) -> list[int]:
     """Positions of the frames that are given depth: all new ones, and `of_shared` of the shared ones, evenly spread."""
     count = min(of_shared, shared)

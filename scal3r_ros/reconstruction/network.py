@@ -236,7 +236,7 @@ class NetworkReconstructor:
         if not self._config.keep_shared_tokens:
             self._tokens.clear()
         with timer("encoder_s"):
-            encoding = self._tokens.encode(framing.frames, lambda fresh: self._encode(framing.images(fresh)))
+            encoding = self._tokens.encode(framing.frames, lambda fresh: self._encode(framing, fresh))
         with timer("layers_s"):
             features = self._model.aggregate(encoding.patches[order], framing.grid, self._memory)
         with timer("cameras_s"):
@@ -246,8 +246,11 @@ class NetworkReconstructor:
         answer = Answer(pose_encoding_S9, asked, maps, encoding.descriptor)
         return geometry_of(framing, answer, self._config)
 
-    def _encode(self, images_n3hw: Tensor) -> Encoding:
-        return self._model.encode(images_n3hw.to(self._device))
+    def _encode(self, framing: Framing, fresh: Sequence[int]) -> Encoding:
+        """Tokens of the frames at `fresh`, which follow each other; the one before them is shown if need be."""
+        before = [fresh[0] - 1] if self._model.sees_previous and fresh[0] > 0 else []
+        encoding = self._model.encode(framing.images([*before, *fresh]).to(self._device))
+        return Encoding(*(rows[len(before) :] for rows in encoding))
 
     def _depth(self, features: Sequence[Tensor], grid: Grid, places: list[int], notes: list[str]) -> DenseMaps:
         """Depth at some places of the features, batch by batch; a batch that does not fit is halved, for good."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.model import OnDisk, Prediction, Scal3R, reconstruct_offline
-from scal3r_ros.reconstruction.chunk_parts import reference_first
+from scal3r_ros.reconstruction.chunk_parts import previous_in, reference_first
 from scal3r_ros.reconstruction.framing import Framing, framing_of
 from scal3r_ros.reconstruction.network_config import NetworkConfig
 from scal3r_ros.reconstruction.network_geometry import Answer, carried_on, geometry_of
@@ -64,7 +64,11 @@ class OfflineReconstructor:
         """
         self._learnt = []
         self._predictions = reconstruct_offline(
-            self._model, map(self._images, chunks), OnDisk(self._folder), with_points=False
+            self._model,
+            map(self._images, chunks),
+            OnDisk(self._folder),
+            with_points=False,
+            previous=lambda frames: previous_in(reference_first(frames)),
         )
         self._next = self._advance()
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from scal3r_ros.cli.main import app
 from scal3r_ros.errors import ConfigurationError, ReconstructionError
 
-TINY = ("network.preset=tiny", "network.allow_random_weights=true", "network.device=cpu")
+NANO = ("network.preset=nano", "network.allow_random_weights=true", "network.device=cpu")
 WINDOW = ("window.size=5", "window.overlap=2")
 
 
@@ -35,7 +35,7 @@ def contents(out: Path) -> list[bytes]:
 
 
 def test_untrained_weights_are_survived_and_repeatable(bag: Path, tmp_path: Path) -> None:
-    settings = ("reconstructor=scal3r", "network.confidence_half=1.5", *TINY, *WINDOW)
+    settings = ("reconstructor=scal3r", "network.confidence_half=1.5", *NANO, *WINDOW)
     for name in ("once", "twice"):
         done = replay(bag, tmp_path / name, *settings)
         assert done.exit_code == 0, done.exception
@@ -51,13 +51,13 @@ def test_untrained_weights_are_survived_and_repeatable(bag: Path, tmp_path: Path
 
 
 def test_a_network_that_is_sure_of_nothing_still_gives_poses(bag: Path, tmp_path: Path) -> None:
-    done = replay(bag, tmp_path, "reconstructor=scal3r", "network.confidence_half=1000.0", *TINY, *WINDOW)
+    done = replay(bag, tmp_path, "reconstructor=scal3r", "network.confidence_half=1000.0", *NANO, *WINDOW)
     assert done.exit_code == 0, done.exception
     assert len((tmp_path / "trajectory.tum").read_text().splitlines()) > 20
 
 
 def test_offline_memory_maps_the_whole_bag_and_leaves_no_states(bag: Path, tmp_path: Path) -> None:
-    settings = ("network.confidence_half=1.5", *TINY, *WINDOW)
+    settings = ("network.confidence_half=1.5", *NANO, *WINDOW)
     done = replay(bag, tmp_path / "offline", *settings, memory="offline")
     assert done.exit_code == 0, done.exception
     assert replay(bag, tmp_path / "frozen", *settings, memory="frozen").exit_code == 0

@@ -45,15 +45,15 @@ def test_what_is_here_is_told_apart_from_what_is_not() -> None:
 
 def test_a_whole_file_is_told_with_its_preset(folder: Path) -> None:
     path = folder / "mine.safetensors"
-    save_checkpoint(random_model(preset_named("tiny"), 0), path)
+    save_checkpoint(random_model(preset_named("nano"), 0), path)
     done = run(path)
     assert done.exit_code == 0
-    assert "is whole: scal3r_ros weights for preset tiny" in done.output
+    assert "is whole: scal3r_ros weights for preset nano" in done.output
     assert "with memory units" in done.output
 
 
 def test_a_damaged_file_is_an_error(folder: Path) -> None:
-    model = random_model(preset_named("tiny"), 0)
+    model = random_model(preset_named("nano"), 0)
     with torch.no_grad():
         model.aggregator.camera_token.fill_(torch.nan)
     save_checkpoint(model, folder / "mine.safetensors")
@@ -66,8 +66,8 @@ def test_a_file_that_is_not_there_is_an_error(folder: Path, name: str) -> None:
 
 
 def test_a_file_of_another_preset_is_an_error(folder: Path) -> None:
-    save_checkpoint(random_model(preset_named("tiny"), 0), folder / "mine.safetensors")
+    save_checkpoint(random_model(preset_named("nano"), 0), folder / "mine.safetensors")
     done = run(folder / "mine.safetensors", "--preset", "small")
     assert isinstance(done.exception, ModelError)
-    assert "made for another preset (tiny)" in str(done.exception)
+    assert "made for another preset (nano)" in str(done.exception)
     assert isinstance(run(folder / "mine.safetensors", "--preset", "huge").exception, ModelError)

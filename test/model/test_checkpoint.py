@@ -22,24 +22,24 @@ from scal3r_ros.model import (
     verify_checkpoint,
 )
 from scal3r_ros.model.encoder import VitConfig
-from scal3r_ros.model.presets import FULL, SMALL, TINY
+from scal3r_ros.model.presets import FULL, NANO, SMALL
 from scal3r_ros.model.released_names import from_scal3r, from_vggt, to_scal3r
 
 # The released layout (a DINOv2 encoder) at a size that takes no time.
-TINY_VIT = dataclasses.replace(
-    TINY, name="tiny_vit", encoder=VitConfig(channels=64, depth=2, heads=4, patch=14, trained_size=56)
+NANO_VIT = dataclasses.replace(
+    NANO, name="nano_vit", encoder=VitConfig(channels=64, depth=2, heads=4, patch=14, trained_size=56)
 )
 
 
 @pytest.fixture(scope="module")
 def model():
-    return random_model(TINY_VIT, seed=3)
+    return random_model(NANO_VIT, seed=3)
 
 
 @pytest.fixture(scope="module")
 def released(model):
     """The same weights under the names of the released checkpoint."""
-    return {to_scal3r(name, TINY_VIT): tensor for name, tensor in model.state_dict().items()}
+    return {to_scal3r(name, NANO_VIT): tensor for name, tensor in model.state_dict().items()}
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,12 @@ def test_full_preset_takes_exactly_the_released_tensors(reference_folder):
 
 def test_names_survive_translation_there_and_back(model):
     for name in model.state_dict():
-        assert from_scal3r(to_scal3r(name, TINY_VIT), TINY_VIT) == name
+        assert from_scal3r(to_scal3r(name, NANO_VIT), NANO_VIT) == name
 
 
 def test_released_checkpoint_is_loaded_whole(model, released, tmp_path):
     torch.save(released, tmp_path / "scal3r.pt")
-    loaded = load_checkpoint(tmp_path / "scal3r.pt", TINY_VIT)
+    loaded = load_checkpoint(tmp_path / "scal3r.pt", NANO_VIT)
     assert set(loaded.state_dict()) == set(model.state_dict())
     assert_same_weights(loaded, model)
     assert not loaded.training
@@ -86,7 +86,7 @@ def test_released_checkpoint_is_loaded_whole(model, released, tmp_path):
 
 def test_checkpoint_in_half_precision_is_widened(released, tmp_path):
     torch.save({name: tensor.bfloat16() for name, tensor in released.items()}, tmp_path / "half.pt")
-    loaded = load_checkpoint(tmp_path / "half.pt", TINY_VIT)
+    loaded = load_checkpoint(tmp_path / "half.pt", NANO_VIT)
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
 
 
@@ -95,7 +95,7 @@ def test_vggt_checkpoint_turns_the_memory_off_and_says_so_once(model, vggt, tmp_
     path = tmp_path / f"vggt.{suffix}"
     (torch.save if suffix == "pt" else save_file)(vggt, path)
     with caplog.at_level(logging.WARNING):
-        loaded = load_checkpoint(path, TINY_VIT)
+        loaded = load_checkpoint(path, NANO_VIT)
     assert [record.getMessage() for record in caplog.records] == [
         f"checkpoint {path} has no memory units: the memory is off"
     ]
@@ -108,18 +108,18 @@ def test_vggt_checkpoint_turns_the_memory_off_and_says_so_once(model, vggt, tmp_
 
 def test_own_checkpoint_comes_back_bit_for_bit(model, tmp_path):
     save_checkpoint(model, tmp_path / "own.safetensors")
-    assert_same_weights(load_checkpoint(tmp_path / "own.safetensors", TINY_VIT), model)
+    assert_same_weights(load_checkpoint(tmp_path / "own.safetensors", NANO_VIT), model)
 
 
 def test_own_checkpoint_without_memory_loads_into_the_same_preset(vggt, tmp_path):
     torch.save(vggt, tmp_path / "vggt.pt")
-    save_checkpoint(load_checkpoint(tmp_path / "vggt.pt", TINY_VIT), tmp_path / "own.safetensors")
-    assert load_checkpoint(tmp_path / "own.safetensors", TINY_VIT).preset.memory is None
+    save_checkpoint(load_checkpoint(tmp_path / "vggt.pt", NANO_VIT), tmp_path / "own.safetensors")
+    assert load_checkpoint(tmp_path / "own.safetensors", NANO_VIT).preset.memory is None
 
 
 def test_own_checkpoint_of_another_preset_is_refused_by_name(model, tmp_path):
     save_checkpoint(model, tmp_path / "own.safetensors")
-    with pytest.raises(ModelError, match=r"another preset \(tiny_vit\) than small"):
+    with pytest.raises(ModelError, match=r"another preset \(nano_vit\) than small"):
         load_checkpoint(tmp_path / "own.safetensors", SMALL)
 
 
@@ -131,7 +131,7 @@ def test_misfit_is_told_in_one_sentence_with_the_first_few_names(released, tmp_p
     broken["cam_decoder.token_norm.weight"] = torch.zeros(5)
     torch.save(broken, tmp_path / "broken.pt")
     with pytest.raises(ModelError) as caught:
-        load_checkpoint(tmp_path / "broken.pt", TINY_VIT)
+        load_checkpoint(tmp_path / "broken.pt", NANO_VIT)
     message = str(caught.value)
     assert "4 missing (aggregator.frame_blocks.0.attn.qkv.weight, " in message
     assert "aggregator.frame_blocks.3.attn.qkv.weight" not in message
@@ -166,22 +166,22 @@ def test_what_is_no_checkpoint_is_refused_without_running_it(released, tmp_path,
     elif content == "empty":
         path.touch()
     with pytest.raises(ModelError, match=r"foreign\.pt"):
-        load_checkpoint(path, TINY_VIT)
+        load_checkpoint(path, NANO_VIT)
     assert not capsys.readouterr().out
 
 
 def test_broken_safetensors_are_refused(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
     with pytest.raises(ModelError, match="can not be read"):
-        load_checkpoint(tmp_path / "cut.safetensors", TINY_VIT)
+        load_checkpoint(tmp_path / "cut.safetensors", NANO_VIT)
     with pytest.raises(ModelError, match="can not be written"):
-        save_checkpoint(random_model(TINY, 0), tmp_path / "no" / "such.safetensors")
+        save_checkpoint(random_model(NANO, 0), tmp_path / "no" / "such.safetensors")
 
 
 def test_memory_fingerprint_tells_weights_apart_and_ignores_the_precision_of_the_rest(model):
-    assert memory_fingerprint(random_model(TINY, 0)) == memory_fingerprint(random_model(TINY, 0))
-    assert memory_fingerprint(random_model(TINY, 0)) != memory_fingerprint(random_model(TINY, 1))
-    narrow = random_model(TINY_VIT, seed=3).set_precision(torch.bfloat16)
+    assert memory_fingerprint(random_model(NANO, 0)) == memory_fingerprint(random_model(NANO, 0))
+    assert memory_fingerprint(random_model(NANO, 0)) != memory_fingerprint(random_model(NANO, 1))
+    narrow = random_model(NANO_VIT, seed=3).set_precision(torch.bfloat16)
     assert memory_fingerprint(narrow) == memory_fingerprint(model)
 
 
@@ -193,8 +193,8 @@ def test_report_tells_what_a_file_holds(model, released, vggt, tmp_path, source)
     else:
         path = tmp_path / "theirs.pt"
         torch.save(released if source is CheckpointSource.SCAL3R else vggt, path)
-    report = verify_checkpoint(path, TINY_VIT)
-    kept = load_checkpoint(path, TINY_VIT).state_dict()
+    report = verify_checkpoint(path, NANO_VIT)
+    kept = load_checkpoint(path, NANO_VIT).state_dict()
     assert report.source is source
     assert report.has_memory is (source is not CheckpointSource.VGGT)
     assert (report.tensors, report.parameters) == (len(kept), sum(tensor.numel() for tensor in kept.values()))
@@ -204,7 +204,7 @@ def test_damaged_weights_are_reported(released, tmp_path):
     name = "cam_decoder.token_norm.weight"
     torch.save(released | {name: torch.full_like(released[name], torch.nan)}, tmp_path / "damaged.pt")
     with pytest.raises(ModelError, match=r"damaged: 1 tensors .*camera_head\.token_norm\.weight"):
-        verify_checkpoint(tmp_path / "damaged.pt", TINY_VIT)
+        verify_checkpoint(tmp_path / "damaged.pt", NANO_VIT)
 
 
 def test_published_checkpoints_say_where_they_are_and_under_which_terms():

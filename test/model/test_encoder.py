@@ -1,12 +1,12 @@
-"""Encoders see each frame on its own."""
+"""Encoders see each frame on its own, or with the one before it."""
 
 import pytest
 import torch
 
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model import random_model
-from scal3r_ros.model.encoder import StemConfig, VitConfig, VitEncoder, build_encoder
-from scal3r_ros.model.presets import TINY
+from scal3r_ros.model.encoder import StemConfig, VitConfig, VitEncoder, build_encoder, correlation
+from scal3r_ros.model.presets import NANO
 
 VIT = VitConfig(channels=32, depth=2, heads=2, patch=4, trained_size=24)
 
@@ -26,7 +26,7 @@ def test_frames_do_not_see_each_other(config):
 
 
 def test_encoding_does_not_depend_on_how_many_frames_are_worked_on_at_once():
-    model, images = random_model(TINY, 0), torch.rand(5, 3, 16, 24)
+    model, images = random_model(NANO, 0), torch.rand(5, 3, 16, 24)
     with torch.no_grad():
         torch.testing.assert_close(model.encode(images, 2).patches, model.encode(images, 16).patches)
 
@@ -46,3 +46,26 @@ def test_position_embedding_is_as_learnt_at_the_size_it_was_learnt_at_and_in_bet
 def test_stem_with_odd_patches_is_refused():
     with pytest.raises(ModelError, match="power of two"):
         build_encoder(StemConfig(channels=32, patch=14))
+
+
+def test_a_stem_that_sees_the_frame_before_sees_no_other():
+    torch.manual_seed(0)
+    encoder = build_encoder(StemConfig(channels=32, patch=8, sees_previous=True, refinements=1))
+    images = torch.rand(4, 3, 32, 48)
+    other = images.clone()
+    other[1] = torch.rand(3, 32, 48)
+    with torch.no_grad():
+        tokens, changed = encoder(images).patches, encoder(other).patches
+        backwards = encoder(images.flip(0), previous=[1, 2, 3, 3]).patches
+    moved = (tokens - changed).abs().amax((1, 2)) > 1e-4
+    assert moved.tolist() == [False, True, True, False]
+    torch.testing.assert_close(backwards.flip(0), tokens, atol=1e-4, rtol=1e-4)
+
+
+def test_correlation_finds_where_a_picture_has_gone():
+    picture = torch.rand(1, 8, 9, 11) - 0.5
+    moved = torch.roll(picture, (2, -3), dims=(2, 3))  # what is at (y, x) was at (y − 2, x + 3)
+    likeness = correlation(moved, picture, reach=4)[0]
+    best = likeness[:, 3:-1, 1:-4].argmax(0)
+    assert (best == (4 - 2) * 9 + (4 + 3)).all()
+    assert likeness[0, 0, 0] == 0  # above the image's edge

@@ -6,12 +6,12 @@ import torch
 from scal3r_ros.model import frozen, random_model
 from scal3r_ros.model.camera_head import CameraHead, CameraHeadConfig
 from scal3r_ros.model.dpt_head import depth_of, points_of
-from scal3r_ros.model.presets import TINY
+from scal3r_ros.model.presets import NANO
 
 
 @pytest.fixture(scope="module")
 def model():
-    return random_model(TINY, seed=4)
+    return random_model(NANO, seed=4)
 
 
 @pytest.fixture(scope="module")

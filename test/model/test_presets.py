@@ -7,7 +7,7 @@ import torch
 
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model import PRESETS, Scal3R, frozen, preset_named, random_model
-from scal3r_ros.model.presets import FULL, MEDIUM, SMALL, TINY
+from scal3r_ros.model.presets import FULL, MEDIUM, NANO, SMALL
 
 
 def test_fingerprints_tell_presets_apart_but_not_their_names_and_widths():
@@ -17,7 +17,7 @@ def test_fingerprints_tell_presets_apart_but_not_their_names_and_widths():
 
 
 def test_unknown_preset_is_answered_with_the_known_ones():
-    with pytest.raises(ModelError, match="full, medium, small, tiny"):
+    with pytest.raises(ModelError, match="full, medium, small, tiny, nano"):
         preset_named("huge")
     assert preset_named("full") is FULL
 
@@ -29,7 +29,7 @@ def test_every_preset_can_be_built_and_has_whole_patches(preset):
     assert preset.image_width % preset.patch == 0
 
 
-@pytest.mark.parametrize("preset", [MEDIUM, SMALL, TINY], ids=lambda preset: preset.name)
+@pytest.mark.parametrize("preset", [MEDIUM, SMALL, NANO], ids=lambda preset: preset.name)
 def test_every_small_preset_runs(preset):
     images = torch.rand(2, 3, 2 * preset.patch, 3 * preset.patch)
     with torch.no_grad():
@@ -42,11 +42,11 @@ def test_every_small_preset_runs(preset):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"aggregator": dataclasses.replace(TINY.aggregator, channels=96)}, "must be equal"),
-        ({"aggregator": dataclasses.replace(TINY.aggregator, depth=5)}, "must be layer 4"),
-        ({"memory": dataclasses.replace(TINY.memory, layers=(1, 4))}, r"0 … 3"),
+        ({"aggregator": dataclasses.replace(NANO.aggregator, channels=96)}, "must be equal"),
+        ({"aggregator": dataclasses.replace(NANO.aggregator, depth=5)}, "must be layer 4"),
+        ({"memory": dataclasses.replace(NANO.memory, layers=(1, 4))}, r"0 … 3"),
     ],
 )
 def test_impossible_presets_are_refused(change, complaint):
     with pytest.raises(ModelError, match=complaint):
-        dataclasses.replace(TINY, **change)
+        dataclasses.replace(NANO, **change)

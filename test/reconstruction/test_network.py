@@ -20,9 +20,9 @@ from scal3r_ros.reconstruction.network import NetworkReconstructor
 from scal3r_ros.reconstruction.network_config import NetworkConfig, NetworkMemoryConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame, Previous
 
-TINY = NetworkConfig(preset="tiny", allow_random_weights=True, device="cpu", precision="fp32")
+NANO = NetworkConfig(preset="nano", allow_random_weights=True, device="cpu", precision="fp32")
 # Newton-Schulz steps in bfloat16 enlarge rounding, so what is to agree closely is compared without a memory.
-FROZEN = replace(TINY, memory=NetworkMemoryConfig(rule="frozen"))
+FROZEN = replace(NANO, memory=NetworkMemoryConfig(rule="frozen"))
 CAMERA = Intrinsics(100.0, 100.0, 63.5, 31.5, 128, 64)
 SHARED = 3
 ROUNDING = {"rtol": 1e-4, "atol": 1e-5}
@@ -78,7 +78,7 @@ def images_of(chunk: Chunk, model: Scal3R) -> torch.Tensor:
 
 
 def test_geometry_is_what_the_mapper_expects(frames: list[Frame]) -> None:
-    for geometry, chunk in zip(run(NetworkReconstructor(TINY), chunks_of(frames)), chunks_of(frames), strict=True):
+    for geometry, chunk in zip(run(NetworkReconstructor(NANO), chunks_of(frames)), chunks_of(frames), strict=True):
         assert geometry.health is ChunkHealth.OK
         assert geometry.note == ""
         assert geometry.depth.shape == geometry.confidence.shape == (8, 32, 64)
@@ -93,7 +93,7 @@ def test_geometry_is_what_the_mapper_expects(frames: list[Frame]) -> None:
 
 def test_it_is_the_network_with_the_middle_frame_as_reference(frames: list[Frame]) -> None:
     chunk = chunks_of(frames)[0]
-    model = random_model(preset_named("tiny"), 0).requires_grad_(False)
+    model = random_model(preset_named("nano"), 0).requires_grad_(False)
     model.camera_head.pose_mlp.fc2.bias[7:] = 0.5  # a field of view, which untrained networks hardly have
     geometry = NetworkReconstructor(replace(FROZEN, use_camera_info=False), model).reconstruct(chunk, None)
     order = [3, 0, 1, 2, 4, 5, 6, 7]  # of eight frames the released code takes the fourth first
@@ -111,10 +111,10 @@ def test_it_is_the_network_with_the_middle_frame_as_reference(frames: list[Frame
 
 def test_confidence_is_one_half_where_the_parameter_says(frames: list[Frame]) -> None:
     chunk = chunks_of(frames)[0]
-    at_five = NetworkReconstructor(TINY).reconstruct(chunk, None).confidence
+    at_five = NetworkReconstructor(NANO).reconstruct(chunk, None).confidence
     c = 1 + 4 * at_five / (1 - at_five)
     middle = float(np.median(c))
-    other = NetworkReconstructor(replace(TINY, confidence_half=middle)).reconstruct(chunk, None).confidence
+    other = NetworkReconstructor(replace(NANO, confidence_half=middle)).reconstruct(chunk, None).confidence
     assert float(np.median(other)) == pytest.approx(0.5, abs=1e-3)
     assert (np.diff(other.ravel()[np.argsort(at_five, axis=None)]) > -1e-6).all()
 
@@ -122,13 +122,13 @@ def test_confidence_is_one_half_where_the_parameter_says(frames: list[Frame]) ->
 def test_a_camera_without_calibration_gets_the_networks(frames: list[Frame]) -> None:
     chunk = chunks_of(frames)[0]
     blind = replace(chunk, frames=tuple(replace(frame, intrinsics=None) for frame in chunk.frames))
-    ours = NetworkReconstructor(TINY).reconstruct(blind, None)
-    theirs = NetworkReconstructor(replace(TINY, use_camera_info=False)).reconstruct(chunk, None)
-    assert ours.intrinsics == theirs.intrinsics != NetworkReconstructor(TINY).reconstruct(chunk, None).intrinsics
+    ours = NetworkReconstructor(NANO).reconstruct(blind, None)
+    theirs = NetworkReconstructor(replace(NANO, use_camera_info=False)).reconstruct(chunk, None)
+    assert ours.intrinsics == theirs.intrinsics != NetworkReconstructor(NANO).reconstruct(chunk, None).intrinsics
 
 
 def test_equal_calls_give_equal_bytes(frames: list[Frame]) -> None:
-    ours, theirs = (run(NetworkReconstructor(TINY), chunks_of(frames)) for _ in range(2))
+    ours, theirs = (run(NetworkReconstructor(NANO), chunks_of(frames)) for _ in range(2))
     assert_same(ours, theirs, rtol=0)
 
 
@@ -144,10 +144,10 @@ def test_kept_tokens_equal_recomputed_ones(frames: list[Frame], monkeypatch: pyt
         return encode(model, images, frames_at_once)
 
     monkeypatch.setattr(Scal3R, "encode", counting)
-    kept = run(NetworkReconstructor(TINY), chunks_of(frames))
+    kept = run(NetworkReconstructor(NANO), chunks_of(frames))
     assert encoded == [8, 5, 5]
     encoded.clear()
-    recomputed = run(NetworkReconstructor(replace(TINY, keep_shared_tokens=False)), chunks_of(frames))
+    recomputed = run(NetworkReconstructor(replace(NANO, keep_shared_tokens=False)), chunks_of(frames))
     assert encoded == [8, 8, 8]
     assert_same(kept, recomputed, **ROUNDING)
 
@@ -158,14 +158,14 @@ def test_tokens_are_not_kept_for_other_frames_of_the_same_number(frames: list[Fr
     renumbered = tuple(replace(f, index=i, stamp_ns=10**12 + i) for i, f in enumerate(second.frames))
     reconstructor.reconstruct(first, None)
     ours = reconstructor.reconstruct(Chunk(1, renumbered, 0), None)
-    theirs = NetworkReconstructor(TINY).reconstruct(Chunk(0, second.frames, 0), None)
+    theirs = NetworkReconstructor(NANO).reconstruct(Chunk(0, second.frames, 0), None)
     np.testing.assert_allclose(ours.descriptors, theirs.descriptors, **ROUNDING)
 
 
 @pytest.mark.parametrize("head_frames", [1, 3])
 def test_batches_of_the_depth_head_equal_the_whole(frames: list[Frame], head_frames: int) -> None:
-    whole = run(NetworkReconstructor(replace(TINY, head_frames=64)), chunks_of(frames))
-    assert_same(run(NetworkReconstructor(replace(TINY, head_frames=head_frames)), chunks_of(frames)), whole, **ROUNDING)
+    whole = run(NetworkReconstructor(replace(NANO, head_frames=64)), chunks_of(frames))
+    assert_same(run(NetworkReconstructor(replace(NANO, head_frames=head_frames)), chunks_of(frames)), whole, **ROUNDING)
 
 
 @pytest.mark.parametrize(("of_shared", "with_depth"), [(0, []), (1, [1]), (2, [0, 2]), (3, [0, 1, 2]), (9, [0, 1, 2])])
@@ -173,8 +173,8 @@ def test_shared_frames_without_depth_change_nothing_else(
     frames: list[Frame], of_shared: int, with_depth: list[int]
 ) -> None:
     chunks = chunks_of(frames)
-    full = run(NetworkReconstructor(replace(TINY, shared_depth_frames=SHARED)), chunks)
-    some = run(NetworkReconstructor(replace(TINY, shared_depth_frames=of_shared)), chunks)
+    full = run(NetworkReconstructor(replace(NANO, shared_depth_frames=SHARED)), chunks)
+    some = run(NetworkReconstructor(replace(NANO, shared_depth_frames=of_shared)), chunks)
     for ours, theirs, chunk in zip(some, full, chunks, strict=True):
         kept = [*with_depth, *range(SHARED, 8)] if chunk.shared else list(range(8))
         left_out = sorted(set(range(8)) - set(kept))
@@ -185,8 +185,8 @@ def test_shared_frames_without_depth_change_nothing_else(
 
 
 def test_bfloat16_stays_near_float32(frames: list[Frame]) -> None:
-    exact = NetworkReconstructor(TINY).reconstruct(chunks_of(frames)[0], None)
-    rough = NetworkReconstructor(replace(TINY, precision="bf16")).reconstruct(chunks_of(frames)[0], None)
+    exact = NetworkReconstructor(NANO).reconstruct(chunks_of(frames)[0], None)
+    rough = NetworkReconstructor(replace(NANO, precision="bf16")).reconstruct(chunks_of(frames)[0], None)
     assert rough.depth.dtype == np.float32
     assert 0 < np.abs(rough.depth / exact.depth - 1).mean() < 0.02
     assert np.abs(rough.T_chunk_cam - exact.T_chunk_cam).max() < 0.1
@@ -211,7 +211,7 @@ def test_compiled_layers_equal_plain_ones(frames: list[Frame]) -> None:
 
 def test_the_memory_learns_and_a_reset_forgets(frames: list[Frame]) -> None:
     chunks = chunks_of(frames)
-    reconstructor = NetworkReconstructor(TINY)
+    reconstructor = NetworkReconstructor(NANO)
     first = run(reconstructor, chunks)
     assert reconstructor.figures()["memory_chunks"] == 3
     assert reconstructor.figures()["memory_norm_1"] > 0
@@ -232,7 +232,7 @@ def test_a_frozen_memory_has_seen_nothing(frames: list[Frame]) -> None:
 
 @pytest.mark.parametrize("rule", ["running", "sequential"])
 def test_a_restored_memory_continues_bit_for_bit(frames: list[Frame], tmp_path: Path, rule: str) -> None:
-    config = replace(TINY, keep_shared_tokens=False, memory=NetworkMemoryConfig(rule=rule))
+    config = replace(NANO, keep_shared_tokens=False, memory=NetworkMemoryConfig(rule=rule))
     chunks = chunks_of(frames)
     one = NetworkReconstructor(config)
     run(one, chunks[:2])
@@ -264,9 +264,9 @@ def limited(monkeypatch: pytest.MonkeyPatch, method: str, most: int) -> None:
 
 def test_a_head_that_does_not_fit_takes_fewer_frames(frames: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
     chunks = chunks_of(frames)
-    whole = run(NetworkReconstructor(TINY), chunks)
+    whole = run(NetworkReconstructor(NANO), chunks)
     limited(monkeypatch, "depth", 1)
-    tight = run(NetworkReconstructor(TINY), chunks)
+    tight = run(NetworkReconstructor(NANO), chunks)
     assert_same(tight, whole, **ROUNDING)
     assert "the depth head now takes 2 frames" in tight[0].note
     assert "the depth head now takes 1 frames" in tight[0].note
@@ -276,7 +276,7 @@ def test_a_head_that_does_not_fit_takes_fewer_frames(frames: list[Frame], monkey
 def test_a_chunk_that_does_not_fit_goes_in_parts(frames: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
     chunks = chunks_of(frames)
     limited(monkeypatch, "aggregate", 4)
-    reconstructor = NetworkReconstructor(TINY)
+    reconstructor = NetworkReconstructor(NANO)
     tight = run(reconstructor, chunks)
     assert "chunks now go in parts of 4 frames" in tight[0].note
     assert tight[1].note == ""
@@ -290,20 +290,20 @@ def test_a_chunk_that_does_not_fit_goes_in_parts(frames: list[Frame], monkeypatc
 
 def test_a_gpu_too_small_for_two_frames_is_an_error(frames: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
     limited(monkeypatch, "aggregate", 1)
-    reconstructor = NetworkReconstructor(TINY)
+    reconstructor = NetworkReconstructor(NANO)
     with pytest.raises(
         ReconstructionError, match=r"does not fit on cpu even with 2 frames \(CUDA out of memory[^\n]*$"
     ):
         reconstructor.reconstruct(chunks_of(frames)[0], None)
     monkeypatch.undo()
-    fresh = replace(TINY, keep_shared_tokens=False)
+    fresh = replace(NANO, keep_shared_tokens=False)
     assert reconstructor.reconstruct(chunks_of(frames)[0], None).health is ChunkHealth.OK
     assert NetworkReconstructor(fresh).reconstruct(chunks_of(frames)[0], None).health is ChunkHealth.OK
 
 
 def test_numbers_that_are_none_teach_nothing_and_the_motion_goes_on(frames: list[Frame]) -> None:
     chunks = chunks_of(frames)
-    reconstructor = NetworkReconstructor(TINY)
+    reconstructor = NetworkReconstructor(NANO)
     first = reconstructor.reconstruct(chunks[0], None)
     norms = dict(reconstructor.figures())
     sick = reconstructor._model.camera_head.pose_mlp.fc2.bias
@@ -324,14 +324,14 @@ def test_numbers_that_are_none_teach_nothing_and_the_motion_goes_on(frames: list
 def test_images_that_change_size_are_an_error(frames: list[Frame]) -> None:
     cut = replace(frames[1], image=frames[1].image[:32])
     with pytest.raises(ReconstructionError, match="128 × 32 and 128 × 64"):
-        NetworkReconstructor(TINY).reconstruct(Chunk(0, (frames[0], cut), 0), None)
+        NetworkReconstructor(NANO).reconstruct(Chunk(0, (frames[0], cut), 0), None)
 
 
 # Setting up ---------------------------------------------------------------------------------------------------------
 
 
 def test_no_checkpoint_says_where_to_get_one() -> None:
-    with pytest.raises(ReconstructionError, match=r"scal3r\.pt from https://.*tiny.*allow_random_weights"):
+    with pytest.raises(ReconstructionError, match=r"scal3r\.pt from https://.*nano.*allow_random_weights"):
         NetworkReconstructor(NetworkConfig(device="cpu"))
 
 
@@ -341,10 +341,10 @@ def test_a_checkpoint_that_is_not_there_says_where_to_get_one(tmp_path: Path) ->
 
 
 def test_a_checkpoint_is_loaded(frames: list[Frame], tmp_path: Path) -> None:
-    model = random_model(preset_named("tiny"), 5)
-    save_checkpoint(model, tmp_path / "tiny.safetensors")
+    model = random_model(preset_named("nano"), 5)
+    save_checkpoint(model, tmp_path / "nano.safetensors")
     chunk = chunks_of(frames)[0]
-    config = replace(TINY, checkpoint=str(tmp_path / "tiny.safetensors"), allow_random_weights=False, onednn=False)
+    config = replace(NANO, checkpoint=str(tmp_path / "nano.safetensors"), allow_random_weights=False, onednn=False)
     ours, theirs = NetworkReconstructor(config), NetworkReconstructor(config, model)
     assert_same([ours.reconstruct(chunk, None)], [theirs.reconstruct(chunk, None)], rtol=0)
 

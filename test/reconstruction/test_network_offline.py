@@ -18,7 +18,7 @@ from scal3r_ros.reconstruction.network_config import NetworkConfig
 from scal3r_ros.reconstruction.network_offline import OfflineReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Frame
 
-TINY = NetworkConfig(preset="tiny", allow_random_weights=True, device="cpu", precision="fp32")
+NANO = NetworkConfig(preset="nano", allow_random_weights=True, device="cpu", precision="fp32")
 CAMERA = Intrinsics(100.0, 100.0, 60.0, 33.0, 128, 64)
 
 
@@ -31,10 +31,10 @@ def chunks() -> list[Chunk]:
 
 def test_one_chunk_offline_is_that_chunk_online(chunks: list[Chunk], tmp_path: Path) -> None:
     """With a single chunk there is nothing that the offline memory could know before the online one."""
-    offline = OfflineReconstructor(TINY, tmp_path)
+    offline = OfflineReconstructor(NANO, tmp_path)
     offline.learn(chunks[:1])
     ours = offline.reconstruct(chunks[0], None)
-    theirs = NetworkReconstructor(TINY).reconstruct(chunks[0], None)
+    theirs = NetworkReconstructor(NANO).reconstruct(chunks[0], None)
     for name in ("T_chunk_cam", "depth", "confidence", "descriptors"):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-4, atol=1e-5)
     assert ours.intrinsics == theirs.intrinsics
@@ -46,14 +46,14 @@ def test_the_first_chunk_already_knows_the_last(chunks: list[Chunk], tmp_path: P
     for number, last in enumerate((chunks[1], replace(chunks[2], index=1))):
         folder = tmp_path / str(number)
         folder.mkdir()
-        offline = OfflineReconstructor(TINY, folder)
+        offline = OfflineReconstructor(NANO, folder)
         offline.learn([chunks[0], last])
         depths.append(offline.reconstruct(chunks[0], None).depth)
     assert np.abs(depths[0] - depths[1]).max() > 1e-4
 
 
 def test_all_chunks_come_in_order_and_only_once(chunks: list[Chunk], tmp_path: Path) -> None:
-    offline = OfflineReconstructor(TINY, tmp_path)
+    offline = OfflineReconstructor(NANO, tmp_path)
     offline.learn(iter(chunks))
     for waiting, chunk in zip((3, 2, 1), chunks, strict=True):
         assert offline.figures() == {"offline_chunks": waiting}
@@ -63,7 +63,7 @@ def test_all_chunks_come_in_order_and_only_once(chunks: list[Chunk], tmp_path: P
 
 
 def test_another_chunk_than_the_learnt_one_is_an_error(chunks: list[Chunk], tmp_path: Path) -> None:
-    offline = OfflineReconstructor(TINY, tmp_path)
+    offline = OfflineReconstructor(NANO, tmp_path)
     offline.learn(chunks)
     with pytest.raises(ReconstructionError, match="chunk 1 is not the one"):
         offline.reconstruct(chunks[1], None)
@@ -75,13 +75,13 @@ def test_a_full_disk_is_one_sentence(chunks: list[Chunk], tmp_path: Path, monkey
 
     monkeypatch.setattr(OnDisk, "put", full)
     with pytest.raises(ReconstructionError, match=r"No space left on device.*more room"):
-        OfflineReconstructor(TINY, tmp_path).learn(chunks)
+        OfflineReconstructor(NANO, tmp_path).learn(chunks)
 
 
 def test_numbers_that_are_none_leave_a_chunk_unmeasured(chunks: list[Chunk], tmp_path: Path) -> None:
-    model = random_model(preset_named("tiny"), 0).requires_grad_(False)
+    model = random_model(preset_named("nano"), 0).requires_grad_(False)
     model.camera_head.pose_mlp.fc2.bias.fill_(torch.nan)
-    offline = OfflineReconstructor(TINY, tmp_path, model)
+    offline = OfflineReconstructor(NANO, tmp_path, model)
     offline.learn(chunks)
     geometry = offline.reconstruct(chunks[0], None)
     assert geometry.health is ChunkHealth.NOT_FINITE
