@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -101,10 +101,15 @@ class Link:
         """Waits until the farewell has been said or can not be, but not longer than `time.monotonic()` is `until_s`."""
         self._told_all.wait(max(0.0, until_s - time.monotonic()))
 
-    def wait_ended(self, until_s: float) -> None:
-        """Waits until nothing of the link runs any more, but not longer than `time.monotonic()` is `until_s`."""
-        for thread in self._threads:
-            thread.join(max(0.0, until_s - time.monotonic()))
+    @property
+    def threads(self) -> Sequence[threading.Thread]:
+        """What runs for the link."""
+        return tuple(self._threads)
+
+    @property
+    def longest_wait_s(self) -> float:
+        """How long a thread may be held by a peer that does not answer."""
+        return self.peer.period_s + self._deadline_s
 
     def drop(self, why: str) -> None:
         """Ends the link without another word; returns at once."""
@@ -145,7 +150,7 @@ class Link:
         with torch.no_grad():
             try:
                 while not self.broken:
-                    heard = hearer.hear(wire, self.peer.period_s + self._deadline_s, self._deadline_s)
+                    heard = hearer.hear(wire, self.longest_wait_s, self._deadline_s)
                     if self._why is not None:
                         return
                     if not self.was_connected:

@@ -9,11 +9,12 @@ camera, chunks ──► own evidence ──► Link ═══ Gloo ═══ Li
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scal3r_ros.model import FastWeights, Scal3R, weights_fingerprint
@@ -94,6 +95,7 @@ class MemoryPeers:
         """Begins to share `evidence`, which must not wait and whose tensors are never changed."""
         self._own = evidence
         self._last_beat_s = time.monotonic()
+        atexit.register(self.close)
         for thread in self._threads:
             thread.start()
 
@@ -110,19 +112,21 @@ class MemoryPeers:
         if self._final is not None:
             return
         self._closing.set()
-        links = [link for link in list(self._links.values()) if link.was_connected and not link.broken]
+        links = list(self._links.values())
         for link in links:
             link.say_farewell()
         end_s = time.monotonic() + self._config.deadline_s
         for link in links:
-            link.wait_told(end_s)
+            if link.was_connected and not link.broken:
+                link.wait_told(end_s)
         self._final = self._book.figures()
-        end_s = time.monotonic() + _CLOSE_S
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(max(0.0, end_s - time.monotonic()))
-        for link in links:
-            link.wait_ended(end_s)
+        threads = [*self._threads, *(thread for link in links for thread in link.threads)]
+        _join(threads, time.monotonic() + _CLOSE_S)
+        atexit.unregister(self.close)
+        # What still waits for a stopped peer must not wake while the interpreter ends: that would abort the process.
+        longest_s = max((link.longest_wait_s for link in links), default=_CLOSE_S)
+        if any(thread.is_alive() for thread in threads):
+            atexit.register(_join, threads, time.monotonic() + longest_s)
 
     def on_connected(self, link: Link) -> None:
         """See `LinkEvents`."""
@@ -276,3 +280,9 @@ class MemoryPeers:
         link = Link(self._me, peer, token, connect, self._layout, self._own, self)
         self._links[peer.name] = link
         link.start()
+
+
+def _join(threads: Sequence[threading.Thread], until_s: float) -> None:
+    for thread in threads:
+        if thread.is_alive():
+            thread.join(max(0.0, until_s - time.monotonic()))

@@ -71,6 +71,11 @@ class Node:
     def said(self) -> str:
         return self._log.read_text()
 
+    def end(self) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(PATIENCE_S)
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -94,7 +99,7 @@ def start(tmp_path: Path, address: str) -> Iterator[Callable[..., Node]]:
     yield make
     for node in nodes:
         node.process.kill()
-        node.process.communicate()
+        node.process.wait()
         assert "Traceback" not in node.said()
 
 
@@ -149,7 +154,8 @@ def test_two_halves_of_a_drive_make_one_memory(start, tmp_path):
 
     a.ask("learn 6 8")  # and leaves at once: what it has learnt is told in the farewell
     last = a.evidence("own")
-    assert a.ask("close") < 2.0 + 2 * 2.0 + NO_WAIT_S
+    assert a.ask("close") < 2.0 + 2.0 + NO_WAIT_S
+    assert a.end() == 0
     assert within(lambda: difference(b.evidence("totals"), {key: last[key] + own_b[key] for key in last}) < EXACT)
     assert within(connected(b, 0))
     assert b.said().count("has ended") == 1
@@ -177,8 +183,10 @@ def test_a_stopped_peer_is_not_waited_for_and_comes_back(hosting, start):
     assert within(lambda: agree(a, b))
     assert a.said().count("memory peer b is back") == 1
     b.signal(signal.SIGSTOP)
-    assert a.ask("close") < 2.0 + 2 * 2.0 + NO_WAIT_S
+    assert a.ask("close") < 2.0 + 2.0 + NO_WAIT_S
+    assert a.end() == 0
     b.signal(signal.SIGCONT)
+    assert b.end() == 0  # without a close of its own
 
 
 def test_a_killed_host_holds_up_nobody_and_what_it_learns_anew_takes_the_place_of_the_old(start):
