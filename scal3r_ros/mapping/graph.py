@@ -158,6 +158,23 @@ class SubmapGraph:
         self._edges, self._new_constraints = edges[:taken], edges[taken:]
         self._isam, self._taken = None, 0
 
+    def absorb(self, earlier: Mapping[str, NDArray[Any]], S_earlier_own: Sim3) -> None:
+        """Take in the graph of another map's `snapshot`, as older; the own submaps move into its frame.
+
+        The two hang together only once `add_edge` has joined them, which has to be done before `optimise`.
+
+        Raises:
+            MappingError: a submap is in both.
+        """
+        common = sorted(set(self._anchors) & {int(index) for index in earlier["index"]})
+        if common:
+            raise MappingError(f"submap {common[0]} is in both graphs; give every submap its own index")
+        own = self.snapshot()
+        moved = [S_earlier_own @ anchor for anchor in self._anchors.values()]
+        joined = {name: np.concatenate([earlier[name], own[name]]) for name in own if np.ndim(own[name])}
+        joined["anchor"] = np.concatenate([earlier["anchor"], _numbers(moved)])
+        self.restore(joined | {"new_constraints": own["new_constraints"]})
+
     def _solve(self, new_edges: list[Edge]) -> dict[int, Sim3]:
         factors, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
         if self._isam is None:

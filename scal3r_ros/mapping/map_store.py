@@ -9,8 +9,6 @@ Files that no manifest names any more are removed afterwards, so a map that is s
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import io
 import os
 import shutil
 import zipfile
@@ -92,18 +90,10 @@ class MapWriter:
 
     def add_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Stores plain arrays, compressed, as the part `name`."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        content = buffer.getbuffer()
-        digest = hashlib.sha256(content).hexdigest()
-        entry = Entry(_stored_as(name + ".npz", digest), len(content), digest)
-        with self._told():
-            if not self._is_there(entry):
-                with (self._parts / entry.stored_as).open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-        self._entries[name] = entry
+        path = self.scratch / f"{name}.npz"
+        with self._told(), path.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        self.add_file(name, path)
 
     def add_file(self, name: str, path: Path) -> None:
         """Stores a file that nobody changes any more as part `name`: moved from `scratch`, else linked or copied."""

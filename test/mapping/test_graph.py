@@ -202,3 +202,28 @@ def test_covariances_that_are_none_are_refused(covariance):
     with pytest.raises(MappingError, match="positive definite"):
         graph.add_submap(3, Edge(2, 3, START, covariance))
     assert len(graph) == 3
+
+
+def test_another_graph_is_absorbed_in_its_own_frame_and_joined_by_an_edge():
+    earlier, true = drifting(20)
+    earlier.add_edge(loop(true, 0, 19))
+    earlier.optimise()
+    S = Sim3.from_log([50.0, -20.0, 3.0, 0.3, 0.1, -0.2, 0.4])  # where the own frame truly lies in the earlier one
+    own = SubmapGraph()
+    own.add_submap(20, anchor=S.inverse() @ true[10])
+    for k in range(1, 5):
+        own.add_submap(20 + k, Edge(19 + k, 20 + k, true[9 + k].inverse() @ true[10 + k], LOOSE))
+    before = earlier.anchors()
+    own.absorb(earlier.snapshot(), S)
+    assert list(own.anchors()) == list(range(25))
+    for index, anchor in before.items():
+        np.testing.assert_allclose(own.anchor(index).matrix, anchor.matrix, atol=1e-12)
+    np.testing.assert_allclose(own.anchor(22).matrix, true[12].matrix, atol=1e-9)
+    own.add_edge(Edge(12, 22, Sim3.identity(), TIGHT))
+    assert own.optimise()
+    np.testing.assert_allclose(own.anchor(22).matrix, own.anchor(12).matrix, atol=1e-3)
+    own.add_edge(Edge(14, 24, Sim3.identity(), TIGHT, EdgeKind.LOOP))
+    own.optimise()
+    np.testing.assert_allclose(own.anchor(24).matrix, own.anchor(14).matrix, atol=1e-2)
+    with pytest.raises(MappingError, match="submap 0 is in both"):
+        own.absorb(earlier.snapshot(), S)
