@@ -196,9 +196,10 @@ class ChunkParallelReconstructor:
         return True
 
     def _too_large(self, chunk: Chunk, reply: OutOfMemory) -> ReconstructionError:
+        devices = " or ".join(dict.fromkeys(self._config.devices))
         return ReconstructionError(
-            f"chunk {chunk.index}: preset {self._preset.name} does not fit on {' or '.join(dict.fromkeys(self._config.devices))} even"
-            f" with {SMALLEST_PART} frames ({reply.reason}): choose a smaller preset or network.image_width"
+            f"chunk {chunk.index}: preset {self._preset.name} does not fit on {devices} even with {SMALLEST_PART}"
+            f" frames ({reply.reason}): choose a smaller preset or network.image_width"
         )
 
 

@@ -22,6 +22,8 @@ from scal3r_ros.reconstruction.protocol import Chunk
 from scal3r_ros.sync.orders import Broken, Failed, Form, Gone, Leave, Order, Passed, Ready, Reply, Rewind, Start, Step
 from scal3r_ros.sync.worker_process import WorkerProcess
 
+MEETING_S = 10.0
+"""How long workers wait for each other to form a group: they have nothing else to do when they are told to."""
 LEAVE_S = 1.0
 """How long workers may take to end by themselves when they are told to."""
 _POLL_S = 0.2
@@ -156,8 +158,11 @@ class Crew:
         while self._workers:
             asked, self._groups = list(self._workers), self._groups + 1
             meeting = Path(self._meetings.name) / f"group{self._groups}"
+            backend = _backend([worker.device for worker in asked])
+            # Shorter than the own wait, so that whoever waits in vain for a lost one can say so and is not lost, too.
+            patience_s = min(MEETING_S, self._timeout_s / 2)
             for rank, worker in enumerate(asked):
-                worker.send(Form(meeting, rank, len(asked), _backend([w.device for w in asked])))
+                worker.send(Form(meeting, rank, len(asked), backend, patience_s))
             replies = self._gather(asked)
             if not any(isinstance(reply, Gone | Broken) for reply in replies.values()):
                 self._formed = asked

@@ -11,11 +11,10 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import FileStore
 
 from scal3r_ros.model import FastWeights
 
-MEETING_S = 30.0
-"""How long the others may take to come to a new group: they are all waiting for the order to."""
 FOREVER = timedelta(days=1)
 """Of a sum: the main process ends those that keep the others waiting, so nobody has to give up by himself."""
 
@@ -41,11 +40,11 @@ class Group:
         self.passes = 0
         """Passes through the memory since the step began."""
 
-    def form(self, meeting: Path, rank: int, size: int, backend: str) -> None:
+    def form(self, meeting: Path, rank: int, size: int, backend: str, patience_s: float) -> None:
         """Leaves the group before and meets the other members of the next; a group of one needs no other.
 
         Raises:
-            GroupBrokenError: not all of them came.
+            GroupBrokenError: not all of them came within `patience_s`.
         """
         self.leave()
         self._size, self._backend = size, backend
@@ -53,9 +52,10 @@ class Group:
             return
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one box: nothing is to be seen on its network
         try:
-            store = dist.FileStore(str(meeting), size)
-            store.set_timeout(timedelta(seconds=MEETING_S))
-            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=FOREVER)
+            store = FileStore(str(meeting), size)
+            patience = timedelta(seconds=patience_s)
+            store.set_timeout(patience)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=patience)
         except RuntimeError as error:
             self.leave()
             raise GroupBrokenError(_first_line(error)) from error
@@ -101,7 +101,10 @@ class Group:
             return own
         total = own.cpu() if self._backend == "gloo" else own
         try:
-            dist.all_reduce(total)
+            assert dist.group.WORLD is not None, "a group of several has been formed"
+            options = dist.AllreduceOptions()
+            options.timeout = FOREVER
+            dist.group.WORLD.allreduce([total], options).wait()
         except RuntimeError as error:
             self.leave()
             raise GroupBrokenError(_first_line(error)) from error

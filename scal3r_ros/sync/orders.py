@@ -28,12 +28,16 @@ class Start:
 
 @dataclass(frozen=True)
 class Form:
-    """Take part in a new group of `size` workers as number `rank`; `meeting` is a file that only this group uses."""
+    """Take part in a new group of `size` workers as number `rank`, if all of them come within `patience_s`.
+
+    `meeting` is a file that only this group uses.
+    """
 
     meeting: Path
     rank: int
     size: int
     backend: str
+    patience_s: float
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,9 @@ class Worker:
 
     def _obey(self, order: Order) -> Reply:
         match order:
-            case Form(meeting, rank, size, backend):
+            case Form(meeting, rank, size, backend, patience_s):
                 torch.set_num_threads(max(1, self._threads // size))
-                self.group.form(meeting, rank, size, backend)
+                self.group.form(meeting, rank, size, backend, patience_s)
             case Rewind():
                 self._reconstructor.rewind(self._mark)
             case Reset():

@@ -1,19 +1,27 @@
-"""Chunks of a picture that drifts by, and reconstructors with workers that are gone after the test."""
+"""Chunks of a picture that drifts by, the sums of steps done by hand, and workers that are gone after the test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.model import FastWeights, Scal3R
+from scal3r_ros.model.memory import fast_weights, gradient, step
+from scal3r_ros.reconstruction.chunk_parts import frames_with_depth, reference_first
+from scal3r_ros.reconstruction.framing import framing_of
 from scal3r_ros.reconstruction.network_config import NetworkConfig
-from scal3r_ros.reconstruction.protocol import Chunk, Frame
+from scal3r_ros.reconstruction.network_geometry import Answer, geometry_of
+from scal3r_ros.reconstruction.network_setup import build_network
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame
 from scal3r_ros.sync.chunk_parallel import ChunkParallelReconstructor
 
-TINY = NetworkConfig(preset="tiny", allow_random_weights=True, precision="fp32", device="cpu")
+NANO = NetworkConfig(preset="nano", allow_random_weights=True, precision="fp32", device="cpu")
 CAMERA = Intrinsics(100.0, 100.0, 63.5, 31.5, 128, 64)
 SIZE, SHARED = 6, 2
 
@@ -21,7 +29,7 @@ SIZE, SHARED = 6, 2
 @pytest.fixture
 def tiny() -> NetworkConfig:
     """A network of no weight."""
-    return TINY
+    return NANO
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +40,75 @@ def chunks() -> list[Chunk]:
     frames = [Frame(i, 10**9 + i, panorama[:, 8 * i : 8 * i + 128], CAMERA) for i in range(40)]
     step = SIZE - SHARED
     return [Chunk(i, tuple(frames[i * step : i * step + SIZE]), SHARED if i else 0) for i in range(8)]
+
+
+@dataclass
+class _ByHand:
+    """The chunks of a step taken through the network layer by layer in one process, their gradients summed in a loop.
+
+    Knows nothing of `MemoryState`: it has its own two lines for either rule.
+    """
+
+    config: NetworkConfig
+    model: Scal3R
+    learnt: dict[int, FastWeights] = field(default_factory=dict)
+
+    def step(self, chunks: Sequence[Chunk]) -> list[ChunkGeometry | None]:
+        with torch.inference_mode():
+            return self._step(chunks)
+
+    def _step(self, chunks: Sequence[Chunk]) -> list[ChunkGeometry | None]:
+        model, aggregator = self.model, self.model.aggregator
+        framings = [framing_of(chunk.frames, model.preset.image_width, model.preset.patch) for chunk in chunks]
+        orders = [reference_first(len(chunk.frames)) for chunk in chunks]
+        codes = [model.encode(f.images(range(len(c.frames)))) for f, c in zip(framings, chunks, strict=True)]
+        tokens = [aggregator.embed(code.patches[order]) for code, order in zip(codes, orders, strict=True)]
+        features: list[list[torch.Tensor]] = [[] for _ in chunks]
+        tables = aggregator.tables(framings[0].grid, torch.device("cpu"))
+        for layer in range(aggregator.config.depth):
+            frame_tokens, tokens = map(list, zip(*(aggregator.layer(layer, x, tables) for x in tokens), strict=True))
+            unit = aggregator.unit(layer)
+            if unit is not None:
+                told = [aggregator.project(unit, x, tables) for x in tokens]
+                sequential = self.config.memory.rule == "sequential"
+                at = self.learnt.get(layer, unit.initial) if sequential else unit.initial
+                g = gradient(told[0], at)
+                for one in told[1:]:
+                    g = g.plus(gradient(one, at))
+                if sequential:
+                    W = self.learnt[layer] = step(at, g, unit.initial, 5)
+                else:
+                    before = self.learnt.get(layer)
+                    self.learnt[layer] = g if before is None else before.times(self.config.memory.decay).plus(g)
+                    W = fast_weights(unit.initial, self.learnt[layer])
+                tokens = [aggregator.remember(unit, x, p.q, W) for x, p in zip(tokens, told, strict=True)]
+            if layer in aggregator.config.head_layers:
+                for kept, frame, x in zip(features, frame_tokens, tokens, strict=True):
+                    kept.append(torch.cat((frame, x), dim=-1))
+        geometries = []
+        for chunk, framing, order, code, of_chunk in zip(chunks, framings, orders, codes, features, strict=True):
+            place = [order.index(position) for position in range(len(order))]
+            asked = frames_with_depth(len(order), chunk.shared, self.config.shared_depth_frames)
+            maps = model.depth([x[[place[position] for position in asked]] for x in of_chunk], framing.grid)
+            pose_encoding = model.camera_head(of_chunk[-1])[place]
+            geometries.append(geometry_of(framing, Answer(pose_encoding, asked, maps, code.descriptor), self.config))
+        return geometries
+
+
+ByHand = Callable[[NetworkConfig, Sequence[Sequence[Chunk]]], tuple[list[ChunkGeometry | None], dict[int, FastWeights]]]
+
+
+@pytest.fixture(scope="session")
+def by_hand() -> ByHand:
+    """What comes out of chunks that go in the steps given, and what was learnt, by memory unit."""
+
+    def go(
+        config: NetworkConfig, steps: Sequence[Sequence[Chunk]]
+    ) -> tuple[list[ChunkGeometry | None], dict[int, FastWeights]]:
+        oracle = _ByHand(config, build_network(replace(config, devices=())))
+        return [geometry for step in steps for geometry in oracle.step(step)], oracle.learnt
+
+    return go
 
 
 @pytest.fixture
@@ -48,3 +125,18 @@ def on_workers() -> Iterator[Callable[[NetworkConfig], ChunkParallelReconstructo
     for reconstructor, pids in made:
         reconstructor.close()
         assert not [pid for pid in (*pids, *reconstructor.pids) if psutil.pid_exists(pid)]
+
+
+@pytest.fixture(scope="module")
+def _pair() -> Iterator[ChunkParallelReconstructor]:
+    reconstructor = ChunkParallelReconstructor(replace(NANO, devices=("cpu", "cpu")))
+    yield reconstructor
+    reconstructor.close()
+
+
+@pytest.fixture
+def two_workers(_pair: ChunkParallelReconstructor) -> ChunkParallelReconstructor:
+    """Two workers with an empty memory, for tests that lose none: starting some takes seconds."""
+    assert _pair.figures()["workers_lost"] == 0
+    _pair.reset()
+    return _pair

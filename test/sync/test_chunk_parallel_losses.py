@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +17,14 @@ import psutil
 import pytest
 
 from scal3r_ros.errors import ReconstructionError
+from scal3r_ros.model import FastWeights
 from scal3r_ros.reconstruction.network import NetworkReconstructor
 from scal3r_ros.reconstruction.network_config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous
 from scal3r_ros.sync.chunk_parallel import ChunkParallelReconstructor
 
 Maker = Callable[[NetworkConfig], ChunkParallelReconstructor]
+ByHand = Callable[[NetworkConfig, Sequence[Sequence[Chunk]]], tuple[list[ChunkGeometry | None], dict[int, FastWeights]]]
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -85,15 +87,26 @@ def painted(chunk: Chunk, value: int) -> Chunk:
     return replace(chunk, frames=(*chunk.frames[:2], replace(chunk.frames[2], image=image), *chunk.frames[3:]))
 
 
-def assert_same(ours: list[ChunkGeometry], theirs: list[ChunkGeometry]) -> None:
+def assert_close(ours: FastWeights, theirs: FastWeights) -> None:
     for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).norm() <= 1e-4 * other.norm()
+
+
+def assert_same(ours: Sequence[ChunkGeometry], theirs: Sequence[ChunkGeometry | None]) -> None:
+    for one, other in zip(ours, theirs, strict=True):
+        assert other is not None
         np.testing.assert_allclose(one.T_chunk_cam, other.T_chunk_cam, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(one.depth, other.depth, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("victim", [0, 2])
 def test_a_worker_killed_in_the_middle_of_a_step_costs_nothing(
-    on_workers: Maker, tiny: NetworkConfig, chunks: list[Chunk], aside: Callable[..., Future], victim: int
+    on_workers: Maker,
+    by_hand: ByHand,
+    tiny: NetworkConfig,
+    chunks: list[Chunk],
+    aside: Callable[..., Future],
+    victim: int,
 ) -> None:
     """Its step is done again as two steps of two workers; nothing of the first attempt stays in the memory."""
     reconstructor = on_workers(replace(tiny, devices=("cpu",) * 3))
@@ -114,20 +127,13 @@ def test_a_worker_killed_in_the_middle_of_a_step_costs_nothing(
     figures = reconstructor.figures()
     assert (figures["memory_chunks"], figures["workers"], figures["workers_lost"]) == (6, 2, 1)
     evidence = reconstructor.evidence()
-    uninterrupted = on_workers(replace(tiny, devices=("cpu",) * 3))
-    expected = run(uninterrupted, chunks[:3])
-    first_unit = min(evidence)
-    for step in (chunks[3:5], chunks[5:6]):
-        expected += run(uninterrupted, step)
+    expected, learnt = by_hand(tiny, [chunks[:3], chunks[3:5], chunks[5:6]])
     assert_same(geometries, expected)
-    for layer, G in uninterrupted.evidence().items():
-        for one, other in zip(evidence[layer], G, strict=True):
-            assert (one - other).norm() <= 1e-5 * other.norm()
+    for layer, G in learnt.items():
+        assert_close(evidence[layer], G)
     # At the first memory unit it makes no difference at all in which steps chunks were seen.
-    uninterrupted.reset()
-    run(uninterrupted, chunks[:6])
-    for one, other in zip(evidence[first_unit], uninterrupted.evidence()[first_unit], strict=True):
-        assert (one - other).norm() <= 1e-5 * other.norm()
+    _, uninterrupted = by_hand(tiny, [chunks[:3], chunks[3:6]])
+    assert_close(evidence[min(evidence)], uninterrupted[min(evidence)])
 
 
 def test_with_the_last_worker_the_memory_is_lost_and_a_new_one_begins(
@@ -192,16 +198,15 @@ def test_a_stopped_worker_is_given_up_after_the_timeout(
 
 
 def test_a_worker_stopped_for_less_than_the_timeout_only_costs_time(
-    on_workers: Maker, tiny: NetworkConfig, chunks: list[Chunk], aside: Callable[..., Future]
+    two_workers: ChunkParallelReconstructor, chunks: list[Chunk], aside: Callable[..., Future]
 ) -> None:
-    reconstructor = on_workers(replace(tiny, devices=("cpu", "cpu")))
-    os.kill(reconstructor.pids[1], signal.SIGSTOP)
-    done = aside(run, reconstructor, chunks[:2])
+    os.kill(two_workers.pids[1], signal.SIGSTOP)
+    done = aside(run, two_workers, chunks[:2])
     time.sleep(0.5)
     assert not done.done()
-    os.kill(reconstructor.pids[1], signal.SIGCONT)
+    os.kill(two_workers.pids[1], signal.SIGCONT)
     assert [geometry.note for geometry in done.result(SOON_S)] == ["", ""]
-    assert reconstructor.figures()["workers_lost"] == 0
+    assert two_workers.figures()["workers_lost"] == 0
 
 
 @pytest.mark.usefixtures("faults")
@@ -220,22 +225,21 @@ def test_a_chunk_of_which_nothing_finite_comes_teaches_nothing_and_spoils_no_oth
     assert reconstructor.figures()["memory_chunks"] == 2
     alone = NetworkReconstructor(tiny)
     assert_same([first, third], [alone.reconstruct(chunks[0], None), alone.reconstruct(chunks[2], None)])
+    evidence = reconstructor.evidence()
     for layer, G in alone.evidence().items():
-        for one, other in zip(reconstructor.evidence()[layer], G, strict=True):
-            assert (one - other).norm() <= 1e-4 * other.norm()
+        assert_close(evidence[layer], G)
 
 
 def test_images_that_change_size_are_an_error_for_their_chunk_only(
-    on_workers: Maker, tiny: NetworkConfig, chunks: list[Chunk]
+    two_workers: ChunkParallelReconstructor, chunks: list[Chunk]
 ) -> None:
-    reconstructor = on_workers(replace(tiny, devices=("cpu", "cpu")))
     cut = replace(chunks[1].frames[3], image=chunks[1].frames[3].image[:32])
     odd = replace(chunks[1], frames=(*chunks[1].frames[:3], cut, *chunks[1].frames[4:]))
-    assert reconstructor.reconstruct(chunks[0], None, [odd]).health is ChunkHealth.OK
+    assert two_workers.reconstruct(chunks[0], None, [odd]).health is ChunkHealth.OK
     with pytest.raises(ReconstructionError, match="128 × 32 and 128 × 64"):
-        reconstructor.reconstruct(odd, None, [chunks[2]])
-    assert reconstructor.reconstruct(chunks[2], None).note == ""
-    assert reconstructor.figures()["memory_chunks"] == 2
+        two_workers.reconstruct(odd, None, [chunks[2]])
+    assert two_workers.reconstruct(chunks[2], None).note == ""
+    assert two_workers.figures()["memory_chunks"] == 2
 
 
 @pytest.mark.usefixtures("faults")
@@ -263,29 +267,28 @@ def test_devices_too_small_for_two_frames_are_an_error(
         monkeypatch.setenv(f"TEST_FRAMES_OF_{rank}", "1")
     reconstructor = on_workers(replace(tiny, devices=("cpu", "cpu")))
     with pytest.raises(
-        ReconstructionError, match=r"chunk 0: preset tiny does not fit on cpu even with 2 frames \(CUDA out[^\n]*$"
+        ReconstructionError, match=r"chunk 0: preset nano does not fit on cpu even with 2 frames \(CUDA out[^\n]*$"
     ):
         reconstructor.reconstruct(chunks[0], None, chunks[1:])
     assert reconstructor.figures()["workers"] == 2
 
 
 def test_a_reset_does_not_wait_for_the_step(
-    on_workers: Maker, tiny: NetworkConfig, chunks: list[Chunk], aside: Callable[..., Future]
+    two_workers: ChunkParallelReconstructor, tiny: NetworkConfig, chunks: list[Chunk], aside: Callable[..., Future]
 ) -> None:
-    reconstructor = on_workers(replace(tiny, devices=("cpu", "cpu")))
-    run(reconstructor, chunks[:2])
-    os.kill(reconstructor.pids[1], signal.SIGSTOP)
-    workers = list(reconstructor._crew._workers)
-    done = aside(reconstructor.reconstruct, chunks[2], None, chunks[3:4])
+    run(two_workers, chunks[:2])
+    os.kill(two_workers.pids[1], signal.SIGSTOP)
+    workers = list(two_workers._crew._workers)
+    done = aside(two_workers.reconstruct, chunks[2], None, chunks[3:4])
     until(lambda: workers[0].sums == 1)
     started = time.monotonic()
-    reconstructor.reset()
+    two_workers.reset()
     assert time.monotonic() - started < 0.1
-    assert "memory_chunks" not in reconstructor.figures()
-    os.kill(reconstructor.pids[1], signal.SIGCONT)
+    assert "memory_chunks" not in two_workers.figures()
+    os.kill(two_workers.pids[1], signal.SIGCONT)
     done.result(SOON_S)
-    assert_same([reconstructor.reconstruct(chunks[3], None)], [NetworkReconstructor(tiny).reconstruct(chunks[3], None)])
-    assert reconstructor.figures()["memory_chunks"] == 1
+    assert_same([two_workers.reconstruct(chunks[3], None)], [NetworkReconstructor(tiny).reconstruct(chunks[3], None)])
+    assert two_workers.figures()["memory_chunks"] == 1
 
 
 def test_closing_ends_a_step_and_all_workers_at_once(
@@ -306,13 +309,12 @@ def test_closing_ends_a_step_and_all_workers_at_once(
 
 
 def test_the_signals_of_a_terminal_are_not_for_workers(
-    on_workers: Maker, tiny: NetworkConfig, chunks: list[Chunk]
+    two_workers: ChunkParallelReconstructor, chunks: list[Chunk]
 ) -> None:
-    reconstructor = on_workers(replace(tiny, devices=("cpu", "cpu")))
-    for pid in reconstructor.pids:
+    for pid in two_workers.pids:
         assert os.getpgid(pid) != os.getpgid(0)
         os.kill(pid, signal.SIGINT)
-    assert run(reconstructor, chunks[:2])[0].note == ""
+    assert run(two_workers, chunks[:2])[0].note == ""
 
 
 def test_workers_end_with_the_main_process(tmp_path: Path) -> None:
@@ -320,7 +322,7 @@ def test_workers_end_with_the_main_process(tmp_path: Path) -> None:
 import sys, time
 from scal3r_ros.reconstruction.network_config import NetworkConfig
 from scal3r_ros.sync.chunk_parallel import ChunkParallelReconstructor
-tiny = NetworkConfig(preset="tiny", allow_random_weights=True, devices=("cpu", "cpu"))
+tiny = NetworkConfig(preset="nano", allow_random_weights=True, devices=("cpu", "cpu"))
 print(*ChunkParallelReconstructor(tiny).pids, flush=True)
 time.sleep(60)
 """

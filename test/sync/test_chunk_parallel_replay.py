@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(90)
 
 SETTINGS = (
     "reconstructor=scal3r",
-    "network.preset=tiny",
+    "network.preset=nano",
     "network.allow_random_weights=true",
     "network.precision=fp32",
     "network.confidence_half=1.5",
