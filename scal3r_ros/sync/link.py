@@ -88,6 +88,11 @@ class Link:
         """Whether the link is of no more use, though a thread may still be waiting for its deadline."""
         return self._why is not None
 
+    @property
+    def coming(self) -> bool:
+        """Whether the connection may still come about."""
+        return not self.was_connected and not self.broken
+
     def start(self) -> None:
         """Connects and exchanges, on threads of its own."""
         self._threads[0].start()

@@ -15,7 +15,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from scal3r_ros.model import FastWeights, Scal3R, weights_fingerprint
 from scal3r_ros.sync.exchange import EvidenceLayout, Heard, LinkError, Wire
@@ -24,12 +23,13 @@ from scal3r_ros.sync.link import Link
 from scal3r_ros.sync.member import Member
 from scal3r_ros.sync.peer_book import PeerBook
 from scal3r_ros.sync.peers_config import MemoryPeersConfig, check_name, parse_address, tidy_name
+from scal3r_ros.sync.pulses import Pulses
 from scal3r_ros.sync.rendezvous import Board, Offer, Rendezvous, RendezvousError
 from scal3r_ros.sync.shares import Shares
 
 _BEAT_S = 1.0
-_DEAD_AFTER_S = 6.0
-"""Without a beat for so long, a member counts as gone and its name as free."""
+_BEATS_TO_MEET = 3
+"""Who else is there is known after so many beats."""
 _SILENCE_S = 15.0
 """How long the rendezvous may keep a beat waiting before the node says so."""
 _LONGEST_BACK_OFF_S = 30.0
@@ -37,15 +37,6 @@ _CLOSE_S = 2.0
 """How long `close` waits for threads to end after the last words; one that waits for a stopped peer is left behind."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Pulse:
-    """The last beat of a member, since when on this node's clock, and whether one was seen to change."""
-
-    beat: bytes
-    since_s: float
-    changed: bool = False
 
 
 class MemoryPeers:
@@ -77,11 +68,12 @@ class MemoryPeers:
         self._rendezvous = Rendezvous(self._address, self._me.name)
         self._own: Callable[[], Mapping[int, FastWeights]] = dict
         self._links: dict[str, Link] = {}
-        self._pulses: dict[str, _Pulse] = {}
+        self._pulses = Pulses()
         self._retry_at_s: dict[str, float] = {}
         self._back_off_s: dict[str, float] = {}
         self._ended_sessions: set[str] = set()
         self._tokens: dict[str, str] = {}
+        self._awaited: frozenset[str] = frozenset()
         self._beats = 0
         self._closing = threading.Event()
         self._last_beat_s = time.monotonic()
@@ -108,9 +100,13 @@ class MemoryPeers:
         return self._book.figures() if self._final is None else self._final
 
     def close(self) -> None:
-        """Tells the peers the last that was learnt, within the deadline, and leaves them."""
+        """Tells the peers the last that was learnt, those that are just coming, too, and leaves them.
+
+        Each of the two takes no longer than the deadline; without any peer it takes the first few beats at most.
+        """
         if self._final is not None:
             return
+        self._wait_for_awaited(time.monotonic() + self._config.deadline_s)
         self._closing.set()
         links = list(self._links.values())
         for link in links:
@@ -127,6 +123,14 @@ class MemoryPeers:
         longest_s = max((link.longest_wait_s for link in links), default=_CLOSE_S)
         if any(thread.is_alive() for thread in threads):
             atexit.register(_join, threads, time.monotonic() + longest_s)
+
+    def _wait_for_awaited(self, until_s: float) -> None:
+        """Lets the peers come that are just coming: a drive may be shorter than it takes to meet."""
+        while time.monotonic() < until_s and self._threads[0].is_alive():
+            missing = [name for name in self._awaited if name not in self._links or self._links[name].coming]
+            if self._beats > _BEATS_TO_MEET and not missing:
+                return
+            time.sleep(0.02)
 
     def on_connected(self, link: Link) -> None:
         """See `LinkEvents`."""
@@ -182,34 +186,22 @@ class MemoryPeers:
 
     def _beat(self) -> None:
         board = self._rendezvous.read()
-        self._watch(board)
+        self._pulses.feel(board.beats)
         if not self._hold_name(board):
             return
         self._rendezvous.beat(self._me, self._beats)
-        for name, peer in board.members.items():
-            if name != self._me.name:
-                self._tend(peer, board)
-
-    def _watch(self, board: Board) -> None:
-        now_s = time.monotonic()
-        for name in board.members:
-            beat, pulse = board.beats.get(name, b""), self._pulses.get(name)
-            if pulse is None or pulse.beat != beat:
-                self._pulses[name] = _Pulse(beat, now_s, changed=pulse is not None)
-
-    def _recent(self, name: str) -> bool:
-        return time.monotonic() - self._pulses[name].since_s < _DEAD_AFTER_S
-
-    def _alive(self, name: str) -> bool:
-        return self._pulses[name].changed and self._recent(name)
+        others = [peer for peer in board.members.values() if peer.name != self._me.name]
+        for peer in others:
+            self._tend(peer, board)
+        self._awaited = frozenset(peer.name for peer in others if self._welcome(peer))
 
     def _hold_name(self, board: Board) -> bool:
         """Whether this node has its name, or takes it now; two nodes that live can not have the same."""
         holder = board.members.get(self._me.name)
         if holder is None or holder.session != self._me.session:
             # What a node that ended without a word has left behind does not beat any more.
-            if holder is not None and self._recent(self._me.name):
-                if self._alive(self._me.name):
+            if holder is not None and self._pulses.recent(self._me.name):
+                if self._pulses.alive(self._me.name):
                     self._book.say_once(
                         "name",
                         logging.ERROR,
@@ -226,7 +218,7 @@ class MemoryPeers:
         self._book.knows(peer.name)
         refusal = self._me.refusal(peer)
         if refusal is not None:
-            if self._alive(peer.name):
+            if self._pulses.alive(peer.name):
                 self._book.refused(peer.name, refusal)
             return
         link = self._links.get(peer.name)
@@ -236,12 +228,20 @@ class MemoryPeers:
             if not link.ended:
                 return
             self._clear_away(link)
-        if not self._alive(peer.name) or peer.session in self._ended_sessions or self._closing.is_set():
+        if self._closing.is_set() or not self._welcome(peer):
             return
         if self._me.name < peer.name:
             self._offer(peer)
         else:
             self._accept(peer, board.offers.get(peer.name))
+
+    def _welcome(self, peer: Member) -> bool:
+        """Whether a peer lives, has not taken its leave and has the same network."""
+        return (
+            self._pulses.alive(peer.name)
+            and peer.session not in self._ended_sessions
+            and self._me.refusal(peer) is None
+        )
 
     def _clear_away(self, link: Link) -> None:
         name = link.peer.name

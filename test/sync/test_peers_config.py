@@ -12,6 +12,7 @@ from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.sync.member import Member
 from scal3r_ros.sync.peer_book import PeerBook
 from scal3r_ros.sync.peers_config import check_name, parse_address, tidy_name
+from scal3r_ros.sync.pulses import DEAD_AFTER_S, Pulses
 
 ME = Member("a", "1", "preset", "weights", 5.0, 10.0)
 
@@ -114,3 +115,18 @@ def test_an_offline_memory_is_not_shared(tmp_path):
     config, _ = core_config({**NETWORK, **SHARING})
     with pytest.raises(ConfigurationError, match="offline"):
         build_offline_mapper(config, [], tmp_path)
+
+
+def test_who_lives_is_who_was_seen_to_beat_and_only_silence_frees_a_name():
+    clock = [0.0]
+    pulses = Pulses(lambda: clock[0])
+    pulses.feel({"b": b"1"})
+    assert pulses.recent("b")
+    assert not pulses.alive("b")  # may be what a dead one left
+    clock[0] = 1.0
+    pulses.feel({"b": b"2"})
+    assert pulses.alive("b")
+    clock[0] = 1.0 + DEAD_AFTER_S
+    pulses.feel({"b": b"2"})
+    assert not pulses.recent("b")
+    assert not pulses.recent("never heard of")

@@ -16,7 +16,11 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from scal3r_ros.cli.main import app
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 
@@ -258,3 +262,31 @@ def test_something_else_on_the_port_is_told_and_outlived(start, address):
     rounds = a.figures()["peer_rounds_b"]
     assert within(lambda: a.figures()["peer_rounds_b"] > rounds + 5)
     assert psutil.pid_exists(b.process.pid)
+
+
+def test_what_a_replay_learns_reaches_a_node_before_the_command_ends(start, address, tmp_path):
+    node = start("node").ready()
+    bag, out = tmp_path / "street.bag", tmp_path / "out"
+    simulate = ["simulate", "-o", str(bag), "--length", "24", "--width", "240", "--height", "96"]
+    assert CliRunner().invoke(app, simulate).exit_code == 0
+    settings = {
+        "reconstructor": "scal3r",
+        "network.preset": "nano",
+        "network.allow_random_weights": "true",
+        "network.device": "cpu",
+        "window.size": 5,
+        "window.overlap": 2,
+        "memory_peers.rendezvous": address,
+        "memory_peers.name": "replay",
+    }
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    done = CliRunner().invoke(app, ["replay", str(bag), "-o", str(out), *words])
+    assert done.exit_code == 0, done.exception
+    counts = yaml.safe_load((out / "run.yaml").read_text())["counts"]
+    assert counts["peers"] == counts["peers_known"] == 1
+    assert counts["peer_bytes_out_node"] > 0
+    for layer in {key.split(".")[0] for key in node.evidence("totals")}:
+        held = [tensor for key, tensor in node.evidence("totals").items() if key.startswith(f"{layer}.")]
+        norm = sum(float(tensor.norm()) ** 2 for tensor in held) ** 0.5
+        assert norm == pytest.approx(counts[f"memory_norm_{layer}"], rel=1e-5)
+    assert within(lambda: "memory peer replay has ended" in node.said())
