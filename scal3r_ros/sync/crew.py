@@ -7,6 +7,7 @@ which a worker was lost is undone by all others: they stand where they stood bef
 
 from __future__ import annotations
 
+import logging
 import queue
 import tempfile
 import threading
@@ -27,6 +28,7 @@ MEETING_S = 10.0
 LEAVE_S = 1.0
 """How long workers may take to end by themselves when they are told to."""
 _POLL_S = 0.2
+_log = logging.getLogger(__name__)
 
 
 class StepLostError(Exception):
@@ -76,7 +78,7 @@ class Crew:
     def start_anew(self) -> None:
         """One new worker with an empty memory where all are lost; raises as the constructor."""
         self._start(self._config.devices[:1])
-        self._news.append("a new worker was started, with an empty memory")
+        self._tell("a new worker was started, with an empty memory")
 
     def step(self, chunks: Sequence[Chunk], frames_at_once: int | None) -> list[Reply]:
         """Takes at most as many chunks as there are workers through the network, in step; answers in order of chunks.
@@ -227,7 +229,11 @@ class Crew:
             self._workers.remove(worker)
         self.lost += 1
         left = len(self._workers)
-        self._news.append(f"{worker} {worker.fate(self._timeout_s)}; {left or 'none'} left")
+        self._tell(f"{worker} {worker.fate(self._timeout_s)}; {left or 'none'} left")
+
+    def _tell(self, sentence: str) -> None:
+        self._news.append(sentence)
+        _log.info(sentence)
 
 
 def _backend(devices: Sequence[str]) -> str:

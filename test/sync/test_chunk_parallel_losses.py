@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -183,8 +184,9 @@ def test_a_chunk_that_kills_every_worker_is_an_error_and_the_others_are_mapped(
 
 
 def test_a_stopped_worker_is_given_up_after_the_timeout(
-    on_workers: Maker, tiny: NetworkConfig, chunks: list[Chunk]
+    on_workers: Maker, tiny: NetworkConfig, chunks: list[Chunk], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, logger="scal3r_ros")
     reconstructor = on_workers(replace(tiny, devices=("cpu", "cpu")))
     run(reconstructor, chunks[:2])
     reconstructor._crew._timeout_s = 1.0
@@ -194,6 +196,7 @@ def test_a_stopped_worker_is_given_up_after_the_timeout(
     assert 1.0 <= time.monotonic() - started < 8.0
     sentence = "worker 0 on cpu gave no sign of life for 1 s (network.step_timeout_s) and was ended; 1 left"
     assert [geometry.note for geometry in after] == [sentence, ""]
+    assert [record.message for record in caplog.records] == [sentence]
     assert reconstructor.figures()["memory_chunks"] == 4
 
 
