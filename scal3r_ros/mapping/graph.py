@@ -2,64 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping
 from typing import Any
 
-import gtsam
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import dijkstra
 
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.mapping.edges import Edge, EdgeKind, check_edge
+from scal3r_ros.mapping.graph_solver import GraphProblem, GraphSolution, GraphSolver
+from scal3r_ros.mapping.similarity_rows import largest_change, rows_of, similarity_of
 
-_GTSAM_ORDER = np.array([3, 4, 5, 0, 1, 2, 6])
-"""GTSAM's tangent of Similarity3 is (rotation, translation, log scale), ours (translation, rotation, log scale)."""
-_PRIOR_SIGMA = 1e-5
-_LOOP_KERNEL = 10.0
-"""Width of the Cauchy kernel on loops, in their sigmas: what the odometry can not explain at all fades out.
+__all__ = ["Edge", "EdgeKind", "SubmapGraph"]
 
-Wide, since drift is systematic, and far larger than the odometry's covariance makes it.
-"""
-_MOST_UPDATES = 60
-_CONVERGED = 1e-7
 _MOVED = 1e-6
-
-
-class EdgeKind(Enum):
-    """What an edge was measured by."""
-
-    ODOMETRY = "odometry"
-    LOOP = "loop"
-
-
-@dataclass(frozen=True, eq=False)
-class Edge:
-    """A measured `S_i_j` between submaps i and j.
-
-    `covariance` (7, 7), positive definite, is that of δ in `S_i_j @ Sim3.from_log(δ)`, in the order of `Sim3.log`.
-    """
-
-    i: int
-    j: int
-    S_i_j: Sim3
-    covariance: NDArray[np.float64]
-    kind: EdgeKind = EdgeKind.ODOMETRY
 
 
 class SubmapGraph:
     """Submaps' anchors `S_map_submap`. It keeps one node a submap and its edges, nothing of their frames or points.
 
     Until the first loop the anchors are the composed odometry and cost nothing; from then on iSAM2 keeps them optimal.
+    `optimise` does everything in step. Whoever has a thread for it calls its three parts: `problem` and `accept`, which
+    are quick and must not overlap with other calls, and between them `solve`, which may take long and run beside all
+    others but itself. A loop that disagrees with the solution by more than `max_conflict` of its standard deviations is
+    taken out again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_conflict: float = float("inf")) -> None:
+        self._max_conflict = max_conflict
+        self._generation = 0  # of graphs restored or absorbed, which no older solution fits
         self._anchors: dict[int, Sim3] = {}
         self._edges: list[Edge] = []
         self._new_constraints: list[Edge] = []
-        self._isam: gtsam.ISAM2 | None = None
-        self._taken = 0  # edges that iSAM2 has
+        self._solver = GraphSolver(max_conflict)
 
     def __len__(self) -> int:
         return len(self._anchors)
@@ -84,7 +62,7 @@ class SubmapGraph:
             return
         if edge is None or edge.j != index or edge.i not in self._anchors or anchor is not None:
             raise MappingError(f"submap {index} needs an edge from a submap of the graph to itself, and no anchor")
-        _check(edge)
+        check_edge(edge)
         self._anchors[index] = self._anchors[edge.i] @ edge.S_i_j
         self._edges.append(edge)
 
@@ -96,7 +74,7 @@ class SubmapGraph:
         """
         if edge.i not in self._anchors or edge.j not in self._anchors or edge.i == edge.j:
             raise MappingError(f"an edge from submap {edge.i} to {edge.j} needs two submaps that are in the graph")
-        _check(edge)
+        check_edge(edge)
         self._new_constraints.append(edge)
 
     def anchor(self, index: int) -> Sim3:
@@ -113,50 +91,83 @@ class SubmapGraph:
         """S_map_submap of every submap, in order of their addition."""
         return dict(self._anchors)
 
+    def way(self, i: int, j: int) -> float:
+        """Length in map units of the shortest way from submap i to j along edges; going by a loop costs nothing."""
+        order = {index: row for row, index in enumerate(self._anchors)}
+        rows, columns = (
+            [order[index] for index in ends] for ends in zip(*((e.i, e.j) for e in self._edges), strict=True)
+        )
+        centres = np.stack([anchor.t for anchor in self._anchors.values()])
+        lengths = np.linalg.norm(centres[rows] - centres[columns], axis=1)
+        lengths[[edge.kind is EdgeKind.LOOP for edge in self._edges]] = 0.0
+        # csgraph takes zero for no edge.
+        graph = coo_array((lengths + 1e-9, (rows, columns)), shape=(len(order), len(order))).tocsr()
+        return float(dijkstra(graph, directed=False, indices=order[i])[order[j]])
+
     def optimise(self) -> bool:
         """Take in the edges that `add_edge` brought since the last call; says whether any anchor moved.
 
         Raises:
             MappingError: the edges have no common solution; the anchors stay as they are and those edges are dropped.
         """
-        if not self._new_constraints:
+        return self.accept(self.solve(self.problem()))
+
+    def problem(self) -> GraphProblem:
+        """What there is to solve now."""
+        return GraphProblem(self._generation, dict(self._anchors), tuple(self._edges), tuple(self._new_constraints))
+
+    def solve(self, problem: GraphProblem) -> GraphSolution:
+        """The optimum of a problem. It changes nothing that the other methods read."""
+        return self._solver.solve(problem)
+
+    def accept(self, solution: GraphSolution) -> bool:
+        """Take over a solution; submaps added since its problem follow their neighbours. Says whether any anchor moved.
+
+        A solution of what the graph was before `restore` or `absorb` is passed over.
+
+        Raises:
+            MappingError: there was none; the anchors stay as they are and the edges that made it are dropped.
+        """
+        if solution.problem.generation != self._generation or not solution.problem.constraints:
             return False
-        constraints, self._new_constraints = self._new_constraints, []
-        try:
-            solved = self._solve([*self._edges[self._taken :], *constraints])
-        except RuntimeError as error:  # how GTSAM says that a system is indeterminate
-            self._isam, self._taken = None, 0
-            raise MappingError("the submap graph has no solution with its newest edges, which are dropped") from error
-        self._edges += constraints
-        self._taken = len(self._edges)
-        moved = _largest_change(self._anchors, solved) > _MOVED
-        self._anchors = solved
-        return moved
+        gone = {id(edge) for edge in solution.dropped}
+        taken = {id(edge) for edge in solution.problem.constraints}
+        self._edges = [edge for edge in (*self._edges, *solution.problem.constraints) if id(edge) not in gone]
+        self._new_constraints = [edge for edge in self._new_constraints if id(edge) not in taken]
+        if not solution.solved:
+            raise MappingError("the submap graph has no solution with its newest edges, which are dropped")
+        before, self._anchors = self._anchors, dict(solution.anchors)
+        for edge in self._edges:
+            if edge.j not in self._anchors:
+                self._anchors[edge.j] = self._anchors[edge.i] @ edge.S_i_j
+        return largest_change(before, self._anchors) > _MOVED
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """The graph as plain arrays, for `restore`."""
         return {
             "index": np.array(list(self._anchors), np.int64),
-            "anchor": _numbers(self._anchors.values()),
+            "anchor": rows_of(self._anchors.values()),
             "edge_index": np.array([(edge.i, edge.j) for edge in self.edges], np.int64).reshape(-1, 2),
-            "edge_transform": _numbers(edge.S_i_j for edge in self.edges),
+            "edge_transform": rows_of(edge.S_i_j for edge in self.edges),
             "edge_covariance": np.array([edge.covariance for edge in self.edges], np.float64).reshape(-1, 7, 7),
             "edge_is_loop": np.array([edge.kind is EdgeKind.LOOP for edge in self.edges], bool),
+            "edge_kernel": np.array([edge.kernel for edge in self.edges], np.float64),
             "new_constraints": np.array(len(self._new_constraints), np.int64),
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Become the graph whose `snapshot` is given, in place of this one."""
         indices = [int(index) for index in arrays["index"]]
-        self._anchors = dict(zip(indices, map(_similarity, arrays["anchor"]), strict=True))
-        columns = (arrays[f"edge_{name}"] for name in ("index", "transform", "covariance", "is_loop"))
+        self._anchors = dict(zip(indices, map(similarity_of, arrays["anchor"]), strict=True))
+        columns = (arrays[f"edge_{name}"] for name in ("index", "transform", "covariance", "is_loop", "kernel"))
         edges = [
-            Edge(int(i), int(j), _similarity(S), covariance.copy(), EdgeKind.LOOP if is_loop else EdgeKind.ODOMETRY)
-            for (i, j), S, covariance, is_loop in zip(*columns, strict=True)
+            Edge(int(i), int(j), similarity_of(S), covariance.copy(), _kind(is_loop), float(kernel))
+            for (i, j), S, covariance, is_loop, kernel in zip(*columns, strict=True)
         ]
         taken = len(edges) - int(arrays["new_constraints"])
         self._edges, self._new_constraints = edges[:taken], edges[taken:]
-        self._isam, self._taken = None, 0
+        self._solver = GraphSolver(self._max_conflict)
+        self._generation += 1
 
     def absorb(self, earlier: Mapping[str, NDArray[Any]], S_earlier_own: Sim3) -> None:
         """Take in the graph of another map's `snapshot`, as older; the own submaps move into its frame.
@@ -172,78 +183,9 @@ class SubmapGraph:
         own = self.snapshot()
         moved = [S_earlier_own @ anchor for anchor in self._anchors.values()]
         joined = {name: np.concatenate([earlier[name], own[name]]) for name in own if np.ndim(own[name])}
-        joined["anchor"] = np.concatenate([earlier["anchor"], _numbers(moved)])
+        joined["anchor"] = np.concatenate([earlier["anchor"], rows_of(moved)])
         self.restore(joined | {"new_constraints": own["new_constraints"]})
 
-    def _solve(self, new_edges: list[Edge]) -> dict[int, Sim3]:
-        factors, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
-        if self._isam is None:
-            parameters = gtsam.ISAM2Params()
-            parameters.setRelinearizeThreshold(_CONVERGED)
-            parameters.relinearizeSkip = 1
-            self._isam = gtsam.ISAM2(parameters)
-            first, anchor = next(iter(self._anchors.items()))
-            noise = gtsam.noiseModel.Isotropic.Sigma(7, _PRIOR_SIGMA)
-            factors.add(gtsam.PriorFactorSimilarity3(first, _to_gtsam(anchor), noise))
-        for edge in new_edges:
-            factors.add(_factor(edge))
-        for index, anchor in self._anchors.items():
-            if not self._isam.valueExists(index):
-                values.insert(index, _to_gtsam(anchor))
-        self._isam.update(factors, values)
-        solved = self._estimate(self._isam)
-        for _ in range(_MOST_UPDATES):
-            self._isam.update()
-            before, solved = solved, self._estimate(self._isam)
-            if _largest_change(before, solved) < _CONVERGED:
-                break
-        return solved
 
-    def _estimate(self, isam: gtsam.ISAM2) -> dict[int, Sim3]:
-        values = isam.calculateEstimate()
-        solved = {index: _from_gtsam(values.atSimilarity3(index)) for index in self._anchors}
-        if not np.isfinite(_numbers(solved.values())).all():
-            raise RuntimeError("the estimate is not finite")
-        return solved
-
-
-def _check(edge: Edge) -> None:
-    covariance = np.asarray(edge.covariance)
-    usable = covariance.shape == (7, 7) and np.isfinite(covariance).all() and np.allclose(covariance, covariance.T)
-    if not usable or np.linalg.eigvalsh(covariance)[0] <= 0:
-        raise MappingError(
-            f"the covariance of the edge from submap {edge.i} to {edge.j} is no positive definite (7, 7) matrix; "
-            "give every direction some variance"
-        )
-
-
-def _factor(edge: Edge) -> gtsam.NonlinearFactor:
-    gaussian = gtsam.noiseModel.Gaussian.Covariance(edge.covariance[np.ix_(_GTSAM_ORDER, _GTSAM_ORDER)])
-    cauchy = gtsam.noiseModel.mEstimator.Cauchy.Create(_LOOP_KERNEL)
-    is_loop = edge.kind is EdgeKind.LOOP
-    noise: gtsam.noiseModel.Base = gtsam.noiseModel.Robust.Create(cauchy, gaussian) if is_loop else gaussian
-    return gtsam.BetweenFactorSimilarity3(edge.i, edge.j, _to_gtsam(edge.S_i_j), noise)
-
-
-def _to_gtsam(S: Sim3) -> gtsam.Similarity3:
-    # GTSAM's Similarity3 maps p to s (R p + t): its translation is ours in the source's unit.
-    return gtsam.Similarity3(gtsam.Rot3(S.R), S.t / S.scale, S.scale)
-
-
-def _from_gtsam(S: gtsam.Similarity3) -> Sim3:
-    return Sim3(S.scale(), S.rotation().matrix(), S.scale() * S.translation())
-
-
-def _largest_change(before: Mapping[int, Sim3], after: Mapping[int, Sim3]) -> float:
-    """The largest difference in any rotation entry, scale ratio or translation (in map units)."""
-    old, new = _numbers(before.values()), _numbers(after.values())
-    return float(np.abs(np.concatenate([(new[:, :1] / old[:, :1] - 1), new[:, 1:] - old[:, 1:]], axis=1)).max())
-
-
-def _numbers(transforms: Iterable[Sim3]) -> NDArray[np.float64]:
-    """Rows (n, 13) of scale, R row by row, t."""
-    return np.array([[S.scale, *S.R.ravel(), *S.t] for S in transforms], np.float64).reshape(-1, 13)
-
-
-def _similarity(numbers: NDArray[np.float64]) -> Sim3:
-    return Sim3(float(numbers[0]), numbers[1:10].reshape(3, 3).copy(), numbers[10:].copy())
+def _kind(is_loop: bool) -> EdgeKind:
+    return EdgeKind.LOOP if is_loop else EdgeKind.ODOMETRY

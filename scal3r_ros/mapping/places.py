@@ -67,7 +67,8 @@ class PlaceIndex:
         size = int(self._index.d)
         if not len(rows):
             return np.empty((0, size), np.float32)
-        return np.stack([self._index.reconstruct(int(row)) for row in rows]) / np.float32(_step(size))
+        kept = np.stack([self._index.reconstruct(int(row)) for row in rows])
+        return np.asarray(kept / _step(size), np.float32)
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """All rows as one plain array, for `restore`."""

@@ -1,0 +1,69 @@
+"""What is measured between submaps: similarities with their covariance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.errors import MappingError
+from scal3r_ros.geometry.sim3 import Sim3
+
+LOOP_KERNEL = 10.0
+"""Width of the Cauchy kernel on loops, in their sigmas: what the odometry can not explain at all fades out."""
+_DRIFT = (0.02, 2e-3, 1e-2)
+"""Systematic errors of odometry: translation as a share of the step, rotation in rad, log of the scale.
+
+They add up along the way as no independent error does, and an edge's covariance knows nothing of them.
+"""
+
+
+class EdgeKind(Enum):
+    """What an edge was measured by."""
+
+    ODOMETRY = "odometry"
+    LOOP = "loop"
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """A measured `S_i_j` between submaps i and j.
+
+    `covariance` (7, 7), positive definite, is that of δ in `S_i_j @ Sim3.from_log(δ)`, in the order of `Sim3.log`.
+    `kernel` is the width of the Cauchy kernel on a loop, in its standard deviations: one that is sure to be true, but
+    has much drift to take out, needs a wide one to be able to pull.
+    """
+
+    i: int
+    j: int
+    S_i_j: Sim3
+    covariance: NDArray[np.float64]
+    kind: EdgeKind = EdgeKind.ODOMETRY
+    kernel: float = LOOP_KERNEL
+
+    def disagreement(self, anchors: Mapping[int, Sim3]) -> float:
+        """How far the edge is from what anchors say, in its standard deviations: root mean square over directions."""
+        delta = (self.S_i_j.inverse() @ anchors[self.i].inverse() @ anchors[self.j]).log()
+        return float(np.sqrt(delta @ np.linalg.solve(self.covariance, delta) / len(delta)))
+
+
+def odometry_edge(i: int, j: int, S_i_j: Sim3, covariance: NDArray[np.float64]) -> Edge:
+    """The edge of an alignment between neighbours, its covariance widened by the drift that adds up along the way."""
+    translation, rotation, log_scale = _DRIFT
+    step = float(np.linalg.norm(S_i_j.t)) / S_i_j.scale  # in the unit of submap j, as δ is
+    drift = np.diag(np.square([translation * step] * 3 + [rotation] * 3 + [log_scale]))
+    return Edge(i, j, S_i_j, covariance + drift)
+
+
+def check_edge(edge: Edge) -> None:
+    """Raises MappingError where the covariance is no positive definite matrix."""
+    covariance = np.asarray(edge.covariance)
+    usable = covariance.shape == (7, 7) and np.isfinite(covariance).all() and np.allclose(covariance, covariance.T)
+    if not usable or np.linalg.eigvalsh(covariance)[0] <= 0:
+        raise MappingError(
+            f"the covariance of the edge from submap {edge.i} to {edge.j} is no positive definite (7, 7) matrix; "
+            "give every direction some variance"
+        )

@@ -1,0 +1,194 @@
+"""The similarity between two submaps from image points that see the same, each with its depth in its own submap.
+
+Minimal samples of three points (Umeyama, 1991) with a fixed seed give a start that wrong matches can not reach; then
+Gauss–Newton on what both sides' cameras see of each other's points, and on the ratio of depths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.sim3 import Sim3
+
+Array = NDArray[np.float64]
+
+SAMPLES = 300
+INLIER_SIGMAS = 4.0
+DEPTH_SIGMA = 0.05
+"""Standard deviation of a depth, relative to it."""
+CORRELATION = 4.0
+"""Points that share one independent error."""
+_MOST_POINTS = 500
+_ROUNDS = 4
+_STEPS = 6
+_STEP = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class SeenTwice:
+    """Scene points seen from two submaps, n of them; each side in its own frame and unit.
+
+    `points` (n, 3) are the points, `A` (n, 3, 3) and `b` (n, 3) turn them into camera coordinates A p + b of the camera
+    that saw each, `rays` (n, 2) where it saw them on the z = 1 plane, `sigma` (n,) how surely.
+    """
+
+    points: Array
+    A: Array
+    b: Array
+    rays: Array
+    sigma: Array
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> SeenTwice:
+        """Some of them."""
+        return SeenTwice(self.points[rows], self.A[rows], self.b[rows], self.rays[rows], self.sigma[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class LoopPose:
+    """`S_old_new` and `covariance` (7, 7) of δ in `S_old_new @ Sim3.from_log(δ)`; which of the points agree.
+
+    `inliers` (n,) bool; `residual` is the root mean square of their distances in the images, in standard deviations.
+    """
+
+    S_old_new: Sim3
+    covariance: Array
+    inliers: NDArray[np.bool_]
+    residual: float
+
+
+def pose_between(old: SeenTwice, new: SeenTwice) -> LoopPose | None:
+    """The similarity that most of the points agree on; None where fewer than six agree on any. Deterministic."""
+    count = len(old.points)
+    if count < 6:
+        return None
+    if count > _MOST_POINTS:
+        some = np.linspace(0, count - 1, _MOST_POINTS).astype(np.intp)
+        found = pose_between(old.take(some), new.take(some))
+        if found is None:
+            return None
+        errors = _image_errors(found.S_old_new, old, new)
+        inliers = errors < INLIER_SIGMAS
+        return LoopPose(found.S_old_new, found.covariance, inliers, found.residual)
+    unit = float(np.median(np.linalg.norm(new.points - np.median(new.points, axis=0), axis=1))) or 1.0
+    S = _best_sample(old, new)
+    if S is None:
+        return None
+    inliers = _image_errors(S, old, new) < 2.0 * INLIER_SIGMAS
+    for _ in range(_ROUNDS):
+        if np.count_nonzero(inliers) < 6:
+            return None
+        S = _refined(S, old.take(inliers), new.take(inliers), unit)
+        inliers = _image_errors(S, old, new) < INLIER_SIGMAS
+    if np.count_nonzero(inliers) < 6:
+        return None
+    errors = _image_errors(S, old, new)[inliers]
+    covariance = _covariance(S, old.take(inliers), new.take(inliers), unit)
+    return LoopPose(S, covariance, inliers, float(np.sqrt(np.mean(np.square(errors)))))
+
+
+def _image_errors(S: Sim3, old: SeenTwice, new: SeenTwice) -> Array:
+    """The larger of both distances (n,) in the images, in standard deviations; infinite behind a camera."""
+    return np.maximum(_seen_errors(S.apply(new.points), old), _seen_errors(S.inverse().apply(old.points), new))
+
+
+def _seen_errors(points: Array, by: SeenTwice) -> Array:
+    """How far points (…, n, 3), in the frame of `by`, are from where its cameras saw them (…, n)."""
+    local = np.einsum("nij,...nj->...ni", by.A, points) + by.b
+    z = local[..., 2]
+    offset = local[..., :2] / np.where(z > 1e-9, z, 1.0)[..., None] - by.rays
+    return np.where(z > 1e-9, np.linalg.norm(offset, axis=-1) / by.sigma, np.inf)
+
+
+def _best_sample(old: SeenTwice, new: SeenTwice) -> Sim3 | None:
+    """Of similarities through three points each, the one with which most agree, by a bounded loss."""
+    rng = np.random.default_rng(0)
+    triples = np.stack([rng.choice(len(old.points), 3, replace=False) for _ in range(SAMPLES)])
+    x, y = new.points[triples], old.points[triples]
+    x_mean, y_mean = x.mean(axis=1), y.mean(axis=1)
+    x, y = x - x_mean[:, None], y - y_mean[:, None]
+    U, D, Vt = np.linalg.svd(np.swapaxes(y, 1, 2) @ x)
+    sign = np.ones((len(x), 3))
+    sign[:, 2] = np.sign(np.linalg.det(U @ Vt))
+    R = (U * sign[:, None]) @ Vt
+    scales = (D * sign).sum(axis=1) / np.maximum(np.square(x).sum(axis=(1, 2)), 1e-12)
+    usable = (scales > 1e-3) & (D[:, 1] > 1e-6 * D[:, 0])
+    if not usable.any():
+        return None
+    scales, R, x_mean, y_mean = scales[usable], R[usable], x_mean[usable], y_mean[usable]
+    t = y_mean - scales[:, None] * np.einsum("hij,hj->hi", R, x_mean)
+    there = scales[:, None, None] * np.einsum("hij,nj->hni", R, new.points) + t[:, None]
+    back = np.einsum("hji,hnj->hni", R, old.points[None] - t[:, None]) / scales[:, None, None]
+    errors = np.maximum(_seen_errors(there, old), _seen_errors(back, new))
+    cost = np.minimum(np.square(errors / (2.0 * INLIER_SIGMAS)), 1.0).sum(axis=1)
+    best = int(np.argmin(cost))
+    return Sim3(float(scales[best]), R[best], t[best])
+
+
+def _residuals(S: Sim3, old: SeenTwice, new: SeenTwice) -> Array:
+    """Whitened residuals (n, 5): both image errors and the log ratio of depths."""
+    parts = []
+    for points, own, by in ((S.apply(new.points), old.points, old), (S.inverse().apply(old.points), new.points, new)):
+        local = np.einsum("nij,nj->ni", by.A, points) + by.b
+        z = np.maximum(local[:, 2], 1e-9)
+        parts.append((local[:, :2] / z[:, None] - by.rays) / by.sigma[:, None])
+        if by is old:
+            measured = np.einsum("nj,nj->n", by.A[:, 2], own) + by.b[:, 2]
+            ratio = np.log(z / np.maximum(measured, 1e-9)) / (np.sqrt(2.0) * DEPTH_SIGMA)
+    return np.concatenate([*parts, ratio[:, None]], axis=1)
+
+
+def _jacobian(S: Sim3, old: SeenTwice, new: SeenTwice, scaling: Array) -> Array:
+    """Derivatives (n, 5, 7) with respect to δ / `scaling` in S @ Sim3.from_log(δ)."""
+    columns = []
+    for k in range(7):
+        delta = np.zeros(7)
+        delta[k] = _STEP * scaling[k]
+        ahead = _residuals(S @ Sim3.from_log(delta), old, new)
+        behind = _residuals(S @ Sim3.from_log(-delta), old, new)
+        columns.append((ahead - behind) / (2.0 * _STEP))
+    return np.stack(columns, axis=-1)
+
+
+def _weights(residuals: Array) -> Array:
+    """Huber's weights (n, 3) of the image errors on both sides and the depth."""
+    sizes = np.stack(
+        [np.linalg.norm(residuals[:, :2], axis=1), np.linalg.norm(residuals[:, 2:4], axis=1), np.abs(residuals[:, 4])],
+        axis=1,
+    )
+    return np.minimum(1.0, 1.5 / np.maximum(sizes, 1e-9))
+
+
+def _normal(S: Sim3, old: SeenTwice, new: SeenTwice, scaling: Array) -> tuple[Array, Array, Array, Array]:
+    residuals, J = _residuals(S, old, new), _jacobian(S, old, new, scaling)
+    w = np.repeat(_weights(residuals), [2, 2, 1], axis=1)
+    H = np.einsum("nk,nki,nkj->ij", w, J, J)
+    return H, np.einsum("nk,nki,nk->i", w, J, residuals), residuals, w
+
+
+def _scaling(unit: float) -> Array:
+    return np.array([unit] * 3 + [1.0] * 4)
+
+
+def _refined(S: Sim3, old: SeenTwice, new: SeenTwice, unit: float) -> Sim3:
+    scaling = _scaling(unit)
+    for _ in range(_STEPS):
+        H, g, _, _ = _normal(S, old, new, scaling)
+        step = -np.linalg.solve(H + 1e-6 * np.trace(H) * np.eye(7), g)
+        step *= min(1.0, 0.3 / max(float(np.abs(step).max()), 1e-12))
+        S = S @ Sim3.from_log(step * scaling)
+        if np.abs(step).max() < 1e-7:
+            break
+    return Sim3(S.scale, se3.rotation_exp(se3.rotation_log(S.R)), S.t)
+
+
+def _covariance(S: Sim3, old: SeenTwice, new: SeenTwice, unit: float) -> Array:
+    scaling = _scaling(unit)
+    H, _, residuals, w = _normal(S, old, new, scaling)
+    surplus = max(residuals.size - 7, 1)
+    variance = max(1.0, float((w * np.square(residuals)).sum()) / surplus)
+    inverse = np.linalg.inv(H + 1e-9 * np.trace(H) * np.eye(7))
+    return np.asarray(CORRELATION * variance * scaling[:, None] * inverse * scaling)
