@@ -98,16 +98,6 @@ def save_checkpoint(model: Scal3R, path: Path) -> None:
         raise ModelError(f"checkpoint {path} can not be written: {error}") from error
 
 
-def memory_fingerprint(model: Scal3R) -> str:
-    """Sixteen hex digits of the memory units' weights: only networks that agree in them may share evidence."""
-    digest = hashlib.sha256(model.preset.fingerprint().encode())
-    for layer, unit in model.aggregator.units():
-        for name, tensor in unit.state_dict().items():
-            digest.update(f"{layer}.{name}".encode())
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 def weights_fingerprint(model: Scal3R) -> str:
     """Sixteen hex digits of all weights as bfloat16 sees them: equal on every device and at every precision.
 

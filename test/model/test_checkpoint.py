@@ -16,10 +16,10 @@ from scal3r_ros.model import (
     Scal3R,
     frozen,
     load_checkpoint,
-    memory_fingerprint,
     random_model,
     save_checkpoint,
     verify_checkpoint,
+    weights_fingerprint,
 )
 from scal3r_ros.model.encoder import VitConfig
 from scal3r_ros.model.presets import FULL, NANO, SMALL
@@ -178,11 +178,23 @@ def test_broken_safetensors_are_refused(tmp_path):
         save_checkpoint(random_model(NANO, 0), tmp_path / "no" / "such.safetensors")
 
 
-def test_memory_fingerprint_tells_weights_apart_and_ignores_the_precision_of_the_rest(model):
-    assert memory_fingerprint(random_model(NANO, 0)) == memory_fingerprint(random_model(NANO, 0))
-    assert memory_fingerprint(random_model(NANO, 0)) != memory_fingerprint(random_model(NANO, 1))
+def test_the_fingerprint_of_weights_is_the_same_at_every_precision(model):
+    assert weights_fingerprint(random_model(NANO, 0)) == weights_fingerprint(random_model(NANO, 0))
     narrow = random_model(NANO_VIT, seed=3).set_precision(torch.bfloat16)
-    assert memory_fingerprint(narrow) == memory_fingerprint(model)
+    assert weights_fingerprint(narrow) == weights_fingerprint(model)
+
+
+def test_one_weight_that_differs_anywhere_changes_the_fingerprint():
+    changed = random_model(NANO, 0).requires_grad_(False)
+    seen = {weights_fingerprint(changed)}
+    for parameter in changed.parameters():
+        middle = parameter.view(-1)[parameter.numel() // 2 :][:1]
+        before = middle.clone()
+        middle += 0.1
+        seen.add(weights_fingerprint(changed))
+        middle.copy_(before)
+    assert len(seen) == 1 + len(list(changed.parameters()))
+    assert weights_fingerprint(changed) == weights_fingerprint(random_model(NANO, 0))
 
 
 @pytest.mark.parametrize("source", CheckpointSource)

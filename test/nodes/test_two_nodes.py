@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
 PATIENCE_S = 90.0
 NETWORK = {
     "reconstructor": "scal3r",
-    "network.preset": "tiny",
+    "network.preset": "nano",
     "network.allow_random_weights": True,
     "network.device": "cpu",
     "network.confidence_half": 1.5,
