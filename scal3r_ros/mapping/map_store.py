@@ -174,6 +174,11 @@ class StoredMap:
         self._entries = manifest.entries
         self.facts = manifest.facts
 
+    @property
+    def folder(self) -> Path:
+        """Where the map lies."""
+        return self._folder
+
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 

@@ -6,31 +6,46 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.configuration import parameter, section
+from scal3r_ros.errors import MappingError
 from scal3r_ros.features.klt import KltTracker
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.alignment import AlignmentConfig, align_chunk
-from scal3r_ros.mapping.camera_pose import pose_from_points
+from scal3r_ros.mapping.between import SeenFrame, poses_between
 from scal3r_ros.mapping.frame_log import FrameLog
 from scal3r_ros.mapping.graph import Edge, SubmapGraph
+from scal3r_ros.mapping.loaded_map import Found, LoadedMap
+from scal3r_ros.mapping.map_contents import (
+    FRAMES,
+    GRAPH,
+    MEMORY,
+    POINTS,
+    MapContents,
+    Part,
+    Remembering,
+    write_contents,
+)
+from scal3r_ros.mapping.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.point_map import PointMap, PointMapConfig
 from scal3r_ros.mapping.smoothing import SmoothPose
+from scal3r_ros.mapping.spill import PREFIX as SUBMAP_PREFIX
+from scal3r_ros.mapping.spill import Spill
 from scal3r_ros.mapping.submap_points import coloured_points, feature_points
-from scal3r_ros.mapping.tracker import PoseTracker, Tracked, TrackerConfig, normalised_points
+from scal3r_ros.mapping.tracker import PoseTracker, Tracked, TrackerConfig
 from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, PoseSource, SubmapSummary
 from scal3r_ros.mapping.window import ChunkWindow, WindowConfig
 from scal3r_ros.reconstruction.protocol import (
     Chunk,
     ChunkGeometry,
     ChunkHealth,
-    Features,
     Frame,
     Previous,
     Reconstructor,
@@ -70,16 +85,9 @@ class MapperConfig:
         0.01, "standard deviation of the position in odom, as a share of the way; part of the covariance given out",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A frame as long as its pose may still change: all but its image."""
-
-    index: int
-    stamp_ns: int
-    features: Features
-    intrinsics: Intrinsics | None
+    spill_directory: str = parameter(
+        "", "folder for what leaves the memory on long drives; empty takes the system's folder for temporary files"
+    )
 
 
 @dataclass(frozen=True)
@@ -110,9 +118,11 @@ class OnlineMapper:
         self._tracker = PoseTracker(config.tracker)
         self._smooth = SmoothPose(config.correction_fade_s)
         self._graph = SubmapGraph()
-        self._map = PointMap(config.map)
+        self._spill = Spill(Path(config.spill_directory) if config.spill_directory else None)
+        self._map = PointMap(config.map, self._spill.leave)
+        self._loaded: LoadedMap | None = None  # until the camera is found in it
         self._log = FrameLog()
-        self._seen: list[_Seen] = []
+        self._seen: list[SeenFrame] = []
         self._newest: _Submap | None = None
         self._guessed: Intrinsics | None = None  # of a camera that comes without intrinsics
         self._held: list[Chunk] = []  # by push, until as many are full as go at the same time
@@ -143,7 +153,7 @@ class OnlineMapper:
             with self._state_lock:
                 self._frames_in += 1
                 camera = frame.intrinsics or self._guessed
-                seen = _Seen(frame.index, frame.stamp_ns, features, camera)
+                seen = SeenFrame(frame.index, frame.stamp_ns, features, camera)
                 self._remember(seen)
                 self._keyframes += self._window.add(replace(frame, features=features))
                 chunk = self._window.take(busy)
@@ -187,6 +197,7 @@ class OnlineMapper:
                 anchor = anchors[submap.index]
                 cloud = self._map.add(submap.index, points, colours, weights, anchor)
                 poses = self._take_over(submap)
+            self._spill.write()
             mapped = time.perf_counter()
             summary = SubmapSummary(
                 index=submap.index,
@@ -210,28 +221,86 @@ class OnlineMapper:
     def reset(self) -> None:
         """Forget everything; a chunk being mapped meanwhile is dropped when it is done."""
         with self._camera_lock, self._state_lock:
-            self._first_chunk = self._window.handed_out
-            self._klt.reset()
-            self._window.reset()
-            self._tracker.reset()
-            self._smooth.reset()
-            self._graph = SubmapGraph()
-            self._map.clear()
-            self._log.clear()
-            self._seen = []
-            self._held = []
-            self._newest = self._last_given = self._guessed = None
-            self._way_m = 0.0
+            self._forget()
             self._reconstructor.reset()
 
+    def save(self, folder: Path) -> None:
+        """Writes the map into a folder, in place of the one that was saved there before. The camera goes on meanwhile.
+
+        Waits for the chunk at hand, and holds the next back while the memory is written.
+
+        Raises:
+            MappingError: there is no map yet, the disk does not take it, or a loaded map would be lost by it.
+            ModelError: the disk does not take the memory.
+        """
+        with MapWriter(folder) as writer:
+            with self._worker_lock:
+                memory = writer.scratch / "memory.safetensors"
+                if isinstance(self._reconstructor, Remembering):
+                    self._reconstructor.snapshot(memory)
+                with self._state_lock:
+                    self._check_savable(folder)
+                    parts = {name: part.snapshot() for name, part in self._parts().items()}
+                    submaps = self._spill.paths(self._graph.anchors())
+            kept = memory if memory.exists() else None
+            write_contents(writer, MapContents(parts, submaps, kept, self._reconstructor.name))
+
+    def load(self, stored: StoredMap) -> None:
+        """Begins anew with what a saved map knows: its memory at once, its frame as soon as the camera is found in it.
+
+        Until then the drive is mapped in a frame of its own.
+
+        Raises:
+            MappingError: a file can not be read.
+            ModelError: the memory is of another preset or rule; all is as it was.
+        """
+        loaded = LoadedMap(stored.folder, stored.arrays(GRAPH), stored.arrays(FRAMES), stored.arrays(POINTS))
+        with self._worker_lock, self._camera_lock, self._state_lock:
+            if isinstance(self._reconstructor, Remembering) and MEMORY in stored:
+                self._reconstructor.restore(stored.path(MEMORY))
+            else:
+                self._reconstructor.reset()
+            self._forget()
+            self._window.count_from(loaded.next_submap)
+            self._first_chunk = self._window.handed_out
+            self._spill.adopt({name: stored.path(name) for name in stored.names(SUBMAP_PREFIX)})
+            self._loaded = loaded
+
     def close(self) -> None:
-        """Ends what the reconstructor runs beside this process; the map stays readable."""
+        """Ends what the reconstructor runs beside this process; the map stays readable, but for what is on disk."""
         self._reconstructor.close()
+        self._spill.clear()
+
+    def add_loop(self, edge: Edge) -> bool:
+        """Takes in a verified place seen again; says whether the map moved.
+
+        Where one end is a submap of a loaded map, that map is joined as soon as two places agree.
+
+        Raises:
+            MappingError: a submap is not known, or the edge has no common solution with the others.
+        """
+        with self._state_lock:
+            loaded = self._loaded
+            if loaded is not None and (edge.i in loaded) != (edge.j in loaded):
+                found = loaded.consider(edge, self._graph.anchors())
+                if found is not None:
+                    self._join_loaded(found)
+                return found is not None
+            self._graph.add_edge(edge)
+            moved = self._graph.optimise()
+            if moved:
+                self._map.reanchor(self._graph.anchors())
+            return moved
 
     def trajectory(self) -> Trajectory:
-        """The best estimate of every posed frame now: T_map_cam by stamp."""
+        """The best estimate of every posed frame of this drive now: T_map_cam by stamp."""
         with self._state_lock:
             return self._log.trajectory(self._graph.anchors())
+
+    def drives(self) -> tuple[Trajectory, ...]:
+        """As `trajectory`, of every drive that is part of the map, oldest first; the last is the one at hand."""
+        with self._state_lock:
+            return self._log.drives(self._graph.anchors())
 
     def cloud(self, max_points: int | None = None) -> PointCloud:
         """The voxel-filtered map, decimated to `max_points` where given."""
@@ -259,9 +328,51 @@ class OnlineMapper:
                 "chunks_unmeasured": self._unmeasured,
                 "submaps": len(self._graph),
                 "map_points": len(self._map),
+                "submaps_to_be_found": 0 if self._loaded is None else len(self._loaded),
+                **self._spill.counters(),
                 "way_m": self._way_m,
                 **self._reconstructor.figures(),
             }
+
+    def _parts(self) -> dict[str, Part]:
+        """What a saved map takes along as arrays."""
+        return {GRAPH: self._graph, FRAMES: self._log, POINTS: self._map}
+
+    def _check_savable(self, folder: Path) -> None:
+        if not len(self._graph):
+            raise MappingError("there is no map to save yet: no chunk has been mapped")
+        if self._loaded is not None and self._loaded.folder.resolve() == folder.resolve():
+            raise MappingError(
+                f"the map loaded from {folder} would be lost, since the camera has not been found in it yet; save to "
+                "another folder, or again later"
+            )
+
+    def _forget(self) -> None:
+        self._first_chunk = self._window.handed_out
+        self._klt.reset()
+        self._window.reset()
+        self._tracker.reset()
+        self._smooth.reset()
+        self._graph = SubmapGraph()
+        self._map.clear()
+        self._log.clear()
+        self._spill.clear()
+        self._seen = []
+        self._held = []
+        self._newest = self._last_given = self._guessed = self._loaded = None
+        self._way_m = 0.0
+
+    def _join_loaded(self, found: Found) -> None:
+        """Moves this drive into the frame of the loaded map, and takes that map in."""
+        assert self._loaded is not None
+        self._graph.absorb(self._loaded.graph, found.S_loaded_own)
+        for edge in found.edges:
+            self._graph.add_edge(edge)
+        self._graph.optimise()
+        self._log.absorb(self._loaded.frames)
+        self._map.absorb(self._loaded.points)
+        self._map.reanchor(self._graph.anchors())
+        self._loaded = None
 
     def _map_held(self, chunk: Chunk | None, at_least: int) -> list[MapUpdate]:
         """Holds `chunk`; maps all that are held where there are `at_least` as many."""
@@ -278,7 +389,7 @@ class OnlineMapper:
             updates.append(self.map_chunk(first, rest))
         return updates
 
-    def _remember(self, seen: _Seen) -> None:
+    def _remember(self, seen: SeenFrame) -> None:
         self._seen.append(seen)
         if len(self._seen) > MAX_PENDING:
             del self._seen[0]
@@ -315,7 +426,7 @@ class OnlineMapper:
         self._guess_camera(submap)
         keyframes = {frame.index: T for frame, T in zip(frames, T_odom_cam, strict=True)}
         poses: list[FramePose] = []
-        before = _poses_between(self._seen, keyframes, ids, points, self._config.tracker.sigma)
+        before = poses_between(self._seen, keyframes, ids, points, self._config.tracker.sigma)
         for seen in self._seen:
             if seen.index in before:
                 self._note(seen, before[seen.index], submap)
@@ -348,10 +459,16 @@ class OnlineMapper:
         guess = self._guessed = submap.geometry.intrinsics[-1].scaled(width, height)
         self._seen = [replace(seen, intrinsics=seen.intrinsics or guess) for seen in self._seen]
 
-    def _note(self, seen: _Seen, T_odom_cam: Array, submap: _Submap) -> None:
-        self._log.put(seen.index, seen.stamp_ns, submap.index, submap.S_odom_submap.inverse().apply_pose(T_odom_cam))
+    def _note(self, seen: SeenFrame, T_odom_cam: Array, submap: _Submap) -> None:
+        self._log.put(
+            seen.index,
+            seen.stamp_ns,
+            submap.index,
+            submap.S_odom_submap.inverse().apply_pose(T_odom_cam),
+            seen.intrinsics,
+        )
 
-    def _give(self, seen: _Seen, tracked: Tracked) -> FramePose:
+    def _give(self, seen: SeenFrame, tracked: Tracked) -> FramePose:
         """The pose as it is given out: continuous, and as uncertain as the way was long."""
         T = self._smooth.give(tracked.T_ref_cam, seen.stamp_ns)
         if self._last_given is not None:
@@ -368,36 +485,3 @@ def _shared_with(newest: _Submap | None, chunk: Chunk) -> int:
         return 0
     ends = [frame.index for frame in newest.chunk.frames[-chunk.shared :]]
     return chunk.shared if ends == [frame.index for frame in chunk.frames[: chunk.shared]] else 0
-
-
-def _poses_between(
-    frames: list[_Seen], keyframes: Mapping[int, Array], ids: NDArray[np.int64], points: Array, sigma_px: float
-) -> dict[int, Array]:
-    """Poses of all frames up to the last keyframe: keyframes as given, the others by PnP on the chunk's points.
-
-    Where PnP fails, a frame lies on the way between its neighbouring keyframes; one before the first stands there.
-    """
-    order = sorted(keyframes)
-    stamps = {seen.index: seen.stamp_ns for seen in frames}
-    poses: dict[int, Array] = {}
-    for seen in frames:
-        if seen.index > order[-1]:
-            break
-        if seen.index in keyframes:
-            poses[seen.index] = keyframes[seen.index]
-            continue
-        later = next(index for index in order if index > seen.index)
-        earlier = max((index for index in order if index < seen.index), default=later)
-        guess = keyframes[later]
-        if earlier in stamps and later in stamps and earlier != later:
-            share = (seen.stamp_ns - stamps[earlier]) / max(1, stamps[later] - stamps[earlier])
-            guess = se3.interpolate(keyframes[earlier], keyframes[later], share)
-        poses[seen.index] = guess
-        if seen.intrinsics is None:
-            continue
-        _, of_frame, of_points = np.intersect1d(seen.features.ids, ids, assume_unique=True, return_indices=True)
-        xy = normalised_points(seen.features, seen.intrinsics)[of_frame]
-        found = pose_from_points(points[of_points], xy, guess, sigma_px / seen.intrinsics.fx)
-        if found is not None:
-            poses[seen.index] = found.T_ref_cam
-    return poses

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,10 @@ class PointMapConfig:
         0.1, "edge of a voxel; the map keeps one point in each", unit="map units", minimum=1e-6
     )
     max_points: int = parameter(
-        2_000_000, "points held at most; beyond, the oldest submaps are thinned", unit="points", minimum=1000
+        2_000_000,
+        "points held in memory at most; beyond, the oldest submaps are thinned there and kept whole on disk",
+        unit="points",
+        minimum=1000,
     )
     min_observations: int = parameter(
         1, "points that must fall into a voxel before the map shows it", unit="points", minimum=1, maximum=MOST_COUNTED
@@ -148,9 +151,16 @@ class PointMap:
         if stale:
             self._sort_into_voxels()
 
-    def cloud(self, max_points: int | None = None) -> PointCloud:
-        """The points in `map`, oldest submap first; with `max_points`, an even choice that is steady between calls."""
-        shown = {serial: block.rows[self._shown(block.rows)] for serial, block in self._blocks.items()}
+    def cloud(self, max_points: int | None = None, without: Container[int] = ()) -> PointCloud:
+        """The points in `map`, oldest submap first, but for those of the submaps `without`.
+
+        With `max_points` an even choice of them, which is steady between calls.
+        """
+        shown = {
+            serial: block.rows[self._shown(block.rows)]
+            for serial, block in self._blocks.items()
+            if block.submap not in without
+        }
         total = sum(len(rows) for rows in shown.values())
         if max_points is not None and total > max_points:
             every = np.concatenate(list(shown.values()))

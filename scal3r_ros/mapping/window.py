@@ -79,6 +79,10 @@ class ChunkWindow:
         """Start anew; chunks go on being counted."""
         self._frames, self._shared = [], 0
 
+    def count_from(self, index: int) -> None:
+        """The next chunks' numbers are at least `index`."""
+        self.handed_out = max(self.handed_out, index)
+
     def _moved_enough(self, last: Frame, frame: Frame) -> bool:
         if (frame.stamp_ns - last.stamp_ns) * 1e-9 >= self._config.max_interval_s:
             return True
