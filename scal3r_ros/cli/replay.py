@@ -16,7 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from scal3r_ros.assembly import CoreConfig, build_mapper, core_config
 from scal3r_ros.cli.offline import Memory, offline_mapper
 from scal3r_ros.configuration import read_parameter_file, to_parameters
-from scal3r_ros.errors import ConfigurationError, SequenceError
+from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
+from scal3r_ros.mapping import OnlineMapper
+from scal3r_ros.mapping.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.result import ResultWriter
 from scal3r_ros.mapping.values import MapUpdate
 from scal3r_ros.sequences.bag_reader import BagReader
@@ -39,6 +41,10 @@ def replay(
             "before it maps: slowest, best, and needs room on the disk of the result."
         ),
     ] = None,
+    load_map: Annotated[
+        Path | None, typer.Option(help="A saved map to begin with: the drive continues it once it is found in it.")
+    ] = None,
+    save_map: Annotated[Path | None, typer.Option(help="A folder to save the map to at the end.")] = None,
 ) -> None:
     """Map a recorded bag as fast as this machine can and write trajectory, map, timings and settings.
 
@@ -61,10 +67,15 @@ def replay(
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
+        if save_map is not None:
+            with MapWriter(save_map):
+                pass  # whether it can be written to is better known before the drive than after it
         started, first_ns, last_ns, taken, health = time.perf_counter(), 0, 0, 0, dict[str, int]()
         if mapper is None:
             folder = states.enter_context(tempfile.TemporaryDirectory(prefix="states_", dir=out))
             mapper = offline_mapper(bag, image_topic, max_frames, chosen, Path(folder), console)
+        if load_map is not None:
+            mapper.load(StoredMap(load_map))
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("mapping", total=total, rate="")
             for frame in reader.frames():
@@ -78,6 +89,7 @@ def replay(
             for update in mapper.flush():
                 _take(update, writer, health, console)
         seconds = time.perf_counter() - started
+        unsaved = _save(mapper, save_map)
         dropped = dict(reader.dropped)
     if taken == 0:
         raise SequenceError(f"{bag} holds no image that can be read: {_reasons(dropped)}")
@@ -100,6 +112,7 @@ def replay(
             "images_per_second": round(taken / seconds, 2),
             "real_time_factor": round(recorded_s / seconds, 3),
             **({"memory": memory.value} if memory else {}),
+            **({"loaded_map": load_map.name} if load_map else {}),
             "parameters": to_parameters(chosen),
         },
     )
@@ -115,6 +128,20 @@ def replay(
             "[yellow]Nothing was mapped: the camera never moved enough for a first chunk, or too few points could be "
             "tracked.[/]"
         )
+    if counters["submaps_to_be_found"]:
+        console.print(f"[yellow]The map of {load_map} was not found again: this drive is a map of its own.[/]")
+    if unsaved is not None:
+        raise unsaved
+
+
+def _save(mapper: OnlineMapper, folder: Path | None) -> Scal3rError | None:
+    """Saves the map, if it is to be; what went wrong must not cost the result, which is yet to be written."""
+    try:
+        if folder is not None:
+            mapper.save(folder)
+    except Scal3rError as error:
+        return error
+    return None
 
 
 def _configuration(path: Path | None, settings: list[str], memory: Memory | None, console: Console) -> CoreConfig:

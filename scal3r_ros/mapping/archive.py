@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ class Archive:
         self._lock = threading.Lock()
         self._own: Path | None = None
         self._alive: int | None = None  # a lock on the own folder, which ends with the process
+        self._removal: weakref.finalize[..., Archive] | None = None
         self._paths: dict[str, Path] = {}
 
     def __len__(self) -> int:
@@ -111,11 +113,11 @@ class Archive:
         """Remove all files, and the folder."""
         with self._lock:
             self._paths.clear()
-            if self._own is not None:
-                shutil.rmtree(self._own, ignore_errors=True)
+            if self._removal is not None:
+                self._removal()
             if self._alive is not None:
                 os.close(self._alive)
-            self._own = self._alive = None
+            self._own = self._alive = self._removal = None
 
     def _folder(self) -> Path:
         if self._own is None:
@@ -128,6 +130,7 @@ class Archive:
             fcntl.flock(self._alive, fcntl.LOCK_EX)
             (own / _LOCK_TO_BE).rename(own / _LOCK)  # others look for it only now that it is taken
             self._own = own
+            self._removal = weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)  # at the latest at exit
         return self._own
 
 

@@ -64,13 +64,22 @@ def test_folders_of_killed_processes_are_removed_and_those_in_use_are_not(tmp_pa
     in_use.put("scan", SCAN)
     script = (
         "import os, pathlib, sys\nfrom scal3r_ros.mapping.archive import Archive\n"
-        "Archive(pathlib.Path(sys.argv[1])).put('scan', {})\nos.kill(os.getpid(), 9)"
+        "archive = Archive(pathlib.Path(sys.argv[1]))\narchive.put('scan', {})\nos.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, env=os.environ)
     assert len(list(tmp_path.iterdir())) == 2
-    Archive(tmp_path).put("scan", SCAN)
+    third = Archive(tmp_path)
+    third.put("scan", SCAN)
     assert len(list(tmp_path.iterdir())) == 2
     assert in_use.get("scan")
+    assert third.get("scan")
+
+
+def test_the_folder_goes_with_the_archive(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    archive.put("scan", SCAN)
+    del archive
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_does_not_take_it_is_one_sentence_and_the_old_content_stays(
