@@ -11,6 +11,7 @@ from rich.markup import escape
 from scal3r_ros.cli.bag import bag
 from scal3r_ros.cli.demo import demo
 from scal3r_ros.cli.evaluate import evaluate
+from scal3r_ros.cli.export import export
 from scal3r_ros.cli.info import info
 from scal3r_ros.cli.replay import replay
 from scal3r_ros.cli.simulate import simulate
@@ -37,7 +38,7 @@ app = typer.Typer(
       scal3r bag IMAGES --calib calib.txt --rate 10 -o mine.bag
     """,
 )
-for command in (demo, bag, simulate, replay, evaluate, weights, info):
+for command in (demo, bag, simulate, replay, evaluate, export, weights, info):
     app.command()(command)
 
 
