@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import dijkstra
 
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3
@@ -90,19 +88,6 @@ class SubmapGraph:
     def anchors(self) -> dict[int, Sim3]:
         """S_map_submap of every submap, in order of their addition."""
         return dict(self._anchors)
-
-    def way(self, i: int, j: int) -> float:
-        """Length in map units of the shortest way from submap i to j along edges; going by a loop costs nothing."""
-        order = {index: row for row, index in enumerate(self._anchors)}
-        rows, columns = (
-            [order[index] for index in ends] for ends in zip(*((e.i, e.j) for e in self._edges), strict=True)
-        )
-        centres = np.stack([anchor.t for anchor in self._anchors.values()])
-        lengths = np.linalg.norm(centres[rows] - centres[columns], axis=1)
-        lengths[[edge.kind is EdgeKind.LOOP for edge in self._edges]] = 0.0
-        # csgraph takes zero for no edge.
-        graph = coo_array((lengths + 1e-9, (rows, columns)), shape=(len(order), len(order))).tocsr()
-        return float(dijkstra(graph, directed=False, indices=order[i])[order[j]])
 
     def optimise(self) -> bool:
         """Take in the edges that `add_edge` brought since the last call; says whether any anchor moved.

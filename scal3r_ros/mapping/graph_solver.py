@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import gtsam
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import dijkstra
 
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.edges import Edge, EdgeKind
@@ -27,6 +29,23 @@ class GraphProblem:
     anchors: Mapping[int, Sim3]
     edges: tuple[Edge, ...]
     constraints: tuple[Edge, ...]
+
+    def way(self, i: int, j: int) -> float:
+        """Length in map units of the shortest way from submap i to j along edges; going by a loop costs nothing.
+
+        Infinite where no way is known.
+        """
+        if i not in self.anchors or j not in self.anchors or not self.edges:
+            return float("inf")
+        order = {index: row for row, index in enumerate(self.anchors)}
+        rows = [order[edge.i] for edge in self.edges]
+        columns = [order[edge.j] for edge in self.edges]
+        centres = np.stack([anchor.t for anchor in self.anchors.values()])
+        lengths = np.linalg.norm(centres[rows] - centres[columns], axis=1)
+        lengths[[edge.kind is EdgeKind.LOOP for edge in self.edges]] = 0.0
+        # csgraph takes zero for no edge.
+        graph = coo_array((lengths + 1e-9, (rows, columns)), shape=(len(order), len(order))).tocsr()
+        return float(dijkstra(graph, directed=False, indices=order[i])[order[j]])
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from scal3r_ros.mapping.values import PointCloud
 
 Arrays = Mapping[str, NDArray[Any]]
 
-GRAPH, FRAMES, POINTS, MEMORY = "graph", "frames", "points", "memory"
+GRAPH, FRAMES, POINTS, PLACES, MEMORY = "graph", "frames", "points", "places", "memory"
 
 
 @runtime_checkable

@@ -20,13 +20,17 @@ from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.alignment import AlignmentConfig, align_chunk
 from scal3r_ros.mapping.between import SeenFrame, poses_between
+from scal3r_ros.mapping.edges import Edge, EdgeKind, odometry_edge
 from scal3r_ros.mapping.frame_log import FrameLog
-from scal3r_ros.mapping.graph import Edge, SubmapGraph
+from scal3r_ros.mapping.graph import SubmapGraph
 from scal3r_ros.mapping.loaded_map import Found, LoadedMap
+from scal3r_ros.mapping.loop_closer import LoopCloser, NewSubmap
+from scal3r_ros.mapping.loop_config import LoopConfig
 from scal3r_ros.mapping.map_contents import (
     FRAMES,
     GRAPH,
     MEMORY,
+    PLACES,
     POINTS,
     MapContents,
     Part,
@@ -68,6 +72,7 @@ class MapperConfig:
     tracker: TrackerConfig = section(TrackerConfig)
     alignment: AlignmentConfig = section(AlignmentConfig)
     map: PointMapConfig = section(PointMapConfig)
+    loops: LoopConfig = section(LoopConfig)
     initial_median_depth_m: float = parameter(
         10.0,
         "median depth that the first chunk's scene is given: one camera can not know it, and it sets the map's unit",
@@ -103,8 +108,8 @@ class _Submap:
 class OnlineMapper:
     """Maps a stream of frames with any reconstructor. All public methods may be called from any thread.
 
-    `push` does everything in step. A node calls its two halves instead: `observe` at camera rate,
-    `map_chunk` on a worker.
+    `push` does everything in step. A node calls its parts instead: `observe` at camera rate, `map_chunk` on a worker,
+    and `close_loops` on another one.
     """
 
     def __init__(self, config: MapperConfig, reconstructor: Reconstructor) -> None:
@@ -112,12 +117,16 @@ class OnlineMapper:
         self._reconstructor = reconstructor
         self._camera_lock = threading.Lock()  # one observe at a time
         self._worker_lock = threading.Lock()  # one map_chunk at a time
-        self._state_lock = threading.RLock()  # everything below that both touch; held briefly
+        self._loop_lock = threading.Lock()  # one close_loops at a time
+        self._map_lock = threading.RLock()  # the points, which take their time
+        self._state_lock = threading.RLock()  # everything below that several touch; held briefly, and taken last
         self._klt = KltTracker(config.tracker.klt)
         self._window = ChunkWindow(config.window)
         self._tracker = PoseTracker(config.tracker)
         self._smooth = SmoothPose(config.correction_fade_s)
-        self._graph = SubmapGraph()
+        self._graph = SubmapGraph(config.loops.max_conflict)
+        self._closer = LoopCloser(config.loops, config.min_confidence, config.alignment, reconstructor)
+        self._map_points = 0
         self._spill = Spill(Path(config.spill_directory) if config.spill_directory else None)
         self._map = PointMap(config.map, self._spill.leave)
         self._loaded: LoadedMap | None = None  # until the camera is found in it
@@ -186,17 +195,17 @@ class OnlineMapper:
             submap, edge, note = self._place(chunk, geometry, newest)
             aligned = time.perf_counter()
             points, colours, weights = coloured_points(chunk, geometry, chunk.shared, self._config.min_confidence)
-            with self._state_lock:
-                if chunk.index < self._first_chunk:
-                    return MapUpdate((), self.T_map_odom(), note=RESET)
-                self._graph.add_submap(submap.index, edge, None if edge is not None else submap.S_odom_submap)
-                corrected = self._graph.optimise()
-                anchors = self._graph.anchors()
-                if corrected:
-                    self._map.reanchor(anchors)
-                anchor = anchors[submap.index]
+            with self._map_lock:
+                with self._state_lock:
+                    if chunk.index < self._first_chunk:
+                        return MapUpdate((), self.T_map_odom(), note=RESET)
+                    self._graph.add_submap(submap.index, edge, None if edge is not None else submap.S_odom_submap)
+                    anchor = self._graph.anchor(submap.index)
+                    poses = self._take_over(submap)
+                    if geometry.health is ChunkHealth.OK:
+                        self._closer.give(NewSubmap(submap.index, chunk, geometry))
                 cloud = self._map.add(submap.index, points, colours, weights, anchor)
-                poses = self._take_over(submap)
+                self._map_points = len(self._map)
             self._spill.write()
             mapped = time.perf_counter()
             summary = SubmapSummary(
@@ -211,7 +220,33 @@ class OnlineMapper:
                 cloud_map=cloud,
             )
             timings = {**geometry.timings, "align_s": aligned - started, "map_s": mapped - aligned}
-            return MapUpdate(poses, self.T_map_odom(), summary, corrected, chunk, geometry, timings=timings)
+            return MapUpdate(poses, self.T_map_odom(), summary, False, chunk, geometry, timings=timings)
+
+    @property
+    def loops_waiting(self) -> int:
+        """New submaps that `close_loops` has not looked at yet."""
+        with self._state_lock:
+            return self._closer.waiting
+
+    def close_loops(self) -> MapUpdate | None:
+        """The part in the background: looks whether the submap that has waited longest shows places seen before.
+
+        Gives an update where the map moved by that; None where it did not, or no submap waits.
+
+        Raises:
+            MappingError: the disk does not take the keyframes, or what was found has no common solution.
+        """
+        with self._loop_lock:
+            with self._state_lock:
+                submap, problem, loaded = self._closer.take(), self._graph.problem(), self._loaded
+            if submap is None:
+                return None
+            anchors = {**problem.anchors, **({} if loaded is None else loaded.anchors)}
+            edges: list[Edge] = []
+            for loop in self._closer.look(submap, anchors, problem):
+                crossing = loaded is not None and (loop.edge.i in loaded) != (loop.edge.j in loaded)
+                edges += [loop.edge] if crossing else self._closer.believe(loop, anchors, problem)
+            return self._take_in(edges) if edges else None
 
     def close_window(self) -> Chunk | None:
         """The keyframes that have not filled a chunk, for `map_chunk`; None where there are no new ones."""
@@ -219,8 +254,8 @@ class OnlineMapper:
             return self._window.close()
 
     def reset(self) -> None:
-        """Forget everything; a chunk being mapped meanwhile is dropped when it is done."""
-        with self._camera_lock, self._state_lock:
+        """Forget everything; a chunk being mapped meanwhile is dropped when it is done. Waits for loops in work."""
+        with self._loop_lock, self._map_lock, self._camera_lock, self._state_lock:
             self._forget()
             self._reconstructor.reset()
 
@@ -238,7 +273,7 @@ class OnlineMapper:
                 memory = writer.scratch / "memory.safetensors"
                 if isinstance(self._reconstructor, Remembering):
                     self._reconstructor.snapshot(memory)
-                with self._state_lock:
+                with self._loop_lock, self._map_lock, self._state_lock:
                     self._check_savable(folder)
                     parts = {name: part.snapshot() for name, part in self._parts().items()}
                     submaps = self._spill.paths(self._graph.anchors())
@@ -255,7 +290,7 @@ class OnlineMapper:
             ModelError: the memory is of another preset or rule; all is as it was.
         """
         loaded = LoadedMap(stored.folder, stored.arrays(GRAPH), stored.arrays(FRAMES), stored.arrays(POINTS))
-        with self._worker_lock, self._camera_lock, self._state_lock:
+        with self._worker_lock, self._loop_lock, self._map_lock, self._camera_lock, self._state_lock:
             if isinstance(self._reconstructor, Remembering) and MEMORY in stored:
                 self._reconstructor.restore(stored.path(MEMORY))
             else:
@@ -264,6 +299,8 @@ class OnlineMapper:
             self._window.count_from(loaded.next_submap)
             self._first_chunk = self._window.handed_out
             self._spill.adopt({name: stored.path(name) for name in stored.names(SUBMAP_PREFIX)})
+            if PLACES in stored:
+                self._closer.restore(stored.arrays(PLACES))
             self._loaded = loaded
 
     def close(self) -> None:
@@ -279,18 +316,9 @@ class OnlineMapper:
         Raises:
             MappingError: a submap is not known, or the edge has no common solution with the others.
         """
-        with self._state_lock:
-            loaded = self._loaded
-            if loaded is not None and (edge.i in loaded) != (edge.j in loaded):
-                found = loaded.consider(edge, self._graph.anchors())
-                if found is not None:
-                    self._join_loaded(found)
-                return found is not None
-            self._graph.add_edge(edge)
-            moved = self._graph.optimise()
-            if moved:
-                self._map.reanchor(self._graph.anchors())
-            return moved
+        with self._loop_lock:
+            update = self._take_in([edge])
+            return update is not None and update.corrected
 
     def trajectory(self) -> Trajectory:
         """The best estimate of every posed frame of this drive now: T_map_cam by stamp."""
@@ -304,16 +332,28 @@ class OnlineMapper:
 
     def cloud(self, max_points: int | None = None) -> PointCloud:
         """The voxel-filtered map, decimated to `max_points` where given."""
-        with self._state_lock:
+        with self._map_lock:
             return self._map.cloud(max_points)
 
+    def loop_ends(self) -> Array:
+        """Where the submaps lie (n, 2, 3) in `map` that loops connect, the older one first."""
+        with self._state_lock:
+            anchors = self._graph.anchors()
+            loops = [edge for edge in self._graph.edges if edge.kind is EdgeKind.LOOP]
+        return np.array([(anchors[edge.i].t, anchors[edge.j].t) for edge in loops]).reshape(-1, 2, 3)
+
     def T_map_odom(self) -> Array:
-        """The correction (4, 4) that loops have made to `odom`; TF carries no scale, so its scale is left out."""
+        """The correction (4, 4) that loops have made to `odom`, right for the newest submap's last camera.
+
+        TF carries no scale: `odom` takes over that of `map` with the next submap.
+        """
         with self._state_lock:
             if self._newest is None:
                 return np.eye(4)
-            S_map_odom = self._graph.anchor(self._newest.index) @ self._newest.S_odom_submap.inverse()
-            return se3.se3(S_map_odom.R, S_map_odom.t)
+            S_odom_submap = self._newest.S_odom_submap
+            S_map_odom = self._graph.anchor(self._newest.index) @ S_odom_submap.inverse()
+            here = S_odom_submap.apply(self._newest.geometry.T_chunk_cam[-1, :3, 3])
+            return se3.se3(S_map_odom.R, S_map_odom.apply(here) - S_map_odom.R @ here)
 
     def counters(self) -> Mapping[str, int | float]:
         """What was taken in, posed, thinned and mapped so far."""
@@ -327,7 +367,8 @@ class OnlineMapper:
                 "keyframes_thinned": self._window.thinned,
                 "chunks_unmeasured": self._unmeasured,
                 "submaps": len(self._graph),
-                "map_points": len(self._map),
+                "map_points": self._map_points,
+                **self._closer.counters(),
                 "submaps_to_be_found": 0 if self._loaded is None else len(self._loaded),
                 **self._spill.counters(),
                 "way_m": self._way_m,
@@ -336,7 +377,7 @@ class OnlineMapper:
 
     def _parts(self) -> dict[str, Part]:
         """What a saved map takes along as arrays."""
-        return {GRAPH: self._graph, FRAMES: self._log, POINTS: self._map}
+        return {GRAPH: self._graph, FRAMES: self._log, POINTS: self._map, PLACES: self._closer}
 
     def _check_savable(self, folder: Path) -> None:
         if not len(self._graph):
@@ -353,8 +394,10 @@ class OnlineMapper:
         self._window.reset()
         self._tracker.reset()
         self._smooth.reset()
-        self._graph = SubmapGraph()
+        self._graph = SubmapGraph(self._config.loops.max_conflict)
+        self._closer.clear()
         self._map.clear()
+        self._map_points = 0
         self._log.clear()
         self._spill.clear()
         self._seen = []
@@ -362,13 +405,37 @@ class OnlineMapper:
         self._newest = self._last_given = self._guessed = self._loaded = None
         self._way_m = 0.0
 
+    def _take_in(self, edges: Sequence[Edge]) -> MapUpdate | None:
+        """Optimises the graph with new edges and moves the map; edges to a loaded map wait there for others."""
+        joined = False
+        with self._map_lock, self._state_lock:
+            for edge in edges:
+                loaded = self._loaded
+                if loaded is None or (edge.i in loaded) == (edge.j in loaded):
+                    self._graph.add_edge(edge)
+                    continue
+                found = loaded.consider(edge, self._graph.anchors())
+                if found is not None:
+                    self._join_loaded(found)
+                    joined = True
+            problem = self._graph.problem()
+        solution = self._graph.solve(problem)
+        self._closer.drop(solution.dropped)
+        with self._map_lock:
+            with self._state_lock:
+                moved = self._graph.accept(solution)
+                anchors = self._graph.anchors()
+            if moved or joined:
+                self._map.reanchor(anchors)
+                self._map_points = len(self._map)
+        return MapUpdate((), self.T_map_odom(), corrected=True) if moved or joined else None
+
     def _join_loaded(self, found: Found) -> None:
         """Moves this drive into the frame of the loaded map, and takes that map in."""
         assert self._loaded is not None
         self._graph.absorb(self._loaded.graph, found.S_loaded_own)
         for edge in found.edges:
             self._graph.add_edge(edge)
-        self._graph.optimise()
         self._log.absorb(self._loaded.frames)
         self._map.absorb(self._loaded.points)
         self._map.reanchor(self._graph.anchors())
@@ -387,6 +454,9 @@ class OnlineMapper:
                 first, *rest = self._held
                 self._held = rest
             updates.append(self.map_chunk(first, rest))
+            while self.loops_waiting:
+                update = self.close_loops()
+                updates += [] if update is None else [update]
         return updates
 
     def _remember(self, seen: SeenFrame) -> None:
@@ -413,8 +483,18 @@ class OnlineMapper:
             last = newest.geometry.T_chunk_cam[-1] @ se3.invert(geometry.T_chunk_cam[0])
             S_newest_submap, covariance = Sim3.from_rigid(last), np.eye(7)
             note = "it shares no frame with the submap before: joined at its last pose"
-        submap = _Submap(chunk.index, newest.S_odom_submap @ S_newest_submap, chunk, geometry)
-        return submap, Edge(newest.index, submap.index, S_newest_submap, covariance), note
+        submap = _Submap(chunk.index, self._in_odom(newest) @ S_newest_submap, chunk, geometry)
+        return submap, odometry_edge(newest.index, submap.index, S_newest_submap, covariance), note
+
+    def _in_odom(self, newest: _Submap) -> Sim3:
+        """S_odom_submap of the newest submap in the unit of `map`, which loops may have changed.
+
+        Its last camera stays where it is: `odom` has the unit of `map` from there on.
+        """
+        with self._state_lock:
+            scale = self._graph.anchor(newest.index).scale
+        S, centre = newest.S_odom_submap, newest.geometry.T_chunk_cam[-1, :3, 3]
+        return Sim3(scale, S.R, S.apply(centre) - scale * (S.R @ centre)) if scale != S.scale else S
 
     def _take_over(self, submap: _Submap) -> tuple[FramePose, ...]:
         """Poses the frames of a new submap and those since it by its points; returns those that had no pose before."""
