@@ -52,9 +52,10 @@ WALLS = {
     "sequences": room(f"geometry {PROTOCOL}", "cv2 rosbags", "torch ROS"),
     "evaluation": room("geometry sequences", "evo open3d matplotlib", "torch ROS"),
     "simulation": room("geometry sequences", "numba", "torch ROS"),
+    "training": room("geometry model reconstruction sequences simulation", "cv2 torch", "ROS"),
     "assembly": room("mapping reconstruction sync", "", "ROS"),
     "nodes": room(f"{EVERY_ROOM} assembly", "ROS", ""),
-    "cli": room(f"{EVERY_ROOM} assembly", " ".join(LARGE - {ROS}), "ROS"),
+    "cli": room(f"{EVERY_ROOM} training assembly", " ".join(LARGE - {ROS}), "ROS"),
     "": room("", "", "torch ROS cv2"),  # errors.py and configuration.py
 }
 
