@@ -17,14 +17,16 @@ class ActivityReport:
     """Activity of one period.
 
     Rates in Hz; `lag_s` the longest time from an image's arrival to its pose, None without one; `chunk_s` seconds of
-    the newest chunk, None before it, and `note` why it gave no submap, if so; `submaps` the newest few; counts are
-    since the start.
+    the newest chunk, None before it, and `note` why it gave no submap, if so; `loop_s` seconds that the newest loop
+    took, and `loop_ago_s` since then, None before it; `submaps` the newest few; counts are since the start.
     """
 
     rate_in_hz: float
     rate_out_hz: float
     lag_s: float | None
     chunk_s: float | None
+    loop_s: float | None
+    loop_ago_s: float | None
     note: str
     submaps: tuple[SubmapSummary, ...]
     images: int
@@ -40,6 +42,8 @@ class Activity:
         self._images = self._paused = self._poses = 0
         self._lag_s: float | None = None
         self._chunk_s: float | None = None
+        self._loop_s: float | None = None
+        self._loop_at_s = 0.0
         self._note = ""
         self._submaps: deque[SubmapSummary] = deque(maxlen=REMEMBERED_SUBMAPS)
         self._begin_period(time.monotonic())
@@ -78,6 +82,11 @@ class Activity:
             if update.submap is not None:
                 self._submaps.append(update.submap)
 
+    def loop_closed(self, seconds: float) -> None:
+        """The map was corrected by a place seen again, which took `seconds`."""
+        with self._lock:
+            self._loop_s, self._loop_at_s = seconds, time.monotonic()
+
     def report(self) -> ActivityReport:
         """The period since the last report, which ends now."""
         now = time.monotonic()
@@ -88,6 +97,8 @@ class Activity:
                 rate_out_hz=(self._poses - self._period_poses) / seconds,
                 lag_s=self._lag_s,
                 chunk_s=self._chunk_s,
+                loop_s=self._loop_s,
+                loop_ago_s=None if self._loop_s is None else now - self._loop_at_s,
                 note=self._note,
                 submaps=tuple(self._submaps),
                 images=self._images,

@@ -10,7 +10,8 @@ from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Transform, T
 from nav_msgs.msg import Odometry, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
-from std_msgs.msg import Header
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.mapping.values import PointCloud
@@ -22,6 +23,9 @@ Array = NDArray[np.float64]
 
 POINT_STEP = 16
 """Bytes of one point in a published cloud: x, y, z and rgb, four each."""
+
+LOOP_WIDTH = 0.2
+"""Width of the lines that show loops, in map units."""
 
 POINT_LAYOUT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<f4")])
 
@@ -123,6 +127,17 @@ def cloud_to_message(nanoseconds: int, frame: str, cloud: PointCloud) -> PointCl
         for position, name in enumerate(POINT_LAYOUT.names or ())
     ]
     return cloud_message(Header(stamp=stamp_message(nanoseconds), frame_id=frame), fields, packed)
+
+
+def loop_markers(nanoseconds: int, frame: str, ends: Array) -> MarkerArray:
+    """Lines between the positions (n, 2, 3) that loops connect, in place of all lines before."""
+    marker = Marker(header=Header(stamp=stamp_message(nanoseconds), frame_id=frame), ns="loops", type=Marker.LINE_LIST)
+    marker.action = Marker.ADD if len(ends) else Marker.DELETEALL
+    marker.pose.orientation.w = 1.0
+    marker.scale.x = LOOP_WIDTH
+    marker.color = ColorRGBA(r=1.0, g=0.3, b=0.1, a=1.0)
+    marker.points = [Point(**dict(zip("xyz", map(float, end), strict=True))) for end in ends.reshape(-1, 3)]
+    return MarkerArray(markers=[marker])
 
 
 def thinned(count: int, limit: int) -> NDArray[np.int64]:

@@ -69,6 +69,9 @@ def _values(health: Health) -> dict[str, str]:
         "poses published": str(activity.poses),
         "last chunk [s]": _number(activity.chunk_s),
         "last chunk": activity.note or "mapped",
+        "last loop": "none"
+        if activity.loop_ago_s is None
+        else f"{activity.loop_ago_s:.0f} s ago, took {_number(activity.loop_s)} s",
         "dropped": str(sum(health.drops.values())),
     }
     values |= {f"dropped: {kind}": str(number) for kind, number in sorted(health.drops.items())}

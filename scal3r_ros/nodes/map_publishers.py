@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
@@ -23,6 +24,7 @@ from scal3r_ros.nodes.conversion import (
     POINT_STEP,
     base_covariance,
     cloud_to_message,
+    loop_markers,
     odometry_message,
     path_message,
     thinned,
@@ -30,6 +32,7 @@ from scal3r_ros.nodes.conversion import (
 )
 from scal3r_ros.nodes.parameters import NodeConfig
 from scal3r_ros.nodes.qos import LATCHED, STREAM, TRANSFORMS
+from scal3r_ros.nodes.steady_correction import SteadyCorrection
 from scal3r_ros.nodes.velocity import VelocityMeter
 
 Array = NDArray[np.float64]
@@ -43,10 +46,14 @@ EMPTY_TRAJECTORY = Trajectory(np.zeros(0, np.int64), np.zeros((0, 4, 4)))
 
 @dataclass(frozen=True)
 class MapSource:
-    """Where the publishers read what they publish whole: the best trajectory T_map_cam now, and the cloud in `map`."""
+    """Where the publishers read what they publish whole: the best trajectory T_map_cam now, and the cloud in `map`.
+
+    `loop_ends` gives the positions (n, 2, 3) in `map` that loops connect.
+    """
 
     trajectory: Callable[[], Trajectory]
     cloud: Callable[[int], PointCloud]
+    loop_ends: Callable[[], Array]
     T_base_cam: Callable[[], Array]
 
 
@@ -62,12 +69,14 @@ class MapPublishers:
         self._path = node.create_lifecycle_publisher(Path, "path", LATCHED)
         self._points = node.create_lifecycle_publisher(PointCloud2, "points", STREAM)
         self._map = node.create_lifecycle_publisher(PointCloud2, "map", LATCHED)
-        self._all = (self._transforms, self._odometry, self._path, self._points, self._map)
+        self._loops = node.create_lifecycle_publisher(MarkerArray, "loop_closures", LATCHED)
+        self._all = (self._transforms, self._odometry, self._path, self._points, self._map, self._loops)
         self._lock = threading.Lock()
         self._velocity = VelocityMeter()
         self._map_published_s = -float("inf")
         self._map_changed = False
-        self._T_map_odom: Array = np.eye(4)
+        self._correcting = SteadyCorrection(config.output.correction_step_m, config.output.correction_step_deg)
+        self._here = np.zeros(3)  # the base in odom
         self._T_cam_base: Array | None = None
         self._newest_ns: int | None = None
         self._sent_s = 0.0
@@ -91,14 +100,16 @@ class MapPublishers:
     def give_update(self, update: MapUpdate) -> None:
         """Publishes the poses, the new submap's points and the path of an update, and marks the map for publishing."""
         with self._lock:
-            self._T_map_odom = update.T_map_odom
+            self._correcting.target = update.T_map_odom
         self.give_poses(update.poses)
         if update.submap is not None:
             self._points.publish(
                 cloud_to_message(update.submap.last_stamp_ns, self._config.map_frame, update.submap.cloud_map)
             )
             self._map_changed = True
-        self._map_changed |= update.corrected
+        if update.corrected:
+            self._map_changed = True
+            self._publish_loops()
         self._publish_path()
 
     def give_what_is_due(self) -> None:
@@ -132,9 +143,10 @@ class MapPublishers:
         if published:
             self._path.publish(path_message(self._config.map_frame, [], EMPTY_TRAJECTORY.T_ref_cam))
             self._map.publish(cloud_to_message(newest_ns, self._config.map_frame, EMPTY_CLOUD))
+            self._loops.publish(loop_markers(newest_ns, self._config.map_frame, np.zeros((0, 2, 3))))
 
     def _forget(self) -> None:
-        self._T_map_odom = np.eye(4)
+        self._correcting.reset()
         self._T_cam_base = None
         self._newest_ns = None
         self._sent_s = 0.0
@@ -143,6 +155,7 @@ class MapPublishers:
     def _give_pose(self, pose: FramePose, T_odom_base: Array) -> None:
         config = self._config
         self._newest_ns = max(pose.stamp_ns, self._newest_ns or pose.stamp_ns)
+        self._here = T_odom_base[:3, 3]
         self._send_transforms(
             [
                 transform_message(pose.stamp_ns, config.odom_frame, config.base_frame, T_odom_base),
@@ -156,7 +169,8 @@ class MapPublishers:
         )
 
     def _correction(self, nanoseconds: int) -> TransformStamped:
-        return transform_message(nanoseconds, self._config.map_frame, self._config.odom_frame, self._T_map_odom)
+        T_map_odom = self._correcting.advance(self._here)
+        return transform_message(nanoseconds, self._config.map_frame, self._config.odom_frame, T_map_odom)
 
     def _send_transforms(self, transforms: list[TransformStamped]) -> None:
         self._sent_s = time.monotonic()
@@ -172,6 +186,12 @@ class MapPublishers:
         chosen = thinned(len(trajectory), self._config.output.path_max_poses)
         T_map_base = trajectory.T_ref_cam[chosen] @ T_cam_base
         self._path.publish(path_message(self._config.map_frame, trajectory.stamps_ns[chosen], T_map_base))
+
+    def _publish_loops(self) -> None:
+        with self._lock:
+            newest_ns = self._newest_ns
+        if newest_ns is not None:
+            self._loops.publish(loop_markers(newest_ns, self._config.map_frame, self._source.loop_ends()))
 
     def _publish_map(self, cloud: PointCloud) -> None:
         with self._lock:

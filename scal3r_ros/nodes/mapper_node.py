@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
 from scal3r_ros.errors import Scal3rError
+from scal3r_ros.nodes.errand import Errand
 from scal3r_ros.nodes.parameters import DeclaredParameters, NodeConfig
 from scal3r_ros.nodes.pipeline import Mapper
 from scal3r_ros.nodes.qos import STATIC_TRANSFORMS
@@ -45,6 +48,9 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(Trigger, "~/resume", self._on_resume)
+        apart = ReentrantCallbackGroup()  # else nothing else is called back until their answer is there
+        self.create_service(Trigger, "~/save_map", self._on_save_map, callback_group=apart)
+        self.create_service(Trigger, "~/load_map", self._on_load_map, callback_group=apart)
 
     def start(self) -> None:
         """Configures and activates, where the parameter `autostart` says so."""
@@ -134,6 +140,24 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
 
     def _on_resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._pause(response, False)
+
+    async def _on_save_map(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return await self._run(response, MappingSession.save_map)
+
+    async def _on_load_map(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return await self._run(response, MappingSession.load_map)
+
+    async def _run(self, response: Any, begin: Callable[[MappingSession, Path], Errand | None]) -> Any:
+        """Answers when the work on the folder of the parameter `map_directory` is done; the node goes on meanwhile."""
+        folder = str(self.get_parameter("map_directory").value)
+        if self._session is None:
+            return _answer(response, False, "the node is not configured, so there is no map to save or replace")
+        if not folder:
+            return _answer(response, False, "the parameter map_directory is empty; set it to the folder of the map")
+        errand = begin(self._session, Path(folder))
+        if errand is None:
+            return _answer(response, False, "a map is being saved or loaded already; try again when that is done")
+        return _answer(response, *await errand)
 
     def _pause(self, response: Any, paused: bool) -> Any:
         if self._session is None:

@@ -52,7 +52,7 @@ class QueueConfig:
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """Bounds of what is published whole: the global cloud on `map` and the trajectory on `path`."""
+    """Bounds of what is published whole, the cloud on `map` and the trajectory on `path`, and of corrections."""
 
     map_rate: float = parameter(
         1.0, "how often the global cloud is published at most", unit="Hz", minimum=0.01, maximum=1.0
@@ -67,6 +67,15 @@ class OutputConfig:
     path_max_poses: int = parameter(
         2000, "poses of the published path at most; a longer one is thinned evenly", minimum=2, maximum=100_000
     )
+    correction_step_m: float = parameter(
+        0.1,
+        "how far a loop may move map → odom, and the robot in map, from one publication to the next",
+        unit="m", minimum=1e-4, maximum=1e6,
+    )  # fmt: skip
+    correction_step_deg: float = parameter(
+        0.5, "how far a loop may turn map → odom from one publication to the next",
+        unit="degrees", minimum=1e-3, maximum=180.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,9 @@ class NodeConfig:
     )
     result_directory: str = parameter(
         "", "folder that gets trajectory, map, timings and run at deactivation and shutdown; empty writes none"
+    )
+    map_directory: str = parameter(
+        "", "folder that ~/save_map writes to and ~/load_map reads from; read anew by each call"
     )
     drain_timeout_s: float = parameter(
         60.0,

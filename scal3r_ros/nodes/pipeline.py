@@ -1,16 +1,22 @@
-"""The node's two threads: one tracks every image at camera rate, one maps chunks; neither waits for the other."""
+"""The node's threads: one tracks every image at camera rate, one maps chunks, one closes loops; none waits."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
-from scal3r_ros.errors import Scal3rError
+from scal3r_ros.errors import MappingError, Scal3rError
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.mapping.map_store import StoredMap
 from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud
 from scal3r_ros.nodes.activity import Activity
 from scal3r_ros.nodes.camera_input import CameraInput, ReceivedImage
@@ -18,6 +24,7 @@ from scal3r_ros.nodes.chunk_worker import ChunkWorker
 from scal3r_ros.nodes.conversion import stamp_ns
 from scal3r_ros.nodes.faults import FaultLog
 from scal3r_ros.nodes.frame_queue import NewestWins
+from scal3r_ros.nodes.loop_worker import LoopWorker
 from scal3r_ros.nodes.parameters import QueueConfig
 from scal3r_ros.nodes.stamp_gate import StampGate, StampVerdict
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
@@ -39,19 +46,34 @@ class Mapper(Protocol):
     def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate: ...
     def close_window(self) -> Chunk | None: ...
     def reset(self) -> None: ...
+    def save(self, folder: Path) -> None: ...
+    def load(self, stored: StoredMap) -> None: ...
     def trajectory(self) -> Trajectory: ...
+    @property
+    def loops_waiting(self) -> int: ...
+    def close_loops(self) -> MapUpdate | None: ...
+    def loop_ends(self) -> NDArray[np.float64]: ...
     def cloud(self, max_points: int | None = None) -> PointCloud: ...
     def counters(self) -> Mapping[str, int | float]: ...
     def close(self) -> None: ...
 
 
 class Output(Protocol):
-    """Who publishes what the mapper gives; called from both threads."""
+    """Who publishes what the mapper gives; called from all threads."""
 
     def give_poses(self, poses: Sequence[FramePose]) -> None: ...
     def give_update(self, update: MapUpdate) -> None: ...
     def give_what_is_due(self) -> None: ...
     def clear(self) -> None: ...
+
+
+@dataclass
+class _Renewal:
+    """An order to begin anew with what `begin` leaves in the mapper; `done` once it did, or raised `error`."""
+
+    begin: Callable[[], None]
+    done: threading.Event = field(default_factory=threading.Event)
+    error: Exception | None = None
 
 
 class Pipeline:
@@ -84,11 +106,12 @@ class Pipeline:
         self._record = record
         self._images: NewestWins[ReceivedImage] = NewestWins(queue.frames)
         self._worker = ChunkWorker(self._map, self._rest, max(queue.chunks, mapper.width))
+        self._loops = LoopWorker(self._close_loops, lambda: mapper.loops_waiting)
+        self._publishing = threading.Lock()  # updates come from two threads
         self._gate = StampGate(reset_on_time_jump_s)
         self._generation = 0
         self._first_update = threading.Event()
-        self._reset_wanted = threading.Event()
-        self._reset_done = threading.Event()
+        self._renewals: SimpleQueue[_Renewal] = SimpleQueue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.paused = False
@@ -104,19 +127,21 @@ class Pipeline:
         return len(self._worker)
 
     def start(self) -> None:
-        """Starts both threads."""
+        """Starts the threads."""
         self._stopping.clear()
         self._worker.start()
+        self._loops.start()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Ends both threads, dropping what waits; False where one is still inside the mapper after `timeout_s`."""
+        """Ends the threads, dropping what waits; False where one is still inside the mapper after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         self._stopping.set()
         self._camera.stop_waiting()
         self._images.clear()
         stopped = self._worker.stop(timeout_s)
+        stopped = self._loops.stop(max(0.0, deadline - time.monotonic())) and stopped
         if self._thread is not None:
             self._thread.join(max(0.0, deadline - time.monotonic()))
             stopped = stopped and not self._thread.is_alive()
@@ -137,11 +162,26 @@ class Pipeline:
 
     def reset(self, timeout_s: float) -> bool:
         """Forgets map and trajectory once the chunk at hand is done; False where that takes longer than `timeout_s`."""
-        self._reset_done.clear()
-        self._reset_wanted.set()
-        if self._thread is None or not self._thread.is_alive():
-            self._reset()
-        return self._reset_done.wait(timeout_s)
+        return self._order(_Renewal(self._mapper.reset), timeout_s)
+
+    def load(self, stored: StoredMap) -> None:
+        """Begins anew with a saved map once the chunk at hand is done, and waits for it; raises what the mapper does.
+
+        Raises:
+            MappingError: the node stopped meanwhile.
+        """
+        renewal = _Renewal(lambda: self._mapper.load(stored))
+        done = self._order(renewal, POLL_S)
+        while not done:
+            if self._stopping.is_set():
+                raise MappingError("the node stopped before the map was loaded")
+            done = renewal.done.wait(POLL_S)
+        if renewal.error is not None:
+            raise renewal.error
+
+    def save(self, folder: Path) -> None:
+        """Saves the map; images go on being tracked. Raises what the mapper does."""
+        self._mapper.save(folder)
 
     def drain(self, timeout_s: float, give_up: Callable[[], bool]) -> bool:
         """Maps what was received, the begun window included; False where `timeout_s` passed or `give_up` came true."""
@@ -158,12 +198,12 @@ class Pipeline:
         chunk = self._mapper.close_window()
         if chunk is not None:
             self._worker.offer(chunk)
-        return wait(self._worker.wait_until_idle)
+        return wait(self._worker.wait_until_idle) and wait(self._loops.wait_until_idle)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            if self._reset_wanted.is_set():
-                self._reset()
+            while not self._renewals.empty():
+                self._renew(self._renewals.get())
             received = self._images.take(POLL_S)
             if received is None:
                 continue
@@ -187,7 +227,10 @@ class Pipeline:
                 self._drops.report("stamp not later", sentence)
                 return
             self._warn(f"time jumped back ({step}), as when a bag loops: the map is reset")
-            self._reset()
+            renewal = _Renewal(self._mapper.reset)
+            self._renew(renewal)
+            if renewal.error is not None:
+                raise renewal.error
             self._gate.judge(received.stamp_ns)
         observation = self._mapper.observe(self._camera.frame(received), busy=self._worker.busy)
         if observation.chunk is not None:
@@ -202,7 +245,9 @@ class Pipeline:
             update = self._mapper.map_chunk(chunk, following)
             if generation != self._generation:
                 return  # of a map that was reset meanwhile
-            self._output.give_update(update)
+            with self._publishing:
+                self._output.give_update(update)
+            self._loops.nudge()
             if update.submap is not None:
                 self._first_update.set()
             self._activity.chunk_mapped(update, time.monotonic() - start)
@@ -210,25 +255,52 @@ class Pipeline:
         except Exception as error:  # as above: a chunk, not the node
             self._faults.report("mapping failed", f"chunk {chunk.index} could not be mapped: {_describe(error)}")
 
+    def _close_loops(self) -> None:
+        generation, start = self._generation, time.monotonic()
+        try:
+            update = self._mapper.close_loops()
+            if update is None or generation != self._generation:
+                return
+            with self._publishing:
+                self._output.give_update(update)
+            self._activity.loop_closed(time.monotonic() - start)
+            self._record(update)
+        except Exception as error:  # as above: a loop, not the node
+            self._faults.report("loop failed", f"a place seen again could not be used: {_describe(error)}")
+
     def _rest(self) -> None:
         try:
-            self._output.give_what_is_due()
+            with self._publishing:
+                self._output.give_what_is_due()
         except Exception as error:
             self._faults.report("publishing failed", f"the map could not be published: {_describe(error)}")
 
-    def _reset(self) -> None:
+    def _order(self, renewal: _Renewal, timeout_s: float) -> bool:
+        """Has the tracking thread, or where there is none the calling one, carry it out; whether that was in time."""
+        self._renewals.put(renewal)
+        if self._thread is None or not self._thread.is_alive():
+            self._renew(self._renewals.get())
+        done = renewal.done.wait(timeout_s)
+        if renewal.error is not None:
+            raise renewal.error
+        return done
+
+    def _renew(self, renewal: _Renewal) -> None:
         self._generation += 1
         self._worker.discard()
         while not self._worker.wait_until_idle(time.monotonic() + POLL_S):
             if self._stopping.is_set():
                 return
-        self._mapper.reset()
-        self._camera.restart()
-        self._gate.forget()
-        self._first_update.clear()
-        self._output.clear()
-        self._reset_wanted.clear()
-        self._reset_done.set()
+        try:
+            renewal.begin()
+        except Exception as error:  # whoever ordered it is told, and the map is as it was
+            renewal.error = error
+        else:
+            self._camera.restart()
+            self._gate.forget()
+            self._first_update.clear()
+            self._output.clear()
+        renewal.done.set()
 
 
 def _describe(error: Exception) -> str:

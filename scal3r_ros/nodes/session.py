@@ -19,10 +19,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from scal3r_ros.configuration import to_parameters
 from scal3r_ros.errors import MappingError
+from scal3r_ros.mapping.map_store import StoredMap
 from scal3r_ros.mapping.values import MapUpdate
 from scal3r_ros.nodes.activity import Activity
 from scal3r_ros.nodes.camera_input import CameraInput
 from scal3r_ros.nodes.diagnostics import Health, diagnostics_message
+from scal3r_ros.nodes.errand import Errand
 from scal3r_ros.nodes.faults import FaultLog
 from scal3r_ros.nodes.image_watch import ImageWatch, explain_silence
 from scal3r_ros.nodes.map_publishers import CORRECTION_PERIOD_S, MapPublishers, MapSource
@@ -34,6 +36,9 @@ from scal3r_ros.nodes.static_transforms import StaticTransforms
 
 STOP_TIMEOUT_S = 1.0
 """How long a thread inside the mapper is waited for when it has to stop."""
+
+SAVE_TIMEOUT_S = 30.0
+"""How long a map that is being saved is waited for when the node has to stop."""
 
 WATCH_PERIOD_S = 0.25
 
@@ -53,6 +58,7 @@ class MappingSession:
         self._log = node.get_logger()
         self._started_s = time.monotonic()
         self._subscriptions: list[Subscription] = []
+        self._errand: Errand | None = None
         self._reported_drops = self._reported_faults = 0
         self._drops = FaultLog(lambda sentence: self._log.error(sentence))
         self._faults = FaultLog(lambda sentence: self._log.error(sentence))
@@ -60,7 +66,7 @@ class MappingSession:
         self._watch = ImageWatch(config.no_image_warning_s)
         self._recorder = RunRecorder(Path(config.result_directory)) if config.result_directory else None
         self._camera = CameraInput(config.camera_info_wait_s, self._faults)
-        source = MapSource(mapper.trajectory, mapper.cloud, self._T_base_cam)
+        source = MapSource(mapper.trajectory, mapper.cloud, mapper.loop_ends, self._T_base_cam)
         self._publishers = MapPublishers(node, config, source, self._activity)
         self._pipeline = Pipeline(
             mapper,
@@ -107,6 +113,31 @@ class MappingSession:
         """Forgets the map; False where the chunk at hand takes longer than `timeout_s`: then it follows that."""
         return self._pipeline.reset(timeout_s)
 
+    def save_map(self, folder: Path) -> Errand | None:
+        """Begins to save the map; None where a map is being saved or loaded already."""
+
+        def save() -> str:
+            self._pipeline.save(folder)
+            return f"the map is saved in {folder}"
+
+        return self._begin("saving", save)
+
+    def load_map(self, folder: Path) -> Errand | None:
+        """Begins to load a map; None where a map is being saved or loaded already."""
+
+        def load() -> str:
+            stored = StoredMap(folder)
+            self._pipeline.load(stored)
+            return f"the map of {folder} is loaded; the drive continues it as soon as the camera is found in it"
+
+        return self._begin("loading", load)
+
+    def _begin(self, name: str, work: Callable[[], str]) -> Errand | None:
+        if self._errand is not None and not self._errand.wait(0.0):
+            return None
+        self._errand = Errand(name, work)
+        return self._errand
+
     def activate(self) -> None:
         """Starts the threads and subscribes to the camera."""
         self._watch.rest()
@@ -135,6 +166,8 @@ class MappingSession:
         """Stops at once and takes everything off the node; False where a thread is still inside the mapper."""
         self._unsubscribe()
         stopped = self._pipeline.stop(STOP_TIMEOUT_S)
+        if self._errand is not None:
+            stopped = self._errand.wait(SAVE_TIMEOUT_S) and stopped
         for timer in self._timers:
             self._node.destroy_timer(timer)
         self._publishers.destroy(self._node)

@@ -43,7 +43,7 @@ class SteadyCorrection:
         while True:
             turned = se3.interpolate(self._given, self.target, share)[:3, :3]
             moved = (1.0 - share) * self._given[:3, 3] + share * self.target[:3, 3]
-            if float(np.linalg.norm(turned @ here + moved - at)) <= self._step_m:
+            if float(np.linalg.norm(turned @ here + moved - at)) <= self._step_m * (1.0 + 1e-9):
                 break
             share *= _SHORTER
         self._given = self.target if share == 1.0 else se3.se3(turned, moved)

@@ -114,6 +114,14 @@ class ScriptedMapper:
     def close(self) -> None:
         """Nothing to end."""
 
+    loops_waiting = 0
+
+    def close_loops(self) -> MapUpdate | None:
+        return None
+
+    def loop_ends(self) -> np.ndarray:
+        return np.zeros((0, 2, 3))
+
     def counters(self) -> dict[str, int | float]:
         return {"submaps": self._submaps, "frames_posed": len(self._posed)}
 

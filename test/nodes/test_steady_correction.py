@@ -17,7 +17,7 @@ def test_neither_the_transform_nor_the_robot_moves_further_than_allowed(seed: in
     correcting.target = se3.se3(se3.rotation_exp(rng.normal(size=3) * 0.05), rng.normal(size=3) * 10.0)
     before = np.eye(4)
     for _ in range(5000):
-        here = here + [0.8, 0.0, 0.0]  # the robot drives on: that is none of the correction's doing
+        here = here + np.array([0.8, 0.0, 0.0])  # the robot drives on: that is none of the correction's doing
         now = correcting.advance(here)
         assert np.linalg.norm(now[:3, 3] - before[:3, 3]) <= 0.2 + 1e-9
         assert np.linalg.norm((now - before)[:3, :3] @ here + (now - before)[:3, 3]) <= 0.2 + 1e-9
