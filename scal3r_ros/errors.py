@@ -37,5 +37,9 @@ class ModelError(Scal3rError):
     """A preset or checkpoint that can not be used."""
 
 
+class TrainingError(Scal3rError):
+    """Data that can not be trained on, or a run that can not be started or continued."""
+
+
 class ConfigurationError(Scal3rError):
     """A configuration file or parameter that is unknown, mistyped or out of range."""

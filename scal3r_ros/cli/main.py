@@ -15,6 +15,7 @@ from scal3r_ros.cli.export import export
 from scal3r_ros.cli.info import info
 from scal3r_ros.cli.replay import replay
 from scal3r_ros.cli.simulate import simulate
+from scal3r_ros.cli.train import train
 from scal3r_ros.cli.weights import weights
 from scal3r_ros.errors import Scal3rError
 
@@ -38,7 +39,7 @@ app = typer.Typer(
       scal3r bag IMAGES --calib calib.txt --rate 10 -o mine.bag
     """,
 )
-for command in (demo, bag, simulate, replay, evaluate, export, weights, info):
+for command in (demo, bag, simulate, replay, evaluate, export, train, weights, info):
     app.command()(command)
 
 

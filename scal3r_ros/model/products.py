@@ -35,11 +35,18 @@ class Linear(nn.Linear):
 
 
 class DotProductAttention(nn.Module):
-    """softmax(q kᵀ / √D) v, without the matrix in between; by oneDNN on the CPU once `by_onednn` is set."""
+    """softmax(q kᵀ / √D) v, without the matrix in between.
+
+    On the CPU by oneDNN once `by_onednn` is set, or as plain products once `by_products` is: the fused kernel's
+    backward pass is slower there than the matrix in between.
+    """
 
     by_onednn = False
+    by_products = False
 
     def forward(self, q_BHLD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor) -> Tensor:
+        if self.by_products and q_BHLD.device.type == "cpu":
+            return torch.softmax((q_BHLD * q_BHLD.shape[-1] ** -0.5) @ k_BHKD.mT, dim=-1) @ v_BHKD
         if self.by_onednn and q_BHLD.device.type == "cpu":
             if q_BHLD.dtype == torch.bfloat16:
                 return _in_bfloat16(q_BHLD, k_BHKD, v_BHKD)
@@ -53,6 +60,13 @@ def ask_onednn(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, Linear | DotProductAttention):
             module.by_onednn = True
+
+
+def attend_by_products(model: nn.Module) -> None:
+    """Sets all attentions of `model` to plain products where they are on the CPU: for training there."""
+    for module in model.modules():
+        if isinstance(module, DotProductAttention):
+            module.by_products = True
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -1,0 +1,91 @@
+"""How good a network is on sequences whose truth is known: the figures of validation.
+
+Shapes: C chunks of F frames in order of time, h × w pixels. What the network says is compared up to one scale a chunk,
+that of its depth; the scales themselves say how well chunks of a sequence agree.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.geometry import se3
+
+Array = NDArray[np.float64]
+
+_STANDING = 0.02
+
+
+@dataclass(frozen=True)
+class ChunkErrors:
+    """Errors of one chunk.
+
+    `depth`: mean |d̂ − d| / d at the chunk's own scale; `log_scale`: logarithm of truth over said, at the median;
+    `rotation_deg` and `translation` of every pair of frames, the latter as a share of its distance, at the depth's
+    scale, pairs that nearly stand being left out; `neighbour_rotation_deg`; `still_deg`: rotation that a network which
+    says nothing would be wrong by; `field_of_view`: relative.
+    """
+
+    depth: float
+    log_scale: float
+    rotation_deg: Array
+    translation: Array
+    neighbour_rotation_deg: Array
+    still_deg: Array
+    field_of_view: float
+
+
+def chunk_errors(
+    said_T_chunk_cam: Array, said_depth: Array, true_T_chunk_cam: Array, true_depth: Array, fov_ratio: float
+) -> ChunkErrors:
+    """Errors of a chunk: poses (F, 4, 4) and depth (F, h, w), 0 where unknown, of all its frames."""
+    known = true_depth > 0
+    log_scale = float(np.median(np.log(true_depth[known] / said_depth[known]))) if known.any() else 0.0
+    scale = np.exp(log_scale)
+    depth = float(np.mean(np.abs(scale * said_depth[known] / true_depth[known] - 1.0))) if known.any() else 0.0
+    unit = float(np.median(true_depth[known])) if known.any() else 1.0
+    first, second = np.triu_indices(len(true_T_chunk_cam), 1)
+    said = se3.invert(said_T_chunk_cam[first]) @ said_T_chunk_cam[second]
+    true = se3.invert(true_T_chunk_cam[first]) @ true_T_chunk_cam[second]
+    rotation = np.degrees(se3.rotation_angle(said[:, :3, :3].transpose(0, 2, 1) @ true[:, :3, :3]))
+    distance = np.linalg.norm(true[:, :3, 3], axis=1)
+    moving = distance > _STANDING * unit
+    missed = np.linalg.norm(scale * said[moving, :3, 3] - true[moving, :3, 3], axis=1) / distance[moving]
+    return ChunkErrors(
+        depth,
+        log_scale,
+        rotation,
+        missed,
+        rotation[second - first == 1],
+        np.degrees(se3.rotation_angle(true[:, :3, :3])),
+        abs(fov_ratio - 1.0),
+    )
+
+
+def summary(sequences: Iterable[list[ChunkErrors]]) -> dict[str, float]:
+    """Figures over all chunks; `seam_spread` is the spread of the logarithm of the scale between chunks that follow."""
+    by_sequence = list(sequences)
+    chunks = [chunk for sequence in by_sequence for chunk in sequence]
+    seams = [
+        later.log_scale - earlier.log_scale
+        for sequence in by_sequence
+        for earlier, later in itertools.pairwise(sequence)
+    ]
+    return {
+        "depth": float(np.mean([chunk.depth for chunk in chunks])),
+        "rotation_deg": _median(chunk.rotation_deg for chunk in chunks),
+        "translation": _median(chunk.translation for chunk in chunks),
+        "neighbour_rotation_deg": _median(chunk.neighbour_rotation_deg for chunk in chunks),
+        "still_deg": _median(chunk.still_deg for chunk in chunks),
+        "field_of_view": float(np.median([chunk.field_of_view for chunk in chunks])),
+        "seam_spread": float(np.std(seams)) if seams else 0.0,
+    }
+
+
+def _median(values: Iterable[Array]) -> float:
+    joined = np.concatenate(list(values))
+    return float(np.median(joined)) if len(joined) else 0.0

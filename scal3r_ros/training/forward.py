@@ -1,0 +1,148 @@
+"""Many chunks of many sequences through the network at once, with the memory's own rule between those of a sequence.
+
+Shapes: B sequences of T chunks of F frames, S = B · T · F frames in that order, the first of a chunk being its
+reference; h × w pixels, N patches and P tokens of a frame, L = F · N patch tokens of a chunk, C channels, H memory
+heads, D channels of a head, M hidden channels.
+
+    running   W_t = W(g_1 + … + g_t)         what the mapper does: a chunk knows the ones before it
+    joint     W_t = W(g_1 + … + g_T)         what the authors trained: all chunks know of each other
+    frozen    W_t = W0                       nobody knows of anybody, for comparison
+
+Gradients flow through the memory's step to everything that made g. Source: Scal3R (CVPR 2026).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from scal3r_ros.model import DenseMaps, FastWeights, Scal3R
+from scal3r_ros.model.aggregator import Grid, Tables
+from scal3r_ros.model.memory import AdaptiveMemoryUnit, Projections, fast_weights, gradient
+
+Reduce = Callable[[Tensor], Tensor]
+"""Sums a tensor over the processes that share a sequence, so that gradients find their way back to all of them."""
+
+
+class ChunkContext(Enum):
+    """Which chunks of a sequence answer a chunk."""
+
+    RUNNING = "running"
+    JOINT = "joint"
+    FROZEN = "frozen"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """B sequences of T chunks of F frames."""
+
+    sequences: int
+    chunks: int
+    frames: int
+
+    @property
+    def all_chunks(self) -> int:
+        """Chunks of all sequences."""
+        return self.sequences * self.chunks
+
+    @property
+    def all_frames(self) -> int:
+        """Frames of all chunks."""
+        return self.all_chunks * self.frames
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """`poses`: encodings (S, 9) after each iteration of the camera head; `depth` and `points` of the frames asked."""
+
+    poses: list[Tensor]
+    depth: DenseMaps
+    points: DenseMaps | None
+
+
+def forward_chunks(
+    model: Scal3R,
+    images_S3hw: Tensor,
+    previous: Sequence[int],
+    layout: Layout,
+    dense: Sequence[int],
+    *,
+    context: ChunkContext = ChunkContext.RUNNING,
+    reduce: Reduce | None = None,
+    with_points: bool = False,
+) -> Outputs:
+    """What the network says of all frames, and of those at `dense` pixel by pixel.
+
+    `previous`: which image the encoder compares each with, see `Scal3R.encode`; `reduce` sums over processes that each
+    hold some chunks of the same sequences, which takes the context `joint`.
+    """
+    grid = model.grid(images_S3hw)
+    patches_SNC = model.encode(images_S3hw, previous=previous).patches
+    features = _aggregate(model, patches_SNC, grid, layout, context, reduce)
+    chosen = [tokens_SPC[list(dense)] for tokens_SPC in features]
+    frames = max(1, len(dense))
+    with torch.autocast(images_S3hw.device.type, enabled=False):
+        poses = model.camera_head.refinements(features[-1].float(), layout.all_chunks)
+    return Outputs(
+        poses,
+        model.depth(chosen, grid, frames),
+        model.points(chosen, grid, frames) if with_points else None,
+    )
+
+
+def _aggregate(
+    model: Scal3R, patches_SNC: Tensor, grid: Grid, layout: Layout, context: ChunkContext, reduce: Reduce | None
+) -> list[Tensor]:
+    aggregator = model.aggregator
+    tables = aggregator.tables(grid, patches_SNC.device)
+    x_SPC = aggregator.embed(patches_SNC, layout.all_chunks)
+    features: list[Tensor] = []
+    for index in range(aggregator.config.depth):
+        frame_SPC, x_SPC = aggregator.layer(index, x_SPC, tables, layout.all_chunks)
+        unit = aggregator.unit(index)
+        if unit is not None:
+            # As at inference, the memory is no narrower than float32.
+            with torch.autocast(x_SPC.device.type, enabled=False):
+                x_SPC = _remember(model, unit, x_SPC.float(), tables, layout, context, reduce)
+        if index in aggregator.config.head_layers:
+            features.append(torch.cat((frame_SPC, x_SPC), dim=-1))
+    return features
+
+
+def _remember(
+    model: Scal3R,
+    unit: AdaptiveMemoryUnit,
+    x_SPC: Tensor,
+    tables: Tables,
+    layout: Layout,
+    context: ChunkContext,
+    reduce: Reduce | None,
+) -> Tensor:
+    """One memory unit for all chunks, each with the fast weights that it is answered by."""
+    q_HLD, k_HLD, v_HLD, lr_3HL1 = model.aggregator.project(unit, x_SPC, tables)
+
+    def by_chunk(x: Tensor) -> Tensor:
+        """(…, H, B · T · L, D) to (…, B · T, H, L, D)."""
+        return x.reshape(*x.shape[:-2], layout.all_chunks, -1, x.shape[-1]).transpose(-4, -3)
+
+    projections = Projections(by_chunk(q_HLD), by_chunk(k_HLD), by_chunk(v_HLD), by_chunk(lr_3HL1))
+    if context is ChunkContext.FROZEN:
+        return model.aggregator.remember(unit, x_SPC, projections.q, unit.initial)
+    g = gradient(projections, unit.initial)
+    G = FastWeights(*(_evidence(w, layout, context, reduce) for w in g))
+    W = fast_weights(unit.initial, G, unit.config.newton_schulz_steps)
+    return model.aggregator.remember(unit, x_SPC, projections.q, W)
+
+
+def _evidence(g: Tensor, layout: Layout, context: ChunkContext, reduce: Reduce | None) -> Tensor:
+    """Evidence (B · T, H, …) that answers each chunk, from what each chunk teaches."""
+    taught = g.reshape(layout.sequences, layout.chunks, *g.shape[1:])
+    if context is ChunkContext.RUNNING:
+        return taught.cumsum(1).flatten(0, 1)
+    total = taught.sum(1, keepdim=True)
+    total = total if reduce is None else reduce(total)
+    return total.expand_as(taught).flatten(0, 1)

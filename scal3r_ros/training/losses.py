@@ -1,0 +1,157 @@
+"""What the network is wrong by.
+
+Shapes: B sequences of T chunks of F frames, S frames of the batch, n of them with dense maps, h × w pixels.
+
+    camera     Σ_i γ^(I−i) (|t_i − t| + w_q |q_i − q| + w_f |f_i − f|)       all I iterations of the camera head
+    neighbours rotation and translation between frames that follow each other, the latter as a share of the distance
+    dense      mean c · e − α log c + mean |∇ (d̂ − d)|                       e = |d̂ − d| or of their logarithms
+
+Source: VGGT and Scal3R (camera, dense), DUSt3R (confidence), MiDaS (gradient over scales).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scal3r_ros.configuration import parameter
+from scal3r_ros.model import DenseMaps, decode_pose
+from scal3r_ros.training.batches import Batch, in_time
+from scal3r_ros.training.forward import Outputs
+
+_NEAREST_SHARE = 0.02
+_SCALES = 3
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """How much each error counts."""
+
+    camera: float = parameter(5.0, "weight of the poses' encodings", minimum=0.0)
+    discount: float = parameter(0.6, "of each earlier iteration of the camera head", minimum=0.0, maximum=1.0)
+    quaternion: float = parameter(2.0, "weight of the quaternion within an encoding", minimum=0.0)
+    field_of_view: float = parameter(0.5, "weight of the field of view within an encoding", minimum=0.0)
+    neighbour_rotation: float = parameter(5.0, "weight of the rotation between neighbours, in radians", minimum=0.0)
+    neighbour_translation: float = parameter(
+        0.2, "weight of the translation between neighbours, as a share of their distance", minimum=0.0
+    )
+    depth: float = parameter(1.0, "weight of the depth", minimum=0.0)
+    depth_error: str = parameter("log", "what is compared: depths or their logarithms", choices=("log", "linear"))
+    points: float = parameter(0.0, "weight of the point head; 0 leaves it as it is", minimum=0.0)
+    gradient: float = parameter(1.0, "weight of the gradients within depth and points", minimum=0.0)
+    confidence: float = parameter(0.2, "α: the reward for confidence", minimum=0.0)
+    sky: float = parameter(0.3, "error that pixels of the sky count as, so that they are not trusted", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """`total`, to be made small, and its `parts` before they were weighted."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+def loss_of(outputs: Outputs, batch: Batch, dense: list[int], config: LossConfig) -> Loss:
+    """The loss of a batch of which the frames `dense` have maps."""
+    parts = {"camera": camera_loss(outputs.poses, batch.poses, config)}
+    total = config.camera * parts["camera"]
+    rotation, translation = neighbour_loss(outputs.poses[-1], batch)
+    parts |= {"neighbour_rotation": rotation, "neighbour_translation": translation}
+    total = total + config.neighbour_rotation * rotation + config.neighbour_translation * translation
+    depth = depth_loss(outputs.depth, batch.depth[dense], batch.sky[dense], config)
+    parts["depth"] = depth
+    total = total + config.depth * depth
+    if outputs.points is not None:
+        parts["points"] = points_loss(outputs.points, batch, dense, config)
+        total = total + config.points * parts["points"]
+    return Loss(total, {"total": total, **parts})
+
+
+def camera_loss(estimates: list[Tensor], truth_S9: Tensor, config: LossConfig) -> Tensor:
+    """L1 of the encodings over all iterations, the last counting most."""
+    weights_9 = truth_S9.new_tensor([1.0] * 3 + [config.quaternion] * 4 + [config.field_of_view] * 2)
+    errors = [(weights_9 * (estimate - truth_S9).abs()).mean() for estimate in estimates]
+    discounts = [config.discount ** (len(errors) - 1 - i) for i in range(len(errors))]
+    return torch.stack([d * e for d, e in zip(discounts, errors, strict=True)]).sum() / sum(discounts)
+
+
+def neighbour_loss(encodings_S9: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean error between neighbours: of rotation (radians, if small) and of translation (share of the distance)."""
+    said, true = (relative_poses(in_time(encodings, batch)) for encodings in (encodings_S9, batch.poses))
+    turned = said[0] @ true[0].mT
+    axis = torch.stack(
+        (
+            turned[..., 2, 1] - turned[..., 1, 2],
+            turned[..., 0, 2] - turned[..., 2, 0],
+            turned[..., 1, 0] - turned[..., 0, 1],
+        )
+    )
+    distance = true[1].norm(dim=-1)
+    missed = smooth_norm(said[1] - true[1]) / (distance + _NEAREST_SHARE)
+    return smooth_norm(0.5 * axis.movedim(0, -1)).mean(), missed.mean()
+
+
+def smooth_norm(x: Tensor) -> Tensor:
+    """Length of the last dimension, with a gradient at zero."""
+    return (x.square().sum(-1) + 1e-10).sqrt()
+
+
+def relative_poses(encodings_BF9: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotation (B, F − 1, 3, 3) and translation (B, F − 1, 3) of T_later_earlier between neighbours in time."""
+    B, F = encodings_BF9.shape[:2]
+    T_cam_chunk = decode_pose(encodings_BF9.flatten(0, 1), 1, 1)[0].reshape(B, F, 3, 4)
+    R, t = T_cam_chunk[..., :3], T_cam_chunk[..., 3]
+    R_later_earlier = R[:, 1:] @ R[:, :-1].mT
+    return R_later_earlier, t[:, 1:] - (R_later_earlier @ t[:, :-1, :, None])[..., 0]
+
+
+def depth_loss(said: DenseMaps, true_nhw: Tensor, sky_nhw: Tensor, config: LossConfig) -> Tensor:
+    """Confidence-weighted error and gradients of depth where it is known, and mistrust of the sky."""
+    known_nhw = true_nhw > 0
+    safe_nhw = torch.where(known_nhw, true_nhw, 1.0)
+    said_nhw = said.values.float()
+    error_nhw = said_nhw.log() - safe_nhw.log() if config.depth_error == "log" else said_nhw - safe_nhw
+    confidence_nhw = said.confidence.float()
+    loss = _dense_loss(error_nhw[..., None], confidence_nhw, known_nhw, config)
+    far = (confidence_nhw * config.sky - config.confidence * confidence_nhw.log()) * sky_nhw
+    return loss + far.sum() / (known_nhw.sum() + sky_nhw.sum()).clamp(min=1)
+
+
+def points_loss(said: DenseMaps, batch: Batch, dense: list[int], config: LossConfig) -> Tensor:
+    """The same for points in the chunk's frame, in the unit of the sequence."""
+    depth_nhw, T_n44 = batch.depth[dense], batch.T_chunk_cam[dense]
+    height, width = depth_nhw.shape[1:]
+    v, u = torch.meshgrid(
+        torch.arange(height, device=depth_nhw.device), torch.arange(width, device=depth_nhw.device), indexing="ij"
+    )
+    pixels_hw3 = torch.stack((u, v, torch.ones_like(u)), dim=-1).float()
+    rays_nhw3 = pixels_hw3 @ torch.linalg.inv(batch.K[dense]).mT[:, None]
+    points_nhw3 = (depth_nhw[..., None] * rays_nhw3) @ T_n44[:, None, :3, :3].mT + T_n44[:, None, None, :3, 3]
+    return _dense_loss(said.values.float() - points_nhw3, said.confidence.float(), depth_nhw > 0, config)
+
+
+def _dense_loss(error_nhwv: Tensor, confidence_nhw: Tensor, known_nhw: Tensor, config: LossConfig) -> Tensor:
+    count = known_nhw.sum().clamp(min=1)
+    size_nhw = error_nhwv.abs().squeeze(-1) if error_nhwv.shape[-1] == 1 else smooth_norm(error_nhwv)
+    weighted = (confidence_nhw * size_nhw - config.confidence * confidence_nhw.log()) * known_nhw
+    return weighted.sum() / count + config.gradient * gradient_loss(error_nhwv, known_nhw)
+
+
+def gradient_loss(error_nhwv: Tensor, known_nhw: Tensor) -> Tensor:
+    """Mean difference of the error between pixels beside and above each other, over scales that each halve the map."""
+    total = error_nhwv.new_zeros(())
+    for scale in range(_SCALES):
+        error, known = error_nhwv[:, :: 2**scale, :: 2**scale], known_nhw[:, :: 2**scale, :: 2**scale]
+        for dim in (1, 2):
+            both = known.narrow(dim, 1, known.shape[dim] - 1) & known.narrow(dim, 0, known.shape[dim] - 1)
+            step = functional.smooth_l1_loss(
+                error.narrow(dim, 1, error.shape[dim] - 1),
+                error.narrow(dim, 0, error.shape[dim] - 1),
+                reduction="none",
+                beta=0.01,
+            )
+            total = total + (step.sum(-1) * both).sum() / both.sum().clamp(min=1)
+    return total / _SCALES

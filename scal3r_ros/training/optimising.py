@@ -1,0 +1,62 @@
+"""The optimiser's parts: which parameters learn how fast, when, and their running average."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from scal3r_ros.model import Scal3R
+from scal3r_ros.model.blocks import LayerScale
+from scal3r_ros.training.config import OptimiserConfig
+
+_BETAS = (0.9, 0.99)
+
+
+def build_optimiser(model: Scal3R, config: OptimiserConfig) -> torch.optim.AdamW:
+    """AdamW over what has gradients: memory units and the rest at rates of their own, matrices alone decaying."""
+    memory = {id(p) for p in model.aggregator.memory_units.parameters()}
+    groups = []
+    for in_memory, rate in ((False, config.lr), (True, config.memory_lr)):
+        for decays in (True, False):
+            chosen = [
+                p
+                for p in model.parameters()
+                if p.requires_grad and (id(p) in memory) == in_memory and (p.ndim > 1) == decays
+            ]
+            if chosen:
+                groups.append(
+                    {"params": chosen, "lr": rate, "highest": rate, "weight_decay": config.weight_decay * decays}
+                )
+    return torch.optim.AdamW(groups, lr=config.lr, betas=_BETAS, fused=True)
+
+
+def set_rates(optimiser: torch.optim.Optimizer, step: int, config: OptimiserConfig) -> None:
+    """Learning rates of a step."""
+    share = rate_share(step, config)
+    for group in optimiser.param_groups:
+        group["lr"] = group["highest"] * share
+
+
+def rate_share(step: int, config: OptimiserConfig) -> float:
+    """Share of the highest learning rate: linear warm-up, then half a cosine down to `last_lr`."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    way = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.last_lr + (1 - config.last_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, way)))
+
+
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
+    """Moves the running average of the weights on by one step; it is young at the start, so that it is no old news."""
+    young = min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - young)
+
+
+@torch.no_grad()
+def prepare_from_scratch(model: Scal3R, layer_scale: float) -> None:
+    """Random weights made ready to learn: residual branches strong enough to be heard from the first step."""
+    for module in model.modules():
+        if isinstance(module, LayerScale):
+            module.gamma.fill_(layer_scale)

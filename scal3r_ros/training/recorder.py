@@ -1,0 +1,50 @@
+"""What a run leaves behind to be looked at: curves as tables and for TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+from scal3r_ros.errors import TrainingError
+
+
+class Recorder:
+    """Writes `<kind>.csv`, a row a step, and the same for TensorBoard, in a run's folder.
+
+    A continued run starts by dropping the rows of steps that it will do again.
+    """
+
+    def __init__(self, folder: Path, done: int) -> None:
+        self._folder = folder
+        self._board = SummaryWriter(str(folder / "board"), purge_step=done + 1)
+        for path in folder.glob("*.csv"):
+            _keep(path, done)
+
+    def add(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Figures after `step` steps. `TrainingError` where the disk does not take them."""
+        path = self._folder / f"{kind}.csv"
+        row = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
+        try:
+            is_new = not path.exists()
+            with path.open("a", newline="") as file:
+                writer = csv.DictWriter(file, list(row))
+                if is_new:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            raise TrainingError(f"curve {path} can not be written: {error}") from error
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Ends what TensorBoard reads."""
+        self._board.close()
+
+
+def _keep(path: Path, done: int) -> None:
+    header, *rows = path.read_text().splitlines()
+    kept = [row for row in rows if row.partition(",")[0].isdigit() and int(row.partition(",")[0]) <= done]
+    path.write_text("\n".join([header, *kept]) + "\n")

@@ -1,0 +1,85 @@
+"""The truth costs nothing, and each error costs what it should."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from scal3r_ros.model import DenseMaps
+from scal3r_ros.training.batches import in_time
+from scal3r_ros.training.forward import Outputs
+from scal3r_ros.training.losses import (
+    LossConfig,
+    depth_loss,
+    gradient_loss,
+    loss_of,
+    neighbour_loss,
+    points_loss,
+    relative_poses,
+)
+
+CONFIG = LossConfig()
+
+
+def said(values: torch.Tensor, confidence: float = 1.0) -> DenseMaps:
+    return DenseMaps(values, torch.full(values.shape[:3], confidence))
+
+
+@pytest.mark.parametrize("error", ["log", "linear"])
+def test_the_truth_costs_nothing(batch_of, error):
+    batch = batch_of(1, 2, 3)
+    config = dataclasses.replace(CONFIG, depth_error=error, points=1.0)
+    height, width = batch.depth.shape[1:]
+    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    rays = torch.stack((u, v, torch.ones_like(u)), -1).float() @ torch.linalg.inv(batch.K).mT[:, None]
+    points = (batch.depth[..., None] * rays) @ batch.T_chunk_cam[:, None, :3, :3].mT
+    points = points + batch.T_chunk_cam[:, None, None, :3, 3]
+    dense = list(range(6))
+    loss = loss_of(Outputs([batch.poses] * 4, said(batch.depth), said(points)), batch, dense, config)
+    for name, value in loss.parts.items():
+        assert float(value) == pytest.approx(0.0, abs=2e-3), name
+
+
+def test_neighbours_are_compared_in_angle_and_share_of_the_distance(batch_of):
+    batch = batch_of(1, 1, 4)
+    wrong = batch.poses.clone()
+    wrong[:, :3] *= 1.1  # every step is a tenth too long
+    rotation, translation = neighbour_loss(wrong, batch)
+    assert float(rotation) == pytest.approx(0.0, abs=1e-4)
+    distance = relative_poses(in_time(batch.poses, batch))[1].norm(dim=-1)
+    assert float(translation) == pytest.approx(float((0.1 * distance / (distance + 0.02)).mean()), rel=0.05)
+
+
+def test_a_factor_in_depth_costs_its_logarithm_and_has_no_gradients_within(batch_of):
+    batch = batch_of(1, 1, 2)
+    config = dataclasses.replace(CONFIG, confidence=0.0)
+    assert float(depth_loss(said(1.2 * batch.depth), batch.depth, batch.sky, config)) == pytest.approx(0.1823, abs=1e-3)
+
+
+def test_unknown_depth_costs_nothing_and_sky_costs_confidence(batch_of):
+    batch = batch_of(1, 1, 2)
+    hole = batch.depth.clone()
+    hole[:, :4] = 0
+    wild = batch.depth.clone()
+    wild[:, :4] = 1000.0
+    unknown = torch.zeros_like(batch.sky)
+    assert float(depth_loss(said(wild), hole, unknown, CONFIG)) == pytest.approx(0.0, abs=1e-6)
+    costs = [float(depth_loss(said(wild, c), hole, hole == 0, CONFIG)) for c in (1.0, 2.0, 4.0)]
+    free = [float(depth_loss(said(wild, c), hole, unknown, CONFIG)) for c in (1.0, 2.0, 4.0)]
+    grown = [cost - without for cost, without in zip(costs, free, strict=True)]
+    assert grown[0] < grown[1] < grown[2]
+
+
+def test_gradients_see_edges_not_offsets():
+    flat = torch.full((1, 8, 8, 1), 0.3)
+    edge = flat.clone()
+    edge[:, :, 4:] += 1.0
+    known = torch.ones(1, 8, 8, dtype=torch.bool)
+    assert float(gradient_loss(flat, known)) == 0.0
+    assert float(gradient_loss(edge, known)) > 0.05
+
+
+def test_points_are_held_against_depth_and_camera(batch_of):
+    batch = batch_of(1, 1, 2)
+    nothing = torch.zeros(*batch.depth.shape, 3)
+    assert float(points_loss(said(nothing), batch, [0, 1], CONFIG)) > 0.5
