@@ -148,11 +148,12 @@ class Motion(nn.Module):
         self.mix = nn.Conv2d(2 * channels + (2 * reach + 1) ** 2, channels, 3, padding=1)
         self.unit = StemUnit(channels)
 
-    def forward(self, x_SCyx: Tensor, previous: Sequence[int]) -> Tensor:
+    def forward(self, x_SCyx: Tensor, previous: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Features, and the correlation (S, (2 · reach + 1)², y, x) that they were told of."""
         before_SCyx = x_SCyx[list(previous)]
         likeness_SRyx = correlation(x_SCyx, before_SCyx, self.reach)
         mixed_SCyx = self.mix(torch.cat((x_SCyx, before_SCyx, likeness_SRyx), dim=1).to(self.mix.weight.dtype))
-        return self.unit(x_SCyx + mixed_SCyx)
+        return self.unit(x_SCyx + mixed_SCyx), likeness_SRyx
 
 
 def correlation(x_SCyx: Tensor, before_SCyx: Tensor, reach: int) -> Tensor:
@@ -199,17 +200,24 @@ class StemEncoder(nn.Module):
 
     def forward(self, images_S3hw: Tensor, previous: Sequence[int] | None = None) -> Encoding:
         """`previous`: for each image the number of the one to compare it with; None where they are in order of time."""
+        return self.compare(images_S3hw, previous)[0]
+
+    def compare(self, images_S3hw: Tensor, previous: Sequence[int] | None = None) -> tuple[Encoding, Tensor | None]:
+        """The encoding, and the correlation of `Motion` where the stem has it: training tells it what is right."""
+        likeness_SRyx: Tensor | None = None
         if previous is None:
             previous = [max(0, position - 1) for position in range(len(images_S3hw))]
         x_SCyx = images_S3hw
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d | nn.GroupNorm):
                 x_SCyx = layer(x_SCyx.to(layer.weight.dtype))
+            elif isinstance(layer, Motion):
+                x_SCyx, likeness_SRyx = layer(x_SCyx, previous)
             else:
-                x_SCyx = layer(x_SCyx, previous) if isinstance(layer, Motion) else layer(x_SCyx)
+                x_SCyx = layer(x_SCyx)
         tokens_SNC = self.proj(x_SCyx.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)
         patches_SNC = self.norm(tokens_SNC.to(self.norm.weight.dtype))
-        return Encoding(patches_SNC, patches_SNC.mean(dim=1))
+        return Encoding(patches_SNC, patches_SNC.mean(dim=1)), likeness_SRyx
 
 
 def build_encoder(config: VitConfig | StemConfig) -> VitEncoder | StemEncoder:

@@ -37,7 +37,8 @@ class Batch:
 
     `images` (S, 3, h, w) in 0..1; `previous`: which image the encoder compares each with; `order`: place of each frame
     of a chunk in time (F,); `poses` (S, 9) encodings of T_cam_chunk; `depth` (S, h, w), 0 where there is none; `sky`
-    (S, h, w): there is none because it is too far; `K` (S, 3, 3); `T_chunk_cam` (S, 4, 4). All in the sequence's unit.
+    (S, h, w): there is none because it is too far; `K` (S, 3, 3); `T_chunk_cam` (S, 4, 4)
+    and, about the first chunk's reference camera for all chunks, `T_start_cam`. All in the sequence's unit.
     """
 
     layout: Layout
@@ -49,6 +50,7 @@ class Batch:
     sky: Tensor
     K: Tensor
     T_chunk_cam: Tensor
+    T_start_cam: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same on `device`."""
@@ -60,6 +62,7 @@ class Batch:
             sky=self.sky.to(device),
             K=self.K.to(device),
             T_chunk_cam=self.T_chunk_cam.to(device),
+            T_start_cam=self.T_start_cam.to(device),
         )
 
 
@@ -76,7 +79,8 @@ def make_batch(
     order = reference_first(F)
     kept = kept_chunks or range(sequences[0].shape.chunks)
     layout = Layout(len(sequences), len(kept), F)
-    images, depths, skies, poses, placed, Ks = [], [], [], [], [], []
+    images, depths, skies, poses, Ks = [], [], [], [], []
+    about_chunk, about_start = [], []
     for sequence in sequences:
         height, width = sequence.images.shape[2:4]
         scale = unit_of(sequence, unit)
@@ -89,7 +93,10 @@ def make_batch(
             depths.append(depth_m / scale)
             skies.append((depth_m == 0) & sequence.zero_is_far)
             poses.append(encode_pose(torch.from_numpy(se3.invert(T_chunk_cam)), K, height, width))
-            placed.append(torch.from_numpy(T_chunk_cam))
+            T_start_cam = se3.invert(sequence.T_world_cam[0, order[0]]) @ sequence.T_world_cam[chunk][order]
+            T_start_cam[:, :3, 3] /= scale
+            about_chunk.append(torch.from_numpy(T_chunk_cam))
+            about_start.append(torch.from_numpy(T_start_cam))
             Ks.append(K)
     pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2)
     return Batch(
@@ -101,7 +108,8 @@ def make_batch(
         torch.from_numpy(np.concatenate(depths).astype(np.float32)),
         torch.from_numpy(np.concatenate(skies)),
         torch.cat(Ks).float(),
-        torch.cat(placed).float(),
+        torch.cat(about_chunk).float(),
+        torch.cat(about_start).float(),
     )
 
 

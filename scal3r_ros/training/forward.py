@@ -22,6 +22,7 @@ from torch import Tensor
 
 from scal3r_ros.model import DenseMaps, FastWeights, Scal3R
 from scal3r_ros.model.aggregator import Grid, Tables
+from scal3r_ros.model.encoder import StemEncoder, normalise_colours
 from scal3r_ros.model.memory import AdaptiveMemoryUnit, Projections, fast_weights, gradient
 
 Reduce = Callable[[Tensor], Tensor]
@@ -57,11 +58,15 @@ class Layout:
 
 @dataclass(frozen=True)
 class Outputs:
-    """`poses`: encodings (S, 9) after each iteration of the camera head; `depth` and `points` of the frames asked."""
+    """`poses`: encodings (S, 9) after each iteration of the camera head; `depth` and `points` of the frames asked.
+
+    `likeness` (S, R, y, x): how the stem compares each cell with those around its place in the frame before.
+    """
 
     poses: list[Tensor]
     depth: DenseMaps
     points: DenseMaps | None
+    likeness: Tensor | None = None
 
 
 def forward_chunks(
@@ -81,7 +86,7 @@ def forward_chunks(
     hold some chunks of the same sequences, which takes the context `joint`.
     """
     grid = model.grid(images_S3hw)
-    patches_SNC = model.encode(images_S3hw, previous=previous).patches
+    patches_SNC, likeness = _encode(model, images_S3hw, previous)
     features = _aggregate(model, patches_SNC, grid, layout, context, reduce)
     chosen = [tokens_SPC[list(dense)] for tokens_SPC in features]
     frames = max(1, len(dense))
@@ -91,7 +96,15 @@ def forward_chunks(
         poses,
         model.depth(chosen, grid, frames),
         model.points(chosen, grid, frames) if with_points else None,
+        likeness,
     )
+
+
+def _encode(model: Scal3R, images_S3hw: Tensor, previous: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    if not isinstance(model.encoder, StemEncoder):
+        return model.encode(images_S3hw).patches, None
+    encoding, likeness = model.encoder.compare(normalise_colours(images_S3hw), previous)
+    return encoding.patches, likeness
 
 
 def _aggregate(

@@ -4,6 +4,7 @@ Shapes: B sequences of T chunks of F frames, S frames of the batch, n of them wi
 
     camera     Σ_i γ^(I−i) (|t_i − t| + w_q |q_i − q| + w_f |f_i − f|)       all I iterations of the camera head
     neighbours rotation and translation between frames that follow each other, the latter as a share of the distance
+    matching   cross entropy of the stem's correlation with the true places, see matching.py
     dense      mean c · e − α log c + mean |∇ (d̂ − d)|                       e = |d̂ − d| or of their logarithms
 
 Source: VGGT and Scal3R (camera, dense), DUSt3R (confidence), MiDaS (gradient over scales).
@@ -21,6 +22,7 @@ from scal3r_ros.configuration import parameter
 from scal3r_ros.model import DenseMaps, decode_pose
 from scal3r_ros.training.batches import Batch, in_time
 from scal3r_ros.training.forward import Outputs
+from scal3r_ros.training.matching import matching_loss
 
 _NEAREST_SHARE = 0.02
 _SCALES = 3
@@ -43,6 +45,7 @@ class LossConfig:
     points: float = parameter(0.0, "weight of the point head; 0 leaves it as it is", minimum=0.0)
     gradient: float = parameter(1.0, "weight of the gradients within depth and points", minimum=0.0)
     confidence: float = parameter(0.2, "α: the reward for confidence", minimum=0.0)
+    matching: float = parameter(0.3, "weight of where the stem finds places in the frame before", minimum=0.0)
     sky: float = parameter(0.3, "error that pixels of the sky count as, so that they are not trusted", minimum=0.0)
 
 
@@ -64,6 +67,9 @@ def loss_of(outputs: Outputs, batch: Batch, dense: list[int], config: LossConfig
     depth = depth_loss(outputs.depth, batch.depth[dense], batch.sky[dense], config)
     parts["depth"] = depth
     total = total + config.depth * depth
+    if outputs.likeness is not None:
+        parts["matching"] = matching_loss(outputs.likeness, batch)
+        total = total + config.matching * parts["matching"]
     if outputs.points is not None:
         parts["points"] = points_loss(outputs.points, batch, dense, config)
         total = total + config.points * parts["points"]
