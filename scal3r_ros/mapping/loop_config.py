@@ -40,7 +40,7 @@ class LoopConfig:
         1, "other loops nearby that have to say the same before a loop is believed", minimum=0, maximum=20
     )
     max_conflict: float = parameter(
-        8.0,
+        6.0,
         "disagreement of a loop with the optimised graph, in its standard deviations, beyond which it is dropped",
         minimum=1.0,
     )

@@ -15,7 +15,7 @@ from scal3r_ros.mapping.loop_config import LoopConfig
 
 NEAR = 6
 """Submaps within which two loops speak about the same stretch of way."""
-LOCAL_DRIFT = 0.05
+LOCAL_DRIFT = 0.025
 """Drift allowed for between two such loops, as a share of the way from one to the other."""
 SIGMAS = 4.0
 MAX_ROTATION_DEG = 6.0

@@ -6,7 +6,7 @@ Gauss–Newton on what both sides' cameras see of each other's points, and on th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,11 @@ class SeenTwice:
     rays: Array
     sigma: Array
 
+    def centres(self) -> Array:
+        """Where the cameras are (n, 3)."""
+        squared_scale = np.square(self.A).sum(axis=(1, 2)) / 3.0
+        return np.asarray(-np.einsum("nji,nj->ni", self.A, self.b) / squared_scale[:, None])
+
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> SeenTwice:
         """Some of them."""
         return SeenTwice(self.points[rows], self.A[rows], self.b[rows], self.rays[rows], self.sigma[rows])
@@ -70,24 +75,42 @@ def pose_between(old: SeenTwice, new: SeenTwice) -> LoopPose | None:
         found = pose_between(old.take(some), new.take(some))
         if found is None:
             return None
-        errors = _image_errors(found.S_old_new, old, new)
+        errors = _image_errors(found.S_old_new, *_with_depth_errors(found.S_old_new, old, new))
         inliers = errors < INLIER_SIGMAS
         return LoopPose(found.S_old_new, found.covariance, inliers, found.residual)
     unit = float(np.median(np.linalg.norm(new.points - np.median(new.points, axis=0), axis=1))) or 1.0
     S = _best_sample(old, new)
     if S is None:
         return None
-    inliers = _image_errors(S, old, new) < 2.0 * INLIER_SIGMAS
+    sides = _with_depth_errors(S, old, new)
+    inliers = _image_errors(S, *sides) < 2.0 * INLIER_SIGMAS
     for _ in range(_ROUNDS):
         if np.count_nonzero(inliers) < 6:
             return None
-        S = _refined(S, old.take(inliers), new.take(inliers), unit)
-        inliers = _image_errors(S, old, new) < INLIER_SIGMAS
+        S = _refined(S, sides[0].take(inliers), sides[1].take(inliers), unit)
+        sides = _with_depth_errors(S, old, new)
+        inliers = _image_errors(S, *sides) < INLIER_SIGMAS
     if np.count_nonzero(inliers) < 6:
         return None
-    errors = _image_errors(S, old, new)[inliers]
-    covariance = _covariance(S, old.take(inliers), new.take(inliers), unit)
+    errors = _image_errors(S, *sides)[inliers]
+    covariance = _covariance(S, sides[0].take(inliers), sides[1].take(inliers), unit)
     return LoopPose(S, covariance, inliers, float(np.sqrt(np.mean(np.square(errors)))))
+
+
+def _with_depth_errors(S: Sim3, old: SeenTwice, new: SeenTwice) -> tuple[SeenTwice, SeenTwice]:
+    """Both sides, less sure of where they see a point, the more the error of the other side's depth moves it there."""
+    return (
+        replace(old, sigma=_widened(old, S.apply(new.points), S.apply(new.centres()))),
+        replace(new, sigma=_widened(new, S.inverse().apply(old.points), S.inverse().apply(old.centres()))),
+    )
+
+
+def _widened(by: SeenTwice, points: Array, centres: Array) -> Array:
+    local = np.einsum("nij,nj->ni", by.A, points) + by.b
+    along = np.einsum("nij,nj->ni", by.A, points - centres)
+    z = np.maximum(local[:, 2], 1e-9)[:, None]
+    moved = (along[:, :2] - local[:, :2] / z * along[:, 2:]) / z
+    return np.asarray(np.hypot(by.sigma, DEPTH_SIGMA * np.linalg.norm(moved, axis=1)))
 
 
 def _image_errors(S: Sim3, old: SeenTwice, new: SeenTwice) -> Array:
