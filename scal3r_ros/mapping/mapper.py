@@ -273,10 +273,13 @@ class OnlineMapper:
                 memory = writer.scratch / "memory.safetensors"
                 if isinstance(self._reconstructor, Remembering):
                     self._reconstructor.snapshot(memory)
-                with self._loop_lock, self._map_lock, self._state_lock:
+                with self._loop_lock, self._map_lock:
                     self._check_savable(folder)
-                    parts = {name: part.snapshot() for name, part in self._parts().items()}
-                    submaps = self._spill.paths(self._graph.anchors())
+                    large: dict[str, Part] = {POINTS: self._map, PLACES: self._closer}
+                    parts = {name: part.snapshot() for name, part in large.items()}
+                    with self._state_lock:  # only now, since the camera waits for it
+                        parts |= {GRAPH: self._graph.snapshot(), FRAMES: self._log.snapshot()}
+                        submaps = self._spill.paths(self._graph.anchors())
             kept = memory if memory.exists() else None
             write_contents(writer, MapContents(parts, submaps, kept, self._reconstructor.name))
 
@@ -374,10 +377,6 @@ class OnlineMapper:
                 "way_m": self._way_m,
                 **self._reconstructor.figures(),
             }
-
-    def _parts(self) -> dict[str, Part]:
-        """What a saved map takes along as arrays."""
-        return {GRAPH: self._graph, FRAMES: self._log, POINTS: self._map, PLACES: self._closer}
 
     def _check_savable(self, folder: Path) -> None:
         if not len(self._graph):
