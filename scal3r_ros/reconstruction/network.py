@@ -18,13 +18,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.model import DenseMaps, FastWeights, MemoryMark, MemoryRule, MemoryState, Peers, Scal3R, Synchronizer
-from scal3r_ros.model.aggregator import Grid
+from scal3r_ros.model.aggregator import FastWeightSource, Grid
 from scal3r_ros.model.encoder import Encoding
 from scal3r_ros.reconstruction.chunk_parts import (
     SMALLEST_PART,
@@ -42,6 +43,13 @@ from scal3r_ros.reconstruction.stage_timer import StageTimer
 from scal3r_ros.reconstruction.token_cache import TokenCache
 
 _STAGES = ("encoder_s", "layers_s", "cameras_s", "depth_s")
+
+
+class _Pass(NamedTuple):
+    """What a chunk meets on its way through the network."""
+
+    memory: FastWeightSource
+    tokens: TokenCache
 
 
 class NetworkReconstructor:
@@ -142,6 +150,23 @@ class NetworkReconstructor:
             self._figures = _figures_of(self._memory)
             return replace(geometry, note="; ".join(notes), timings=timer.seconds())
 
+    def recall(self, chunk: Chunk) -> ChunkGeometry | None:
+        """Geometry of `chunk` as the memory answers it now; the memory does not learn, and all else stays as it was.
+
+        None where nothing finite comes out, or the device's memory does not suffice.
+
+        Raises:
+            ReconstructionError: images of different size.
+        """
+        with self._lock, torch.inference_mode():
+            try:
+                reading = _Pass(self._memory.recall, TokenCache())
+                return self._measure(chunk, StageTimer(self._device, _STAGES), [], reading)
+            except torch.OutOfMemoryError:
+                pass
+            self._free()  # only now, with the exception gone, is what the attempt held free
+            return None
+
     def attempt(self, chunk: Chunk, frames_at_once: int | None = None) -> ChunkGeometry | None:
         """One try at a chunk that goes in step with others, in parts of at most `frames_at_once` frames.
 
@@ -154,7 +179,7 @@ class NetworkReconstructor:
         with self._lock, torch.inference_mode():
             self._frames_at_once = frames_at_once
             timer, notes = StageTimer(self._device, _STAGES), list[str]()
-            geometry = self._measure(chunk, timer, notes)
+            geometry = self._measure(chunk, timer, notes, self._learning)
             self._figures = _figures_of(self._memory)
             return None if geometry is None else replace(geometry, note="; ".join(notes), timings=timer.seconds())
 
@@ -197,7 +222,7 @@ class NetworkReconstructor:
         before = self._memory.mark()
         while True:
             try:
-                return self._measure(chunk, timer, notes)
+                return self._measure(chunk, timer, notes, self._learning)
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[0]
             # Only now, with the exception gone, is what the attempt held free.
@@ -212,7 +237,11 @@ class NetworkReconstructor:
             self._frames_at_once = max(SMALLEST_PART, -(-frames // 2))
             notes.append(f"out of memory on {self._device}: chunks now go in parts of {self._frames_at_once} frames")
 
-    def _measure(self, chunk: Chunk, timer: StageTimer, notes: list[str]) -> ChunkGeometry | None:
+    @property
+    def _learning(self) -> _Pass:
+        return _Pass(self._memory, self._tokens)
+
+    def _measure(self, chunk: Chunk, timer: StageTimer, notes: list[str], through: _Pass) -> ChunkGeometry | None:
         """Geometry of the chunk, whole or joined from as many parts as its size takes."""
         frames = len(chunk.frames)
         parts = parts_of(frames, self._frames_at_once or frames)
@@ -221,24 +250,25 @@ class NetworkReconstructor:
         whole: ChunkGeometry | None = None
         for part in parts:
             asked = [position - part.start for position in part if position in wanted]
-            geometry = self._measure_part(self._framing(chunk.frames[part.start : part.stop]), asked, timer, notes)
+            framing = self._framing(chunk.frames[part.start : part.stop])
+            geometry = self._measure_part(framing, asked, timer, notes, through)
             if geometry is None:
                 return None
             whole = geometry if whole is None else join(whole, geometry, len(whole.T_chunk_cam) - part.start)
         return whole
 
     def _measure_part(
-        self, framing: Framing, asked: list[int], timer: StageTimer, notes: list[str]
+        self, framing: Framing, asked: list[int], timer: StageTimer, notes: list[str], through: _Pass
     ) -> ChunkGeometry | None:
         """Geometry of some frames in a gauge of their own, with depth for those at `asked`; None if not finite."""
         order = reference_first(len(framing.frames))
         place = [order.index(position) for position in range(len(order))]
         if not self._config.keep_shared_tokens:
-            self._tokens.clear()
+            through.tokens.clear()
         with timer("encoder_s"):
-            encoding = self._tokens.encode(framing.frames, lambda fresh: self._encode(framing, fresh))
+            encoding = through.tokens.encode(framing.frames, lambda fresh: self._encode(framing, fresh))
         with timer("layers_s"):
-            features = self._model.aggregate(encoding.patches[order], framing.grid, self._memory)
+            features = self._model.aggregate(encoding.patches[order], framing.grid, through.memory)
         with timer("cameras_s"):
             pose_encoding_S9 = self._model.camera_head(features[-1])[place]
         with timer("depth_s"):

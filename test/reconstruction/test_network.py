@@ -352,3 +352,30 @@ def test_a_checkpoint_is_loaded(frames: list[Frame], tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ReconstructionError, match="device 'nowhere' can not be used here"):
         torch_device("nowhere")
+
+
+@pytest.mark.parametrize("rule", ["running", "sequential", "frozen"])
+def test_to_recall_a_chunk_leaves_no_trace(frames: list[Frame], rule: str) -> None:
+    config = replace(NANO, memory=NetworkMemoryConfig(rule=rule))
+    chunks = chunks_of(frames)
+    disturbed, plain = NetworkReconstructor(config), NetworkReconstructor(config)
+    again = Chunk(0, chunks[0].frames[:3] + chunks[1].frames[-3:], 0)
+    ours, theirs, previous = [], run(plain, chunks), None
+    for chunk in chunks:
+        ours.append(disturbed.reconstruct(chunk, previous))
+        previous = Previous(chunk, ours[-1])
+        figures = disturbed.figures()
+        recalled = disturbed.recall(again)
+        assert recalled is not None
+        assert recalled.T_chunk_cam.shape == (6, 4, 4)
+        assert (recalled.depth > 0).all(axis=(1, 2)).all()
+        assert disturbed.figures() == figures
+    assert_same(ours, theirs, rtol=0, atol=0)
+
+
+def test_a_chunk_that_does_not_fit_is_not_recalled(frames: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    reconstructor = NetworkReconstructor(NANO)
+    chunk = chunks_of(frames)[0]
+    limited(monkeypatch, "aggregate", 4)
+    assert reconstructor.recall(chunk) is None
+    assert reconstructor.recall(Chunk(0, chunk.frames[:3], 0)) is not None
