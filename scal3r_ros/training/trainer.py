@@ -24,13 +24,15 @@ from scal3r_ros.training.forward import ChunkContext, forward_chunks
 from scal3r_ros.training.losses import loss_of
 from scal3r_ros.training.optimising import build_optimiser, follow, prepare_from_scratch, set_rates
 from scal3r_ros.training.parallel import Alone, Together
+from scal3r_ros.training.pictures import write_picture
 from scal3r_ros.training.plan import Plan, StepData
 from scal3r_ros.training.recorder import Recorder
-from scal3r_ros.training.validation import validate
+from scal3r_ros.training.validation import answers, validate
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
 LAST = "last.safetensors"
+_PICTURES = 6
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,9 @@ class Trainer:
         if self.progress.best is None or score < self.progress.best:
             self.progress = replace(self.progress, best=score)
             save_checkpoint(self.average, self._folder / BEST)
+        shown = answers(self.average, self._validation[:_PICTURES], self._context, self._device, self._autocast)
+        for number, (batch, outputs) in enumerate(shown):
+            write_picture(self._folder / "pictures" / f"{number}.png", batch, outputs)
 
 
 def to_channels_last(module: nn.Module) -> None:

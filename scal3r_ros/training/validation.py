@@ -1,4 +1,4 @@
-"""Figures of a network on clips it never trains on.
+"""What a network says of clips it never trains on, and how wrong it is.
 
 Shapes: T chunks of F frames, h × w pixels.
 """
@@ -6,10 +6,11 @@ Shapes: T chunks of F frames, h × w pixels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.model import Scal3R, decode_pose
@@ -18,6 +19,8 @@ from scal3r_ros.training.clips import Clip
 from scal3r_ros.training.figures import ChunkErrors, chunk_errors, summary
 from scal3r_ros.training.forward import ChunkContext, Outputs, forward_chunks
 from scal3r_ros.training.sampling import NONE, ChunkShape, cut_sequence
+
+Array = NDArray[np.float64]
 
 
 def validation_batches(clips: Iterable[Clip], shape: ChunkShape, unit: Unit) -> Iterator[Batch]:
@@ -51,22 +54,33 @@ def answers(
         yield batch, outputs
 
 
+@dataclass(frozen=True)
+class Said:
+    """What was said of a chunk of F frames in order of time, and the truth; depth and confidence (F, h, w)."""
+
+    T_chunk_cam: Array
+    depth: Array
+    confidence: Array
+    true_T_chunk_cam: Array
+    true_depth: Array
+
+
+def said_and_true(outputs: Outputs, batch: Batch) -> list[Said]:
+    """Each chunk of a batch that has depth for all frames."""
+    T_cam_chunk = decode_pose(outputs.poses[-1].cpu().double(), 1, 1)[0]
+    T_chunk_cam = torch.from_numpy(se3.invert(se3.se3(T_cam_chunk[:, :, :3].numpy(), T_cam_chunk[:, :, 3].numpy())))
+    maps = (T_chunk_cam, outputs.depth.values, outputs.depth.confidence, batch.T_chunk_cam, batch.depth)
+    chunks = zip(*(in_time(values.cpu().double(), batch).numpy() for values in maps), strict=True)
+    return [Said(*chunk) for chunk in chunks]
+
+
+def chunk_errors_of(said: Said, fov_ratio: float) -> ChunkErrors:
+    """`chunk_errors` of what was said."""
+    return chunk_errors(said.T_chunk_cam, said.depth, said.true_T_chunk_cam, said.true_depth, fov_ratio)
+
+
 def batch_errors(outputs: Outputs, batch: Batch) -> list[ChunkErrors]:
     """Errors of each chunk of a batch of one sequence."""
-    said_T = _poses(in_time(outputs.poses[-1].cpu(), batch))
-    true_T = in_time(batch.T_chunk_cam, batch).double().numpy()
-    said_depth = in_time(outputs.depth.values.float().cpu(), batch).double().numpy()
-    true_depth = in_time(batch.depth, batch).double().numpy()
     said_fov = in_time(outputs.poses[-1][:, 8].cpu(), batch).mean(1)
-    true_fov = in_time(batch.poses[:, 8], batch).mean(1)
-    ratios = (said_fov / true_fov).tolist()
-    return [
-        chunk_errors(said_T[c], said_depth[c], true_T[c], true_depth[c], ratios[c])
-        for c in range(batch.layout.all_chunks)
-    ]
-
-
-def _poses(encodings_CF9: Tensor) -> np.ndarray:
-    T_cam_chunk = decode_pose(encodings_CF9.flatten(0, 1).double(), 1, 1)[0].numpy()
-    T_chunk_cam = se3.invert(se3.se3(T_cam_chunk[:, :, :3], T_cam_chunk[:, :, 3]))
-    return np.asarray(T_chunk_cam.reshape(*encodings_CF9.shape[:2], 4, 4))
+    ratios = (said_fov / in_time(batch.poses[:, 8], batch).mean(1)).tolist()
+    return [chunk_errors_of(said, ratio) for said, ratio in zip(said_and_true(outputs, batch), ratios, strict=True)]

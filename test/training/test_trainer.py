@@ -4,6 +4,7 @@ import csv
 import dataclasses
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
@@ -56,6 +57,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_losses(tmp_path, floors, b
 
 def test_weights_of_a_run_are_a_checkpoint_of_its_preset(tmp_path, floors, batch_of):
     trainer = run(tmp_path, floors, 4, validation=[batch_of(1, 2, 4)])
+    assert cv2.imread(str(tmp_path / "pictures" / "0.png")).shape == (2 * 32, 4 * 48 + 32, 3)
     for name in (LAST, BEST):
         loaded = load_checkpoint(tmp_path / name, preset_named("nano"))
         for one, other in zip(loaded.parameters(), trainer.average.parameters(), strict=True):
