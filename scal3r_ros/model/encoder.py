@@ -145,14 +145,15 @@ class Motion(nn.Module):
     def __init__(self, channels: int, reach: int) -> None:
         super().__init__()
         self.reach = reach
-        self.mix = nn.Conv2d(2 * channels + (2 * reach + 1) ** 2, channels, 3, padding=1)
+        self.mix = nn.Conv2d(2 * channels + (2 * reach + 1) ** 2 + 3, channels, 3, padding=1)
         self.unit = StemUnit(channels)
 
     def forward(self, x_SCyx: Tensor, previous: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Features, and the correlation (S, (2 · reach + 1)², y, x) that they were told of."""
         before_SCyx = x_SCyx[list(previous)]
         likeness_SRyx = correlation(x_SCyx, before_SCyx, self.reach)
-        mixed_SCyx = self.mix(torch.cat((x_SCyx, before_SCyx, likeness_SRyx), dim=1).to(self.mix.weight.dtype))
+        seen = (x_SCyx, before_SCyx, likeness_SRyx, displacement(likeness_SRyx, self.reach))
+        mixed_SCyx = self.mix(torch.cat(seen, dim=1).to(self.mix.weight.dtype))
         return self.unit(x_SCyx + mixed_SCyx), likeness_SRyx
 
 
@@ -166,6 +167,15 @@ def correlation(x_SCyx: Tensor, before_SCyx: Tensor, reach: int) -> Tensor:
     places_NR = neighbourhood(rows, columns, reach, x_SCyx.device)
     likeness_SNR = torch.gather(pairs_SNM, 2, places_NR.expand(len(pairs_SNM), -1, -1))
     return math.sqrt(x_SCyx.shape[1]) * likeness_SNR.mT.reshape(len(x_SCyx), -1, rows, columns)
+
+
+def displacement(likeness_SRyx: Tensor, reach: int) -> Tensor:
+    """Where the likeness points to (S, 3, y, x): its mean row and column as shares of `reach`, and how surely."""
+    shares_SRyx = functional.softmax(likeness_SRyx, dim=1)
+    steps = torch.linspace(-1, 1, 2 * reach + 1, dtype=likeness_SRyx.dtype, device=likeness_SRyx.device)
+    places_2R = torch.cartesian_prod(steps, steps).T
+    mean_S2yx = (places_2R @ shares_SRyx.flatten(2)).reshape(-1, 2, *likeness_SRyx.shape[2:])
+    return torch.cat((mean_S2yx, shares_SRyx.amax(1, keepdim=True)), dim=1)
 
 
 def neighbourhood(rows: int, columns: int, reach: int, device: torch.device) -> Tensor:

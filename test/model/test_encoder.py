@@ -5,7 +5,7 @@ import torch
 
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model import random_model
-from scal3r_ros.model.encoder import StemConfig, VitConfig, VitEncoder, build_encoder, correlation
+from scal3r_ros.model.encoder import StemConfig, VitConfig, VitEncoder, build_encoder, correlation, displacement
 from scal3r_ros.model.presets import NANO
 
 VIT = VitConfig(channels=32, depth=2, heads=2, patch=4, trained_size=24)
@@ -69,3 +69,6 @@ def test_correlation_finds_where_a_picture_has_gone():
     best = likeness[:, 3:-1, 1:-4].argmax(0)
     assert (best == (4 - 2) * 9 + (4 + 3)).all()
     assert likeness[0, 0, 0] == 0  # above the image's edge
+    row, column, _ = displacement(30 * likeness[None], reach=4)[0, :, 3:-1, 1:-4]
+    torch.testing.assert_close(row, torch.full_like(row, -2 / 4), atol=0.05, rtol=0)
+    torch.testing.assert_close(column, torch.full_like(column, 3 / 4), atol=0.05, rtol=0)
