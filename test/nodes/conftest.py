@@ -41,6 +41,7 @@ class ScriptedMapper:
     busy: list[bool] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
     resets: int = 0
+    loop_gate: threading.Event | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -114,13 +115,19 @@ class ScriptedMapper:
     def close(self) -> None:
         """Nothing to end."""
 
-    loops_waiting = 0
+    @property
+    def loops_waiting(self) -> int:
+        return int(self.loop_gate is not None and self._submaps > 0)
 
     def close_loops(self) -> MapUpdate | None:
-        return None
+        """One loop that moves the map by 3 m, as soon as its gate opens."""
+        assert self.loop_gate is not None
+        assert self.loop_gate.wait(30.0)
+        self.loop_gate = None
+        return MapUpdate((), se3.se3(se3.rotation_exp([0.0, 0.0, 0.1]), [3.0, 0.0, 0.0]), corrected=True)
 
     def loop_ends(self) -> np.ndarray:
-        return np.zeros((0, 2, 3))
+        return np.array([[[0.0, 0.0, 0.0], [3.0, 1.0, 0.0]]])
 
     def counters(self) -> dict[str, int | float]:
         return {"submaps": self._submaps, "frames_posed": len(self._posed)}
