@@ -338,11 +338,15 @@ class OnlineMapper:
         with self._map_lock:
             return self._map.cloud(max_points)
 
+    def loops(self) -> tuple[Edge, ...]:
+        """The places seen again that the map rests on, each from the older submap to the newer one."""
+        with self._state_lock:
+            return tuple(edge for edge in self._graph.edges if edge.kind is EdgeKind.LOOP)
+
     def loop_ends(self) -> Array:
         """Where the submaps lie (n, 2, 3) in `map` that loops connect, the older one first."""
         with self._state_lock:
-            anchors = self._graph.anchors()
-            loops = [edge for edge in self._graph.edges if edge.kind is EdgeKind.LOOP]
+            anchors, loops = self._graph.anchors(), self.loops()
         return np.array([(anchors[edge.i].t, anchors[edge.j].t) for edge in loops]).reshape(-1, 2, 3)
 
     def T_map_odom(self) -> Array:
