@@ -140,10 +140,9 @@ class KeyframeShelf:
             return _keyframe(arrays)
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
-        """All keyframes as plain arrays, for `restore`."""
-        self._file.seek(0)
+        """All keyframes as plain arrays, for `restore`; those on disk stay there, and are read when they are used."""
         return {
-            "bytes": np.frombuffer(self._file.read(self._ends[-1]), np.uint8),
+            "bytes": self._bytes(),
             "ends": np.array(self._ends, np.int64),
             "submaps": np.array(self._submaps, np.int64),
             "stamps_ns": np.array(self._stamps_ns, np.int64),
@@ -152,7 +151,7 @@ class KeyframeShelf:
     def restore(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Become the shelf whose `snapshot` is given, in place of this one; raises as `add`."""
         self.clear()
-        self._append(np.asarray(arrays["bytes"], np.uint8).tobytes())
+        self._append(np.ascontiguousarray(arrays["bytes"], np.uint8).data)
         self._ends = [int(end) for end in arrays["ends"]]
         self._submaps = [int(submap) for submap in arrays["submaps"]]
         self._stamps_ns = [int(stamp) for stamp in arrays["stamps_ns"]]
@@ -160,7 +159,15 @@ class KeyframeShelf:
     def _new_file(self) -> tempfile.SpooledTemporaryFile[bytes]:
         return tempfile.SpooledTemporaryFile(max_size=self._memory_bytes, prefix="scal3r_keyframes_")
 
-    def _append(self, content: bytes) -> None:
+    def _bytes(self) -> NDArray[np.uint8]:
+        size = self._ends[-1]
+        if size > self._memory_bytes:
+            self._file.flush()
+            return np.memmap(self._file, np.uint8, "r", shape=(size,))
+        self._file.seek(0)
+        return np.frombuffer(self._file.read(size), np.uint8)
+
+    def _append(self, content: bytes | memoryview) -> None:
         try:
             self._file.seek(self._ends[-1])
             self._file.write(content)

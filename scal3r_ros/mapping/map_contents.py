@@ -59,7 +59,7 @@ class MapContents:
 def write_contents(writer: MapWriter, contents: MapContents) -> None:
     """Writes a map and makes it the one of the writer's folder; raises `MappingError` as the writer."""
     for name, arrays in contents.parts.items():
-        writer.add_arrays(name, arrays)
+        writer.add_arrays(name, arrays, compressed=name != PLACES)
     for name, path in contents.submaps.items():
         writer.add_file(name, path)
     if contents.memory is not None:

@@ -88,11 +88,12 @@ class MapWriter:
         """A folder on the map's disk for files that others write, to be given to `add_file`."""
         return self._parts / _SCRATCH
 
-    def add_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Stores plain arrays, compressed, as the part `name`."""
+    def add_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]], compressed: bool = True) -> None:
+        """Stores plain arrays as the part `name`; what would hardly shrink is better not compressed."""
         path = self.scratch / f"{name}.npz"
         with self._told(), path.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            write = np.savez_compressed if compressed else np.savez
+            write(file, allow_pickle=False, **arrays)
         self.add_file(name, path)
 
     def add_file(self, name: str, path: Path) -> None:

@@ -81,6 +81,20 @@ def test_a_restored_shelf_goes_on_as_the_original(keyframes: list[KeptKeyframe])
         assert_same(restored.keyframe(row), keyframes[row])
 
 
+def test_a_snapshot_of_what_is_on_disk_stays_as_it_was_taken(keyframes: list[KeptKeyframe]) -> None:
+    shelf, restored = KeyframeShelf(0), KeyframeShelf(64)
+    for keyframe in keyframes[:3]:
+        shelf.add(keyframe)
+    snapshot = shelf.snapshot()
+    assert isinstance(snapshot["bytes"], np.memmap)
+    shelf.add(keyframes[3])
+    shelf.clear()
+    restored.restore(snapshot)
+    assert len(restored) == 3
+    for row in range(3):
+        assert_same(restored.keyframe(row), keyframes[row])
+
+
 def test_a_keyframe_without_a_view_is_small(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> None:
     shelf = KeyframeShelf(64)
     shelf.add(kept(street_frames[0], street_camera, with_view=False))
