@@ -145,14 +145,16 @@ class Motion(nn.Module):
     def __init__(self, channels: int, reach: int) -> None:
         super().__init__()
         self.reach = reach
-        self.mix = nn.Conv2d(2 * channels + (2 * reach + 1) ** 2 + 3, channels, 3, padding=1)
+        self.mix = nn.Conv2d(2 * channels + (2 * reach + 1) ** 2 + 5, channels, 3, padding=1)
         self.unit = StemUnit(channels)
 
     def forward(self, x_SCyx: Tensor, previous: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Features, and the correlation (S, (2 · reach + 1)², y, x) that they were told of."""
         before_SCyx = x_SCyx[list(previous)]
         likeness_SRyx = correlation(x_SCyx, before_SCyx, self.reach)
-        seen = (x_SCyx, before_SCyx, likeness_SRyx, displacement(likeness_SRyx, self.reach))
+        # What a motion means for the camera depends on where in the image it is.
+        places_S2yx = places_of(likeness_SRyx).expand(len(x_SCyx), -1, -1, -1)
+        seen = (x_SCyx, before_SCyx, likeness_SRyx, displacement(likeness_SRyx, self.reach), places_S2yx)
         mixed_SCyx = self.mix(torch.cat(seen, dim=1).to(self.mix.weight.dtype))
         return self.unit(x_SCyx + mixed_SCyx), likeness_SRyx
 
@@ -176,6 +178,15 @@ def displacement(likeness_SRyx: Tensor, reach: int) -> Tensor:
     places_2R = torch.cartesian_prod(steps, steps).T
     mean_S2yx = (places_2R @ shares_SRyx.flatten(2)).reshape(-1, 2, *likeness_SRyx.shape[2:])
     return torch.cat((mean_S2yx, shares_SRyx.amax(1, keepdim=True)), dim=1)
+
+
+def places_of(x_SCyx: Tensor) -> Tensor:
+    """Row and column (1, 2, y, x) of each cell about the middle, in half widths of the map."""
+    rows, columns = x_SCyx.shape[-2:]
+    down_y = torch.arange(rows, dtype=x_SCyx.dtype, device=x_SCyx.device) - (rows - 1) / 2
+    across_x = torch.arange(columns, dtype=x_SCyx.dtype, device=x_SCyx.device) - (columns - 1) / 2
+    grid = torch.stack(torch.meshgrid(down_y, across_x, indexing="ij"))
+    return grid[None] / (columns / 2)
 
 
 def neighbourhood(rows: int, columns: int, reach: int, device: torch.device) -> Tensor:
