@@ -39,13 +39,6 @@ class Remembering(Protocol):
         """Continues, bit for bit, with what was written; a subclass of `Scal3rError` where it does not fit."""
 
 
-class Part(Protocol):
-    """State of the mapper that a map takes along."""
-
-    def snapshot(self) -> dict[str, NDArray[Any]]: ...
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None: ...
-
-
 @dataclass(frozen=True)
 class MapContents:
     """A map at one moment: arrays by part, the files of submaps that are on disk, the memory's file if there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -32,12 +33,13 @@ from scal3r_ros.mapping.map_contents import (
     MEMORY,
     PLACES,
     POINTS,
+    Arrays,
     MapContents,
-    Part,
     Remembering,
     write_contents,
 )
 from scal3r_ros.mapping.map_store import MapWriter, StoredMap
+from scal3r_ros.mapping.place_parts import places_of
 from scal3r_ros.mapping.point_map import PointMap, PointMapConfig
 from scal3r_ros.mapping.smoothing import SmoothPose
 from scal3r_ros.mapping.spill import PREFIX as SUBMAP_PREFIX
@@ -56,6 +58,8 @@ from scal3r_ros.reconstruction.protocol import (
 )
 
 Array = NDArray[np.float64]
+
+_notices = logging.getLogger(__name__)
 
 R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """The first camera in `odom`: x is its viewing direction, z is up (REP-103)."""
@@ -275,8 +279,8 @@ class OnlineMapper:
                     self._reconstructor.snapshot(memory)
                 with self._loop_lock, self._map_lock:
                     self._check_savable(folder)
-                    large: dict[str, Part] = {POINTS: self._map, PLACES: self._closer}
-                    parts = {name: part.snapshot() for name, part in large.items()}
+                    places = places_of(self._closer.snapshot(), self._graph.anchors())
+                    parts: dict[str, Arrays] = {POINTS: self._map.snapshot(), PLACES: places}
                     with self._state_lock:  # only now, since the camera waits for it
                         parts |= {GRAPH: self._graph.snapshot(), FRAMES: self._log.snapshot()}
                         submaps = self._spill.paths(self._graph.anchors())
@@ -410,18 +414,20 @@ class OnlineMapper:
 
     def _take_in(self, edges: Sequence[Edge]) -> MapUpdate | None:
         """Optimises the graph with new edges and moves the map; edges to a loaded map wait there for others."""
-        joined = False
-        with self._map_lock, self._state_lock:
-            for edge in edges:
-                loaded = self._loaded
-                if loaded is None or (edge.i in loaded) == (edge.j in loaded):
-                    self._graph.add_edge(edge)
-                    continue
-                found = loaded.consider(edge, self._graph.anchors())
-                if found is not None:
-                    self._join_loaded(found)
-                    joined = True
-            problem = self._graph.problem()
+        with self._map_lock:
+            with self._state_lock:
+                waiting = self._loaded
+                for edge in edges:
+                    loaded = self._loaded
+                    if loaded is None or (edge.i in loaded) == (edge.j in loaded):
+                        self._graph.add_edge(edge)
+                    elif (found := loaded.consider(edge, self._graph.anchors())) is not None:
+                        self._join(loaded, found)
+                joined = waiting is not None and self._loaded is None
+                problem = self._graph.problem()
+            if joined and waiting is not None:
+                self._map.absorb(waiting.points)
+                self._map.reanchor(problem.anchors)
         solution = self._graph.solve(problem)
         self._closer.drop(solution.dropped)
         with self._map_lock:
@@ -431,18 +437,16 @@ class OnlineMapper:
             if moved or joined:
                 self._map.reanchor(anchors)
                 self._map_points = len(self._map)
-        return MapUpdate((), self.T_map_odom(), corrected=True) if moved or joined else None
+        return MapUpdate((), self.T_map_odom(), corrected=True, found=joined) if moved or joined else None
 
-    def _join_loaded(self, found: Found) -> None:
-        """Moves this drive into the frame of the loaded map, and takes that map in."""
-        assert self._loaded is not None
-        self._graph.absorb(self._loaded.graph, found.S_loaded_own)
+    def _join(self, loaded: LoadedMap, found: Found) -> None:
+        """Moves this drive into the frame of the loaded map, and takes in all of that but its points."""
+        self._graph.absorb(loaded.graph, found.S_loaded_own)
         for edge in found.edges:
             self._graph.add_edge(edge)
-        self._log.absorb(self._loaded.frames)
-        self._map.absorb(self._loaded.points)
-        self._map.reanchor(self._graph.anchors())
+        self._log.absorb(loaded.frames)
         self._loaded = None
+        _notices.info("the camera was found in the map of %s, which goes on from here", loaded.folder)
 
     def _map_held(self, chunk: Chunk | None, at_least: int) -> list[MapUpdate]:
         """Holds `chunk`; maps all that are held where there are `at_least` as many."""

@@ -101,6 +101,8 @@ class MapPublishers:
         """Publishes the poses, the new submap's points and the path of an update, and marks the map for publishing."""
         with self._lock:
             self._correcting.target = update.T_map_odom
+            if update.found:
+                self._correcting.jump()
         self.give_poses(update.poses)
         if update.submap is not None:
             self._points.publish(

@@ -31,6 +31,10 @@ class SteadyCorrection:
         self.target: Array = np.eye(4)
         self._given: Array = np.eye(4)
 
+    def jump(self) -> None:
+        """Give out the target from now on: `map` is another frame than it was, and there is no way between the two."""
+        self._given = self.target
+
     def advance(self, here: Array) -> Array:
         """The next transform to give out for a robot at `here` (3,) in `odom`."""
         way = float(np.linalg.norm(self.target[:3, 3] - self._given[:3, 3]))

@@ -162,11 +162,31 @@ def test_a_drive_finds_itself_in_the_map_by_what_it_sees(
     mapper.load(StoredMap(tmp_path))
     updates = drain(mapper, second)
     assert mapper.counters()["submaps_to_be_found"] == 0
-    assert any(update.corrected for update in updates)
+    assert [update.corrected for update in updates if update.found] == [True]
     newest = [pose for update in updates for pose in update.poses][-1].T_odom_cam
     one, two = mapper.drives()
     np.testing.assert_allclose((mapper.T_map_odom() @ newest)[:3, 3], two.T_ref_cam[-1, :3, 3], atol=0.3)
     np.testing.assert_allclose(two.T_ref_cam[:, :3, 3], one.T_ref_cam[10:, :3, 3], atol=0.3)
+
+
+def test_a_map_of_its_own_takes_no_places_of_the_loaded_one_along(
+    oracle: Any, street: list[Frame], second: list[Frame], drain: Drain, tmp_path: Path
+) -> None:
+    config = replace(ALONE, loops=LoopConfig(min_gap_s=1.0, min_gap_submaps=2))
+    first, mapper, third = (OnlineMapper(config, oracle) for _ in range(3))
+    drain(first, street)
+    first.save(tmp_path / "first")
+    mapper.load(StoredMap(tmp_path / "first"))
+    drain(mapper, second[:9])  # one submap: not enough to be found
+    assert mapper.counters()["submaps_to_be_found"] > 0
+    mapper.save(tmp_path / "own")
+    own = StoredMap(tmp_path / "own")
+    graph, places = own.arrays("graph"), own.arrays("places")
+    assert set(places["keyframes_submaps"].tolist()) == set(graph["index"].tolist())
+    assert len(places["places_codes"]) == len(places["keyframes_submaps"]) > 0
+    third.load(own)
+    drain(third, second)  # in which all places that are left can be looked at
+    assert len(third.trajectory()) == len(second)
 
 
 def test_a_loaded_map_that_was_not_found_is_never_overwritten(

@@ -45,3 +45,10 @@ def test_after_a_reset_there_is_no_correction() -> None:
     correcting.advance(np.zeros(3))
     correcting.reset()
     np.testing.assert_array_equal(correcting.advance(np.ones(3)), np.eye(4))
+
+
+def test_a_jump_is_given_out_at_once() -> None:
+    correction = SteadyCorrection(0.1, 1.0)
+    correction.target = se3.se3(se3.rotation_exp([0.0, 0.0, 1.0]), [500.0, -20.0, 3.0])
+    correction.jump()
+    np.testing.assert_array_equal(correction.advance(np.zeros(3)), correction.target)
