@@ -1,7 +1,8 @@
 """`compiled`: numba's compiler with a cache on disk that is right after any change of this room.
 
 Numba's own cache looks only at the file a function stands in, and goes on using what it once built in from other files.
-Here the cache belongs to the text of all of them. Where no folder can be written to, each process compiles anew.
+Here the cache belongs to the text of all files of its folder and of this one.
+Where no folder can be written to, each process compiles anew.
 """
 
 from __future__ import annotations
@@ -34,14 +35,15 @@ def compiled(function: FunctionT) -> FunctionT:
     except RuntimeError:
         logger.debug("%s is compiled in each process: no folder for numba's cache can be written to", function.__name__)
         return cast("FunctionT", dispatcher)
-    functions._cache_file._source_stamp = _text_of_room()
+    functions._cache_file._source_stamp = _text_around(Path(function.__code__.co_filename).parent)
     dispatcher._cache = functions
     return cast("FunctionT", dispatcher)
 
 
 @cache
-def _text_of_room() -> str:
+def _text_around(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    room = Path(__file__).parent
+    for path in sorted({path for place in (room, folder) for path in place.glob("*.py")}):
         digest.update(path.read_bytes())
     return digest.hexdigest()
