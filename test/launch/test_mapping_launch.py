@@ -84,13 +84,13 @@ def test_rviz_shows_every_topic_under_the_map_frame():
     manager = yaml.safe_load((ROOT / "rviz" / "mapping.rviz").read_text())["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == "map"
     topics = {display["Topic"]["Value"] for display in manager["Displays"] if "Topic" in display}
-    assert topics == {"/map", "/points", "/path", "/odometry", "/camera/image"}
+    assert topics == {"/map", "/points", "/path", "/loop_closures", "/odometry", "/camera/image"}
     latched = {
         display["Topic"]["Value"]
         for display in manager["Displays"]
         if display.get("Topic", {}).get("Durability Policy") == "Transient Local"
     }
-    assert latched == {"/map", "/path"}
+    assert latched == {"/map", "/path", "/loop_closures"}
 
 
 @pytest.mark.skipif(not HAS_LAUNCH_ROS, reason="launch_ros is not installed: it comes with a ROS installation only")
