@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from scal3r_ros.errors import MappingError
 from scal3r_ros.features.local_features import find_local_features
 from scal3r_ros.features.place_descriptor import place_descriptor
 from scal3r_ros.geometry.sim3 import Sim3
@@ -22,6 +24,8 @@ from scal3r_ros.mapping.loop_reunion import Recalling, look_again
 from scal3r_ros.mapping.loop_verification import VerifiedLoop, verify
 from scal3r_ros.mapping.places import PlaceIndex
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+
+_log = logging.getLogger(__name__)
 
 MOST_WAITING = 8
 """Submaps that may wait to be looked at; the oldest beyond that are never recognised again."""
@@ -61,9 +65,18 @@ class LoopCloser:
         self._finder = CandidateFinder()
         self._consensus = LoopConsensus(config)
         self._counts = dict.fromkeys(
-            ("loop_submaps_skipped", "loop_candidates", "loops_verified", "loops_ambiguous", "loops_dropped"), 0
+            (
+                "loop_submaps_skipped",
+                "loop_submaps_lost",
+                "loop_candidates",
+                "loops_verified",
+                "loops_ambiguous",
+                "loops_dropped",
+            ),
+            0,
         )
         self._believed = 0
+        self._told = False
 
     def give(self, submap: NewSubmap) -> None:
         """Queues a submap for `take`; quick."""
@@ -94,12 +107,18 @@ class LoopCloser:
     def look(self, submap: NewSubmap, anchors: Mapping[int, Sim3], ways: Ways) -> list[VerifiedLoop]:
         """Remembers a submap's keyframes and gives the places seen again in it that stand up to verification.
 
-        `anchors` place this and all older submaps; `ways` are those between them. Deterministic.
-
-        Raises:
-            MappingError: the disk does not take the keyframes, or their descriptors are of another size than before.
+        `anchors` place this and all older submaps; `ways` are those between them. Deterministic. A submap whose
+        keyframes can not be kept is counted, and the first of several in a row is logged.
         """
-        rows = self._remember(submap)
+        try:
+            rows = self._remember(submap)
+            self._told = False
+        except MappingError as error:
+            self._counts["loop_submaps_lost"] += 1
+            if not self._told:
+                _log.warning("places are not recognised again: %s", error)
+            self._told = True
+            return []
         candidates = self._finder.find(self._index, rows, self._rows_before(rows), self._config.candidates)
         self._counts["loop_candidates"] += len(candidates)
         verified = [loop for loop in (verify(c, self._shelf, anchors, self._config) for c in candidates) if loop]
@@ -168,6 +187,7 @@ class LoopCloser:
                 self._min_confidence,
                 self._recalling is not None,
             )
+            self._index.check(descriptor[None])
             rows.append(self._shelf.add(keyframe))
             self._index.add(descriptor[None])
         return rows

@@ -12,21 +12,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.configuration import parameter, section
 from scal3r_ros.errors import MappingError
 from scal3r_ros.features.klt import KltTracker
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.mapping.alignment import AlignmentConfig, align_chunk
+from scal3r_ros.mapping.alignment import align_chunk
 from scal3r_ros.mapping.between import SeenFrame, poses_between
 from scal3r_ros.mapping.edges import Edge, EdgeKind, odometry_edge
 from scal3r_ros.mapping.frame_log import FrameLog
 from scal3r_ros.mapping.graph import SubmapGraph
 from scal3r_ros.mapping.loaded_map import Found, LoadedMap
 from scal3r_ros.mapping.loop_closer import LoopCloser, NewSubmap
-from scal3r_ros.mapping.loop_config import LoopConfig
 from scal3r_ros.mapping.map_contents import (
     FRAMES,
     GRAPH,
@@ -40,14 +38,15 @@ from scal3r_ros.mapping.map_contents import (
 )
 from scal3r_ros.mapping.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.place_parts import places_of
-from scal3r_ros.mapping.point_map import PointMap, PointMapConfig
+from scal3r_ros.mapping.mapper_config import MapperConfig
+from scal3r_ros.mapping.point_map import PointMap
 from scal3r_ros.mapping.smoothing import SmoothPose
 from scal3r_ros.mapping.spill import PREFIX as SUBMAP_PREFIX
 from scal3r_ros.mapping.spill import Spill
 from scal3r_ros.mapping.submap_points import coloured_points, feature_points
-from scal3r_ros.mapping.tracker import PoseTracker, Tracked, TrackerConfig
+from scal3r_ros.mapping.tracker import PoseTracker, Tracked
 from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, PoseSource, SubmapSummary
-from scal3r_ros.mapping.window import ChunkWindow, WindowConfig
+from scal3r_ros.mapping.window import ChunkWindow
 from scal3r_ros.reconstruction.protocol import (
     Chunk,
     ChunkGeometry,
@@ -66,37 +65,6 @@ R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 MAX_PENDING = 1000
 """Frames that may wait for the first submap; the oldest beyond that stay without a pose."""
 RESET = "the map was reset meanwhile"
-
-
-@dataclass(frozen=True)
-class MapperConfig:
-    """Parameters of the online mapper."""
-
-    window: WindowConfig = section(WindowConfig)
-    tracker: TrackerConfig = section(TrackerConfig)
-    alignment: AlignmentConfig = section(AlignmentConfig)
-    map: PointMapConfig = section(PointMapConfig)
-    loops: LoopConfig = section(LoopConfig)
-    initial_median_depth_m: float = parameter(
-        10.0,
-        "median depth that the first chunk's scene is given: one camera can not know it, and it sets the map's unit",
-        unit="m",
-        minimum=0.01,
-        maximum=10000.0,
-    )
-    min_confidence: float = parameter(
-        0.5, "confidence from which a depth becomes a point of the map", minimum=0.0, maximum=1.0
-    )
-    correction_fade_s: float = parameter(
-        0.7, "time constant with which a chunk's correction enters odom", unit="s", minimum=0.05, maximum=60.0
-    )
-    drift: float = parameter(
-        0.01, "standard deviation of the position in odom, as a share of the way; part of the covariance given out",
-        minimum=0.0, maximum=1.0,
-    )  # fmt: skip
-    spill_directory: str = parameter(
-        "", "folder for what leaves the memory on long drives; empty takes the system's folder for temporary files"
-    )
 
 
 @dataclass(frozen=True)
@@ -236,9 +204,6 @@ class OnlineMapper:
         """The part in the background: looks whether the submap that has waited longest shows places seen before.
 
         Gives an update where the map moved by that; None where it did not, or no submap waits.
-
-        Raises:
-            MappingError: the disk does not take the keyframes, or what was found has no common solution.
         """
         with self._loop_lock:
             with self._state_lock:
@@ -250,7 +215,11 @@ class OnlineMapper:
             for loop in self._closer.look(submap, anchors, problem):
                 crossing = loaded is not None and (loop.edge.i in loaded) != (loop.edge.j in loaded)
                 edges += [loop.edge] if crossing else self._closer.believe(loop, anchors, problem)
-            return self._take_in(edges) if edges else None
+            try:
+                return self._take_in(edges) if edges else None
+            except MappingError as error:
+                _notices.warning("a place seen again is not used: %s", error)
+                return None
 
     def close_window(self) -> Chunk | None:
         """The keyframes that have not filled a chunk, for `map_chunk`; None where there are no new ones."""

@@ -37,10 +37,19 @@ class PlaceIndex:
         Raises:
             MappingError: they are of another size than those before.
         """
+        self.check(descriptors)
         if self._index is None:
             self._index = _index_for(descriptors.shape[1])
-        self._check(descriptors, self._index)
         self._index.add(_codes(descriptors))
+
+    def check(self, descriptors: NDArray[np.float32]) -> None:
+        """Raises `MappingError` where descriptors (n, d) are of another size than the rows."""
+        if descriptors.ndim != 2 or (self._index is not None and descriptors.shape[1] != self._index.d):
+            size = "any" if self._index is None else self._index.d
+            raise MappingError(
+                f"place descriptors of shape {descriptors.shape} do not fit into an index of {size} numbers each; "
+                "use the reconstructor that the map was begun with"
+            )
 
     def search(
         self, descriptors: NDArray[np.float32], most: int, before: int
@@ -55,7 +64,7 @@ class PlaceIndex:
         count = min(most, before, len(self))
         if self._index is None or count <= 0:
             return np.empty((len(descriptors), 0), np.float32), np.empty((len(descriptors), 0), np.int64)
-        self._check(descriptors, self._index)
+        self.check(descriptors)
         within = faiss.SearchParameters(sel=faiss.IDSelectorRange(0, before))
         products, rows = self._index.search(_codes(descriptors), count, params=within)
         return products * np.float32(1.0 / _step(descriptors.shape[1]) ** 2), rows
@@ -83,14 +92,6 @@ class PlaceIndex:
         if codes.size:
             self._index = _index_for(codes.shape[1])
             self._index.add_sa_codes(codes)
-
-    @staticmethod
-    def _check(descriptors: NDArray[np.float32], index: faiss.IndexScalarQuantizer) -> None:
-        if descriptors.ndim != 2 or descriptors.shape[1] != index.d:
-            raise MappingError(
-                f"place descriptors of shape {descriptors.shape} do not fit into an index of {index.d} numbers each; "
-                "use the reconstructor that the map was begun with"
-            )
 
 
 def _index_for(size: int) -> faiss.IndexScalarQuantizer:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from scal3r_ros.assembly import build_mapper, core_config
+from scal3r_ros.errors import MappingError
 from scal3r_ros.evaluation.trajectories import compare_trajectories
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping import MapperConfig, MapUpdate, OnlineMapper
+from scal3r_ros.mapping.kept_keyframes import KeptKeyframe, KeyframeShelf
 from scal3r_ros.mapping.loop_config import LoopConfig
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.sequences.ground_truth import even_stamps
@@ -181,6 +183,22 @@ def test_a_street_that_looks_like_the_last_one_is_taken_for_it_only_if_it_lies_t
     assert counters["loops_verified"] > 0  # they do look the same
     assert (counters["loops"] > 0) is loops
     assert (counters["loops_implausible"] > 0) is not loops
+
+
+def test_a_full_disk_costs_places_but_no_chunk(
+    oracle_mapper: OnlineMapper, street: list[Frame], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(shelf: KeyframeShelf, keyframe: KeptKeyframe) -> int:
+        raise MappingError("no room")
+
+    monkeypatch.setattr(KeyframeShelf, "add", full)
+    for frame in street:
+        oracle_mapper.push(frame)
+    oracle_mapper.flush()
+    counters = oracle_mapper.counters()
+    assert counters["loop_submaps_lost"] == counters["submaps"] > 1
+    assert len(oracle_mapper.trajectory()) == len(street)
+    assert [record.getMessage() for record in caplog.records] == ["places are not recognised again: no room"]
 
 
 def test_loops_can_be_left_out(oracle: Any, street: list[Frame]) -> None:
