@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from typing import TYPE_CHECKING
 
-from scal3r_ros.nodes.process import RunnableNode, run_node
+if TYPE_CHECKING:
+    from scal3r_ros.nodes.process import RunnableNode
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -12,11 +15,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     A second signal ends a drain that the first began.
     """
+    # Until there is a node to finish, a signal just ends the process; all else is imported after this, which takes long.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from scal3r_ros.nodes.process import run_node
+
     return run_node(_make, arguments)
 
 
 def _make() -> RunnableNode:
-    # Imported here because they take seconds, in which a signal already has to end the process quietly.
     from scal3r_ros.assembly import build_mapper
     from scal3r_ros.nodes.core_log import forward_core_log
     from scal3r_ros.nodes.mapper_config import MapperNodeConfig

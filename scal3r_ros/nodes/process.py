@@ -41,7 +41,6 @@ class RunnableNode(Protocol):
 def run_node(make: Callable[[], RunnableNode], arguments: list[str] | None) -> int:
     """The exit code of the node, 0 after SIGINT or SIGTERM, 1 where the node could not be made or started."""
     prefer_shared_memory()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is a node to finish, a signal just ends the process
     told = threading.Event()
     try:
         # Own handlers: those of rclpy invalidate the context at once, and nothing could be published or drained after.

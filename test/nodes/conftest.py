@@ -143,7 +143,7 @@ class ScriptedMapper:
         return FramePose(frame.index, frame.stamp_ns, true_pose(frame.stamp_ns), covariance, PoseSource.TRACKED)
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 15.0) -> bool:
+def wait_for(condition: Callable[[], Any], timeout_s: float = 40.0) -> bool:
     """Whether `condition` came true in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -210,7 +210,7 @@ class Bench:
         A middleware that has just found a server may lose its answer, so the question is repeated where none comes.
         """
         client = self.probe.create_client(kind, service)
-        assert client.wait_for_service(15.0)
+        assert client.wait_for_service(40.0)
         for _ in range(3):
             future = client.call_async(request)
             if wait_for(future.done, timeout_s=8.0):

@@ -51,18 +51,18 @@ def test_the_first_image_waits_for_a_calibration_that_comes(make_camera, image_m
     start = time.monotonic()
     frame = camera.frame(received(image_message(0.0)))
     assert frame.intrinsics is not None
-    assert 0.05 < time.monotonic() - start < 5.0
+    assert 0.05 < time.monotonic() - start < 9.0
     assert not said
 
 
 def test_without_calibration_the_wait_ends_and_is_not_repeated(make_camera, image_message, said):
-    camera = make_camera(0.2)
+    camera = make_camera(1.0)
     start = time.monotonic()
     frames = [camera.frame(received(image_message(float(index)))) for index in range(5)]
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 4.0
     assert all(frame.intrinsics is None for frame in frames)
     assert len(said) == 1
-    assert "no camera_info came within 0.2 s" in said[0]
+    assert "no camera_info came within 1" in said[0]
 
 
 def test_a_wait_can_be_ended(make_camera, image_message):
@@ -70,7 +70,7 @@ def test_a_wait_can_be_ended(make_camera, image_message):
     threading.Timer(0.1, camera.stop_waiting).start()
     start = time.monotonic()
     camera.frame(received(image_message(0.0)))
-    assert time.monotonic() - start < 10.0
+    assert time.monotonic() - start < 50.0
 
 
 def test_distortion_is_removed(make_camera, image_message, camera_info_message):

@@ -80,9 +80,9 @@ def test_a_large_cloud_is_packed_without_a_copy_by_bytes():
     import time
 
     cloud = PointCloud(np.ones((500_000, 3), np.float32), np.ones((500_000, 3), np.uint8))
-    start = time.perf_counter()
+    start = time.process_time()
     conversion.cloud_to_message(0, "map", cloud)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_path_keeps_stamps_and_poses():

@@ -65,7 +65,7 @@ def test_images_are_tracked_while_a_map_is_saved(make_node, bench, send, waiting
     started = time.monotonic()
     send(6, first_s=1001.0)
     assert waiting(lambda: len(scripted.frames) == 8)
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < 20.0
     assert not first.done()
     goes_on.set()
     assert waiting(first.done)

@@ -105,7 +105,7 @@ def test_map_to_odom_is_repeated_at_ten_hertz_without_images(make_node, outputs,
     stamps = send(4)
     assert waiting(lambda: len(transforms(outputs["tf"], "base_link")) == 4)
     before = len(outputs["tf"])
-    assert waiting(lambda: len(outputs["tf"]) >= before + 5, timeout_s=2.0)
+    assert waiting(lambda: len(outputs["tf"]) >= before + 5)
     assert {stamp_ns(item.header.stamp) for message in outputs["tf"][before:] for item in message.transforms} == {
         stamps[-1]
     }
@@ -229,7 +229,7 @@ def test_images_never_wait_for_a_chunk(make_node, outputs, send, waiting, script
     scripted.chunk_s = 1.0
     make_node(queue__frames=100).start()
     send(40)
-    assert waiting(lambda: len(scripted.frames) == 40, timeout_s=5.0)
+    assert waiting(lambda: len(scripted.frames) == 40, timeout_s=9.0)  # all chunks together take ten
     assert any(scripted.busy)
     assert waiting(lambda: len(outputs["odometry"]) == 40)
     stamps = [stamp_ns(message.header.stamp) for message in outputs["odometry"]]

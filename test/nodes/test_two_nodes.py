@@ -20,7 +20,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from scal3r_ros.simulation.drives import street_drive
 from scal3r_ros.simulation.simulate import pinhole, simulate
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(500)]
 
 PATIENCE_S = 90.0
 NETWORK = {

@@ -22,7 +22,7 @@ from scal3r_ros.sync.orders import Done, TellEvidence
 Maker = Callable[[NetworkConfig], ChunkParallelReconstructor]
 ByHand = Callable[[NetworkConfig, Sequence[Sequence[Chunk]]], tuple[list[ChunkGeometry | None], dict[int, FastWeights]]]
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 # Were the gradients of a step not summed before its first answer, depths would differ by 2e-4 and evidence by 1e-2.
 ROUNDING = {"rtol": 1e-5, "atol": 1e-5}

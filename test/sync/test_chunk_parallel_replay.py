@@ -21,7 +21,7 @@ from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame, Prev
 from scal3r_ros.simulation.simulate import SimulatedFrame
 from scal3r_ros.sync.chunk_parallel import ChunkParallelReconstructor
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = (
     "reconstructor=scal3r",
