@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     A second signal ends a drain that the first began.
     """
-    # Until there is a node to finish, a signal just ends the process; all else is imported after this, which takes long.
+    # Until there is a node to finish, a signal just ends the process, also while all that follows is imported.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from scal3r_ros.nodes.process import run_node
 
