@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
@@ -16,8 +17,12 @@ from scal3r_ros.sequences.ground_truth import read_trajectory
 from scal3r_ros.simulation.drives import street_drive
 from scal3r_ros.simulation.levelling import levelled
 from scal3r_ros.simulation.renderer import RenderOptions
-from scal3r_ros.simulation.simulate import pinhole
+from scal3r_ros.simulation.simulate import pinhole, write_frames
 from scal3r_ros.simulation.simulate import simulate as simulate_drive
+from scal3r_ros.simulation.training_world import KINDS, SequenceSpec, render_sequence, simulated_frames
+
+TOWN = "town"
+CLIP_FRAMES = 200
 
 
 def simulate(
@@ -41,12 +46,29 @@ def simulate(
     exposure: Annotated[float, typer.Option(min=0.05, help="Brightness, as a factor.")] = 1.0,
     noise: Annotated[float, typer.Option(min=0.0, help="Standard deviation of a pixel in grey levels.")] = 1.5,
     storage: Annotated[Literal["sqlite3", "mcap"], typer.Option(help="File format of the bag.")] = "sqlite3",
+    kind: Annotated[
+        str,
+        typer.Option(help=f"Town, or a clip as networks are trained with: {', '.join(KINDS)}.", metavar="KIND"),
+    ] = TOWN,
+    split: Annotated[
+        Literal["train", "held_out"], typer.Option(help="Of a --kind but town: worlds that are trained in, or never.")
+    ] = "train",
+    textures: Annotated[
+        Path | None, typer.Option(help="Of a --kind but town: a folder of images to use as textures too.")
+    ] = None,
 ) -> None:
     """Simulate a drive through a street and write it as a rosbag2 with images, CameraInfo, true poses and true depth.
 
     Example: scal3r simulate --length 300 --seed 1 -o street.bag
+    Or: scal3r simulate --kind handheld_rooms --width 224 --height 112 --max-frames 64 -o rooms.bag
     """
     console = Console(stderr=True)
+    if kind != TOWN:
+        frames = max_frames or CLIP_FRAMES
+        clip = render_sequence(SequenceSpec(seed, frames, width, height, split, kind, fov), textures)
+        write_frames(simulated_frames(clip, rate), out, clip.intrinsics, storage, depth_every)
+        _say(console, out, clip.T_world_cam)
+        return
     drive = street_drive(length, speed, rate, seed) if trajectory is None else read_trajectory(trajectory, rate_hz=rate)
     drive = levelled(drive) if level else drive
     drive = Trajectory(drive.stamps_ns[:max_frames], drive.T_ref_cam[:max_frames])
@@ -63,5 +85,9 @@ def simulate(
             workers=len(os.sched_getaffinity(0)),
             progress=lambda done: bar.update(task, completed=done),
         )
-    metres = float(np.linalg.norm(np.diff(drive.T_ref_cam[:, :3, 3], axis=0), axis=1).sum())
-    console.print(f"{out}: {len(drive)} images over {metres:.0f} m, with true poses and depth", soft_wrap=True)
+    _say(console, out, drive.T_ref_cam)
+
+
+def _say(console: Console, out: Path, T_ref_cam: NDArray[np.float64]) -> None:
+    metres = float(np.linalg.norm(np.diff(T_ref_cam[:, :3, 3], axis=0), axis=1).sum())
+    console.print(f"{out}: {len(T_ref_cam)} images over {metres:.0f} m, with true poses and depth", soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,9 +99,28 @@ def simulate(
         SimulationError: the town can not be built.
         SequenceError: the bag exists already or can not be written.
     """
+    frames = render_frames(drive, intrinsics, seed, options, workers=workers)
+    write_frames(frames, out_bag, intrinsics, storage, depth_every, progress)
+
+
+def write_frames(
+    frames: Iterable[SimulatedFrame],
+    out_bag: Path,
+    intrinsics: Intrinsics,
+    storage: Literal["sqlite3", "mcap"] = "sqlite3",
+    depth_every: int = 5,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Writes frames as a bag with their true poses, and true depth every `depth_every` (0: never).
+
+    `progress` is told the number of frames written after each.
+
+    Raises:
+        SequenceError: the bag exists already or can not be written.
+    """
     calibration = CameraCalibration.pinhole(intrinsics.width, intrinsics.height, intrinsics.K.ravel().tolist())
     with BagWriter(out_bag, storage) as writer:
-        for index, frame in enumerate(render_frames(drive, intrinsics, seed, options, workers=workers)):
+        for index, frame in enumerate(frames):
             writer.write_camera_info(frame.stamp_ns, calibration)
             writer.write_image(frame.stamp_ns, frame.image)
             writer.write_pose(frame.stamp_ns, frame.T_ref_cam)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from scal3r_ros.errors import SimulationError
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.simulation.simulate import pinhole
+from scal3r_ros.sequences.ground_truth import even_stamps
+from scal3r_ros.simulation.simulate import SimulatedFrame, pinhole
 from scal3r_ros.simulation.worlds.indoor import build_corridor, build_rooms
 from scal3r_ros.simulation.worlds.motion import DRIVEN, HANDHELD, make_motion, wave
 from scal3r_ros.simulation.worlds.outdoor import build_country, build_street
@@ -59,7 +60,8 @@ class SequenceSpec:
     """Which clip: `frames` consecutive images of `width` × `height` pixels, made from `seed`.
 
     Clips of the split "held_out" have other seeds than those of "train", and textures whose parameters are drawn from
-    ranges that those of "train" leave out. `kind` is one of KINDS; None draws one.
+    ranges that those of "train" leave out. `kind` is one of KINDS; None draws one. `fov_deg` is the angle from the left
+    to the right edge; None draws it too.
     """
 
     seed: int
@@ -68,6 +70,7 @@ class SequenceSpec:
     height: int = 112
     split: str = "train"
     kind: str | None = None
+    fov_deg: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,17 @@ def render_sequence(spec: SequenceSpec, images: Path | None = None, clean: bool 
     raise SimulationError(f"clip of seed {spec.seed} came too close to a wall {ATTEMPTS} times; use another seed")
 
 
+def simulated_frames(clip: Clip, rate_hz: float) -> list[SimulatedFrame]:
+    """A clip as frames with stamps, so many a second; poses begin at the first camera's place, z up."""
+    T = clip.T_world_cam.copy()
+    T[:, :3, 3] -= T[0, :3, 3]
+    stamps = even_stamps(len(T), rate_hz)
+    return [
+        SimulatedFrame(int(stamp), image, depth, pose)
+        for stamp, image, depth, pose in zip(stamps, clip.images, clip.depth_m, T, strict=True)
+    ]
+
+
 def _check(spec: SequenceSpec) -> None:
     if spec.split not in SPLITS:
         raise SimulationError(f"split {spec.split!r} is unknown; choose one of {', '.join(SPLITS)}")
@@ -123,7 +137,8 @@ def _attempt(spec: SequenceSpec, attempt: int, images: Path | None, clean: bool)
     step = math.exp(rng.uniform(*np.log(kind.step_m)))
     motion = make_motion(style, max(spec.frames, 2), step, rng)  # one frame moves nowhere
     world = kind.build(Request(motion, float(rng.uniform(*kind.height_m)), images), rng, held_out)
-    camera = pinhole(spec.width, spec.height, float(rng.uniform(50.0, 110.0)))
+    fov_deg = float(rng.uniform(50.0, 110.0))
+    camera = pinhole(spec.width, spec.height, fov_deg if spec.fov_deg is None else spec.fov_deg)
     poses = world.T_world_cam[: spec.frames]
     sensors = [CLEAN] * spec.frames if clean else _sensors(spec.frames, rng)
     viewer = Viewer(world.mesh, world.atlas, world.light, camera, poses[:, :3, 3])

@@ -14,6 +14,7 @@ from scal3r_ros.simulation import compiled as compiling
 from scal3r_ros.simulation.drives import street_drive
 from scal3r_ros.simulation.simulate import pinhole, render_frames, simulate
 from scal3r_ros.simulation.town import build_town
+from scal3r_ros.simulation.training_world import SequenceSpec, render_sequence
 
 CAMERA = pinhole(96, 64, 80.0)
 
@@ -93,6 +94,25 @@ def test_command_drives_along_given_poses(tmp_path: Path) -> None:
     assert "4 images" in result.output
     with BagReader(tmp_path / "bag") as reader:
         assert reader.image_count == 4
+
+
+def test_command_writes_clips_to_train_on(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(simulate_command)
+    arguments = ["-o", tmp_path / "bag", "--kind", "corridor", "--width", 64, "--height", 32, "--max-frames", 3]
+    result = CliRunner().invoke(app, [str(argument) for argument in [*arguments, "--fov", 90, "--depth-every", 1]])
+    assert result.exit_code == 0, result.output
+    clip = render_sequence(SequenceSpec(0, 3, 64, 32, kind="corridor", fov_deg=90.0))
+    with BagReader(tmp_path / "bag") as reader:
+        frames, depths = list(reader.frames()), list(reader.depth_frames())
+        truth = reader.ground_truth()
+    assert truth is not None
+    for index, frame in enumerate(frames):
+        assert frame.intrinsics == clip.intrinsics
+        np.testing.assert_array_equal(frame.image, clip.images[index])
+        np.testing.assert_array_equal(depths[index][1], clip.depth_m[index])
+    expected = clip.T_world_cam[:, :3, 3] - clip.T_world_cam[0, :3, 3]
+    np.testing.assert_allclose(truth.T_ref_cam[:, :3, 3], expected, atol=1e-9)
 
 
 def test_functions_are_compiled_where_no_cache_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
