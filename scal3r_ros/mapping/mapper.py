@@ -37,8 +37,8 @@ from scal3r_ros.mapping.map_contents import (
     write_contents,
 )
 from scal3r_ros.mapping.map_store import MapWriter, StoredMap
-from scal3r_ros.mapping.place_parts import places_of
 from scal3r_ros.mapping.mapper_config import MapperConfig
+from scal3r_ros.mapping.place_parts import places_of
 from scal3r_ros.mapping.point_map import PointMap
 from scal3r_ros.mapping.smoothing import SmoothPose
 from scal3r_ros.mapping.spill import PREFIX as SUBMAP_PREFIX
