@@ -27,8 +27,8 @@ from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 
 _log = logging.getLogger(__name__)
 
-MOST_WAITING = 8
-"""Submaps that may wait to be looked at; the oldest beyond that are never recognised again."""
+MOST_WAITING = 4
+"""Submaps, with their images, that may wait to be looked at; the oldest beyond that are never recognised again."""
 CLEARLY = 1.5
 """By how much more points a loop has to win over one that leads elsewhere."""
 
