@@ -59,7 +59,7 @@ def _validation(data: DataConfig, sizes: list[Size], folder: Path) -> list[Batch
         for source in data.validation:
             clips = _open(source, data, sizes, folder / "clips", "held_out", stack)
             chosen = (clips.clip(number) for number in range(data.validation_clips))
-            batches += validation_batches(chosen, validation_shape(data), Unit(data.unit))
+            batches += validation_batches(chosen, validation_shape(data), Unit(data.unit), data.largest_stride)
     return batches
 
 

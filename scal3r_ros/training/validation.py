@@ -6,7 +6,7 @@ Shapes: T chunks of F frames, h × w pixels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,11 +23,14 @@ from scal3r_ros.training.sampling import NONE, ChunkShape, cut_sequence
 Array = NDArray[np.float64]
 
 
-def validation_batches(clips: Iterable[Clip], shape: ChunkShape, unit: Unit) -> Iterator[Batch]:
-    """The first frames of each clip in chunks of `shape`, a batch each, without any augmentation."""
+def validation_batches(
+    clips: Iterable[Clip], shape: ChunkShape, unit: Unit, largest_stride: int = 1
+) -> Iterator[Batch]:
+    """Some frames of each clip in chunks of `shape`, a batch each: as far apart as in training, otherwise unaltered."""
     rng = np.random.default_rng(0)
+    unaltered = replace(NONE, largest_stride=largest_stride)
     for clip in clips:
-        yield make_batch([cut_sequence(clip, shape, rng, NONE)], unit)
+        yield make_batch([cut_sequence(clip, shape, rng, unaltered)], unit)
 
 
 @torch.no_grad()
