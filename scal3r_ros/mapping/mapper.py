@@ -262,10 +262,12 @@ class OnlineMapper:
         Until then the drive is mapped in a frame of its own.
 
         Raises:
-            MappingError: a file can not be read.
+            MappingError: a file can not be read, and all is as it was; or the disk has no room for what stays there,
+                and the mapper is empty.
             ModelError: the memory is of another preset or rule; all is as it was.
         """
         loaded = LoadedMap(stored.folder, stored.arrays(GRAPH), stored.arrays(FRAMES), stored.arrays(POINTS))
+        places = stored.arrays(PLACES) if PLACES in stored else None
         with self._worker_lock, self._loop_lock, self._map_lock, self._camera_lock, self._state_lock:
             if isinstance(self._reconstructor, Remembering) and MEMORY in stored:
                 self._reconstructor.restore(stored.path(MEMORY))
@@ -275,8 +277,8 @@ class OnlineMapper:
             self._window.count_from(loaded.next_submap)
             self._first_chunk = self._window.handed_out
             self._spill.adopt({name: stored.path(name) for name in stored.names(SUBMAP_PREFIX)})
-            if PLACES in stored:
-                self._closer.restore(stored.arrays(PLACES))
+            if places is not None:
+                self._closer.restore(places)
             self._loaded = loaded
 
     def close(self) -> None:
