@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
 
-NICENESS = 10
-"""Of its thread, where the system has such a thing for threads: the camera and the chunks go first."""
 REST_S = 1.0
 """How often it looks whether something waits if nobody nudges it, in seconds."""
 
 
 class LoopWorker:
-    """Calls `work` as long as `waiting` is not zero, in a thread of low priority. `work` may not raise."""
+    """Calls `work` as long as `waiting` is not zero, in a thread of its own. `work` may not raise.
+
+    The thread has the priority of the others: one of low priority would be put off while it holds the interpreter's
+    lock, and on a machine that is full the camera would wait for that.
+    """
 
     def __init__(self, work: Callable[[], None], waiting: Callable[[], int]) -> None:
         self._work = work
@@ -51,8 +52,6 @@ class LoopWorker:
             return self._changed.wait_for(lambda: not self._working and not self._waiting(), left)
 
     def _run(self) -> None:
-        if hasattr(os, "setpriority"):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._waiting() > 0, REST_S)
