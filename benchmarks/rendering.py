@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
     size = (arguments.frames, arguments.width, arguments.height)
-    render_sequence(SequenceSpec(0, 2, arguments.width, arguments.height))  # compiles, or reads what was compiled
+    _warm_up()
     print(f"{arguments.frames} frames of {arguments.width}×{arguments.height} a clip, world building included")
     print(f"load average {os.getloadavg()[0]:.1f}, {len(os.sched_getaffinity(0))} cores")
     if arguments.processes > 1:
@@ -40,10 +40,17 @@ def main() -> None:
         print(f"{kind:18} {1e3 * per_frame:15.1f} {1 / per_frame:16.1f}")
 
 
+def _warm_up() -> None:
+    """Compiles, or reads what was compiled."""
+    for kind in KINDS:
+        for seed in range(3):
+            render_sequence(SequenceSpec(seed, 2, 32, 16, kind=kind))
+
+
 def _mixed(processes: int, clips: int, size: tuple[int, int, int]) -> None:
     jobs = [(1000 + clips * worker, clips, None, size) for worker in range(processes)]
-    with ProcessPoolExecutor(processes) as pool:
-        list(pool.map(_render, [(0, 1, None, (2, *size[1:]))] * processes))
+    with ProcessPoolExecutor(processes, initializer=_warm_up) as pool:
+        list(pool.map(time.sleep, [3.0] * processes))  # until all have begun
         begin = time.perf_counter()
         done = list(pool.map(_render, jobs))
         clock = time.perf_counter() - begin

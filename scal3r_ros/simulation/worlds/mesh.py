@@ -8,12 +8,28 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scal3r_ros.simulation.compiled import compiled
+
 TWO_SIDED = 1
 CUTOUT = 2
 GLOWING = 4
 
 RGB = tuple[float, float, float]
 WHITE: RGB = (1.0, 1.0, 1.0)
+
+
+_FACES = np.array(
+    [
+        [[-1, -1, -1], [1, -1, -1], [1, -1, 1], [-1, -1, 1]],
+        [[1, -1, -1], [1, 1, -1], [1, 1, 1], [1, -1, 1]],
+        [[1, 1, -1], [-1, 1, -1], [-1, 1, 1], [1, 1, 1]],
+        [[-1, 1, -1], [-1, -1, -1], [-1, -1, 1], [-1, 1, 1]],
+        [[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]],
+        [[-1, 1, -1], [1, 1, -1], [1, -1, -1], [-1, -1, -1]],
+    ],
+    np.float64,
+)  # of a box: its sides, its top, its bottom
+_UPPER = _FACES[..., 2] > 0
 
 
 class Mesh(NamedTuple):
@@ -53,25 +69,17 @@ class MeshBuilder:
 
         `uv` (q, 4, 2) replaces that. `tint` is one colour or (q, 3).
         """
-        c = np.asarray(corners, np.float64).reshape(-1, 4, 3)
-        if uv is None:
-            length = np.linalg.norm(c[:, 1] - c[:, 0], axis=1) / repeat_m
-            height = np.linalg.norm(c[:, 3] - c[:, 0], axis=1) / repeat_m
-            zero = np.zeros_like(length)
-            at = np.stack([np.stack([zero, length, length, zero], 1), np.stack([zero, zero, height, height], 1)], -1)
-            at = at + np.asarray(shift)
-        else:
-            at = np.broadcast_to(np.asarray(uv, np.float64), (len(c), 4, 2))
-        normal = np.cross(c[:, 2] - c[:, 0], c[:, 3] - c[:, 1])
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-        halves = ([0, 1, 2], [0, 2, 3])
-        shape = np.broadcast_to(np.asarray(tint, np.float64), (len(c), 3))
-        self._add(
-            np.concatenate([c[:, half] for half in halves]),
-            np.concatenate([at[:, half] for half in halves]),
-            np.repeat(np.concatenate([normal, normal])[:, None], 3, axis=1),
-            texture, np.concatenate([shape, shape]), kind,
-        )  # fmt: skip
+        c = np.ascontiguousarray(np.asarray(corners, np.float64).reshape(-1, 4, 3))
+        given = np.zeros((0, 4, 2)) if uv is None else np.array(np.broadcast_to(uv, (len(c), 4, 2)), np.float64)
+        made = (
+            np.empty((2 * len(c), 3, 3)),
+            np.empty((2 * len(c), 3, 2), np.float32),
+            np.empty((2 * len(c), 3, 3), np.float32),
+        )
+        _halve(c, given, repeat_m, shift[0], shift[1], *made)
+        colours = np.empty((2 * len(c), 3), np.float32)
+        colours[: len(c)] = colours[len(c) :] = tint
+        self._add(*made, texture, colours, kind)
 
     def box(
         self,
@@ -89,21 +97,14 @@ class MeshBuilder:
         """A box whose `half` sizes (3,) run along its heading `yaw`, to its left and up; `top` is a texture.
 
         `taper` is how long and wide its upper side is against the lower one: a roof, a cabin."""
-        signs = np.array(
-            [
-                [[-1, -1, -1], [1, -1, -1], [1, -1, 1], [-1, -1, 1]],
-                [[1, -1, -1], [1, 1, -1], [1, 1, 1], [1, -1, 1]],
-                [[1, 1, -1], [-1, 1, -1], [-1, 1, 1], [1, 1, 1]],
-                [[-1, 1, -1], [-1, -1, -1], [-1, -1, 1], [-1, 1, 1]],
-                [[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]],
-                [[-1, 1, -1], [1, 1, -1], [1, -1, -1], [-1, -1, -1]],
-            ],
-            np.float64,
-        )
-        signs[signs[..., 2] > 0] *= [*taper, 1.0]
-        corners = (signs * np.asarray(half)) @ turn(yaw).T + np.asarray(centre)
+        corners = _FACES * np.asarray(half)
+        corners[_UPPER] *= [*taper, 1.0]
+        corners = corners @ turn(yaw).T + np.asarray(centre)
+        if top is None:
+            self.quads(corners, texture, tint, repeat_m, kind, shift=shift)
+            return
         self.quads(corners[:4], texture, tint, repeat_m, kind, shift=shift)
-        self.quads(corners[4:], texture if top is None else top, tint, repeat_m, kind, shift=shift)
+        self.quads(corners[4:], top, tint, repeat_m, kind, shift=shift)
 
     def grid(
         self,
@@ -180,16 +181,55 @@ class MeshBuilder:
         return Mesh(*(np.ascontiguousarray(part) for part in joined))
 
     def _add(
-        self, corners: NDArray[np.float64], uv: NDArray[np.float64], normals: NDArray[np.float64], texture: int,
-        tint: NDArray[np.float64], kind: int,
+        self, corners: NDArray[np.float64], uv: NDArray[np.floating], normals: NDArray[np.floating], texture: int,
+        tint: NDArray[np.floating], kind: int,
     ) -> None:  # fmt: skip
         count = len(corners)
         self._pieces.append(
             Mesh(
-                corners, uv.astype(np.float32), normals.astype(np.float32), np.full(count, texture, np.int32),
-                tint.astype(np.float32), np.full(count, kind, np.uint8), np.full(count, self.mover, np.int32),
+                corners,
+                uv.astype(np.float32, copy=False), normals.astype(np.float32, copy=False),
+                np.full(count, texture, np.int32),
+                tint.astype(np.float32, copy=False),
+                np.full(count, kind, np.uint8), np.full(count, self.mover, np.int32),
             )
         )  # fmt: skip
+
+
+@compiled
+def _halve(
+    quads: np.ndarray,
+    given: np.ndarray,
+    repeat_m: float,
+    shift_u: float,
+    shift_v: float,
+    corners: np.ndarray,
+    uv: np.ndarray,
+    normals: np.ndarray,
+) -> None:
+    """Two triangles of each quadrilateral, all first ones first; `given` (q, 4, 2) or (0, 4, 2) is their `uv`."""
+    count = len(quads)
+    at = np.empty((4, 2))
+    for q in range(count):
+        c = quads[q]
+        n = np.cross(c[2] - c[0], c[3] - c[1])
+        n /= max(math.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]), 1e-12)
+        if len(given):
+            at[:] = given[q]
+        else:
+            length = math.sqrt(((c[1] - c[0]) ** 2).sum()) / repeat_m
+            height = math.sqrt(((c[3] - c[0]) ** 2).sum()) / repeat_m
+            at[:, 0], at[:, 1] = shift_u, shift_v
+            at[1:3, 0] += length
+            at[2:, 1] += height
+        for half in range(2):
+            for k in range(3):
+                corner = 0 if k == 0 else k + half
+                i = q + half * count
+                corners[i, k] = c[corner]
+                uv[i, k, 0], uv[i, k, 1] = np.float32(at[corner, 0]), np.float32(at[corner, 1])
+                for axis in range(3):
+                    normals[i, k, axis] = np.float32(n[axis])
 
 
 def up(height_m: float) -> NDArray[np.float64]:
