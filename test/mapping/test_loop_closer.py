@@ -14,7 +14,7 @@ from scal3r_ros.mapping.graph import SubmapGraph
 from scal3r_ros.mapping.loop_closer import MOST_WAITING, LoopCloser, NewSubmap
 from scal3r_ros.mapping.loop_config import LoopConfig
 from scal3r_ros.mapping.loop_verification import VerifiedLoop
-from scal3r_ros.reconstruction.protocol import Chunk, Frame
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame
 
 NOWHERE = SubmapGraph().problem()
 
@@ -99,3 +99,35 @@ def test_descriptors_of_another_reconstructor_are_one_warning(
     assert mixed.counters()["loop_submaps_lost"] == 2
     assert mixed.counters()["loop_keyframes"] == 4
     assert len(caplog.records) == 1
+
+
+class Recaller:
+    """A reconstructor that looks again: as the oracle does, or not at all."""
+
+    def __init__(self, oracle: Any, submaps: list[NewSubmap], blind: bool) -> None:
+        self.oracle, self.blind, self.asked = oracle, blind, 0
+        self.stamps = {
+            late.stamp_ns: early.stamp_ns
+            for late, early in zip(submaps[3].chunk.frames, submaps[0].chunk.frames, strict=True)
+        }
+
+    def recall(self, chunk: Chunk) -> ChunkGeometry | None:
+        self.asked += 1
+        if self.blind:
+            return None
+        frames = (replace(frame, stamp_ns=self.stamps.get(frame.stamp_ns, frame.stamp_ns)) for frame in chunk.frames)
+        geometry: ChunkGeometry = self.oracle.reconstruct(Chunk(0, tuple(frames), 0), None)
+        return geometry
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_a_reconstructor_that_can_looks_again_and_has_the_last_word(
+    submaps: list[NewSubmap], oracle: Any, blind: bool
+) -> None:
+    recaller = Recaller(oracle, submaps, blind)
+    config = LoopConfig(min_gap_s=1.0, min_gap_submaps=2)
+    loops = looked_at(LoopCloser(config, 0.5, AlignmentConfig(), recaller), submaps, anchors(submaps, oracle))
+    assert recaller.asked == 1
+    assert [(loop.edge.i, loop.edge.j) for loop in loops] == ([] if blind else [(0, 3)])
+    for loop in loops:
+        np.testing.assert_allclose(loop.edge.S_i_j.log(), 0.0, atol=0.02)
