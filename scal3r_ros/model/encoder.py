@@ -172,9 +172,13 @@ def correlation(x_SCyx: Tensor, before_SCyx: Tensor, reach: int) -> Tensor:
 
 
 def displacement(likeness_SRyx: Tensor, reach: int) -> Tensor:
-    """Where the likeness points to (S, 3, y, x): its mean row and column as shares of `reach`, and how surely."""
+    """Where the likeness points to (S, 3, y, x): its mean row and column in sevenths of the map's width, how surely.
+
+    An angle is then the same number at any size of the image, about one at most.
+    """
     shares_SRyx = functional.softmax(likeness_SRyx, dim=1)
-    steps = torch.linspace(-1, 1, 2 * reach + 1, dtype=likeness_SRyx.dtype, device=likeness_SRyx.device)
+    steps = torch.arange(-reach, reach + 1, dtype=likeness_SRyx.dtype, device=likeness_SRyx.device)
+    steps = steps * (7 / likeness_SRyx.shape[-1])
     places_2R = torch.cartesian_prod(steps, steps).T
     mean_S2yx = (places_2R @ shares_SRyx.flatten(2)).reshape(-1, 2, *likeness_SRyx.shape[2:])
     return torch.cat((mean_S2yx, shares_SRyx.amax(1, keepdim=True)), dim=1)
