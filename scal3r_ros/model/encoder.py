@@ -140,23 +140,32 @@ class StemUnit(nn.Module):
 
 
 class Motion(nn.Module):
-    """Adds to each frame's features how they compare with the features around the same place of the frame before."""
+    """How each frame has moved against the one before it, as tokens of their own beside those of what is seen.
+
+    What is seen is nearly the same in neighbouring frames: mixed into it, the motion would be lost.
+    """
 
     def __init__(self, channels: int, reach: int) -> None:
         super().__init__()
+        width = channels // 2
         self.reach = reach
-        self.mix = nn.Conv2d(2 * channels + (2 * reach + 1) ** 2 + 5, channels, 3, padding=1)
-        self.unit = StemUnit(channels)
+        self.read = nn.Conv2d((2 * reach + 1) ** 2 + 5, width, 3, padding=1)
+        self.unit = StemUnit(width)
+        self.down = nn.Conv2d(width, channels, 3, stride=2, padding=1)
+        self.proj = nn.Conv2d(channels, channels, 1)
+        self.norm = nn.LayerNorm(channels)
 
     def forward(self, x_SCyx: Tensor, previous: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Features, and the correlation (S, (2 · reach + 1)², y, x) that they were told of."""
-        before_SCyx = x_SCyx[list(previous)]
-        likeness_SRyx = correlation(x_SCyx, before_SCyx, self.reach)
+        """Tokens (S, N, C), and the correlation (S, (2 · reach + 1)², y, x) that they were made of."""
+        likeness_SRyx = correlation(x_SCyx, x_SCyx[list(previous)], self.reach)
+        shares_SRyx = functional.softmax(likeness_SRyx, dim=1)
         # What a motion means for the camera depends on where in the image it is.
         places_S2yx = places_of(likeness_SRyx).expand(len(x_SCyx), -1, -1, -1)
-        seen = (x_SCyx, before_SCyx, likeness_SRyx, displacement(likeness_SRyx, self.reach), places_S2yx)
-        mixed_SCyx = self.mix(torch.cat(seen, dim=1).to(self.mix.weight.dtype))
-        return self.unit(x_SCyx + mixed_SCyx), likeness_SRyx
+        seen = torch.cat((shares_SRyx, displacement(shares_SRyx, self.reach), places_S2yx), dim=1)
+        hidden = self.unit(functional.gelu(self.read(seen.to(self.read.weight.dtype))))
+        hidden = functional.gelu(self.down(hidden.to(self.down.weight.dtype)))
+        tokens_SNC = self.proj(hidden).flatten(2).transpose(1, 2)
+        return self.norm(tokens_SNC.to(self.norm.weight.dtype)), likeness_SRyx
 
 
 def correlation(x_SCyx: Tensor, before_SCyx: Tensor, reach: int) -> Tensor:
@@ -171,16 +180,15 @@ def correlation(x_SCyx: Tensor, before_SCyx: Tensor, reach: int) -> Tensor:
     return math.sqrt(x_SCyx.shape[1]) * likeness_SNR.mT.reshape(len(x_SCyx), -1, rows, columns)
 
 
-def displacement(likeness_SRyx: Tensor, reach: int) -> Tensor:
-    """Where the likeness points to (S, 3, y, x): its mean row and column in sevenths of the map's width, how surely.
+def displacement(shares_SRyx: Tensor, reach: int) -> Tensor:
+    """Where the shares point to (S, 3, y, x): their mean row and column in 28ths of the map's width, and the largest.
 
-    An angle is then the same number at any size of the image, about one at most.
+    An angle is then the same number at any size of the image, about one for what is common between frames.
     """
-    shares_SRyx = functional.softmax(likeness_SRyx, dim=1)
-    steps = torch.arange(-reach, reach + 1, dtype=likeness_SRyx.dtype, device=likeness_SRyx.device)
-    steps = steps * (7 / likeness_SRyx.shape[-1])
+    steps = torch.arange(-reach, reach + 1, dtype=shares_SRyx.dtype, device=shares_SRyx.device)
+    steps = steps * (28 / shares_SRyx.shape[-1])
     places_2R = torch.cartesian_prod(steps, steps).T
-    mean_S2yx = (places_2R @ shares_SRyx.flatten(2)).reshape(-1, 2, *likeness_SRyx.shape[2:])
+    mean_S2yx = (places_2R @ shares_SRyx.flatten(2)).reshape(-1, 2, *shares_SRyx.shape[2:])
     return torch.cat((mean_S2yx, shares_SRyx.amax(1, keepdim=True)), dim=1)
 
 
@@ -217,11 +225,12 @@ class StemEncoder(nn.Module):
         for level, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), start=1):
             layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.GroupNorm(1, fan_out), nn.GELU()]
             layers += [StemUnit(fan_out) for _ in range(config.refinements) if level > 1]
-            if config.sees_previous and level == halvings - 1:
-                layers.append(Motion(fan_out, config.reach))
         self.layers = nn.Sequential(*layers)
         self.proj = nn.Conv2d(widths[-1], config.channels, 1)
         self.norm = nn.LayerNorm(config.channels)
+        self.motion = Motion(config.channels, config.reach) if config.sees_previous else None
+        # Compared is what enters the last halving.
+        self.compared = len(layers) - 3 - (config.refinements if halvings > 1 else 0)
 
     def forward(self, images_S3hw: Tensor, previous: Sequence[int] | None = None) -> Encoding:
         """`previous`: for each image the number of the one to compare it with; None where they are in order of time."""
@@ -229,20 +238,22 @@ class StemEncoder(nn.Module):
 
     def compare(self, images_S3hw: Tensor, previous: Sequence[int] | None = None) -> tuple[Encoding, Tensor | None]:
         """The encoding, and the correlation of `Motion` where the stem has it: training tells it what is right."""
-        likeness_SRyx: Tensor | None = None
         if previous is None:
             previous = [max(0, position - 1) for position in range(len(images_S3hw))]
+        motion: tuple[Tensor, Tensor] | None = None
         x_SCyx = images_S3hw
-        for layer in self.layers:
-            if isinstance(layer, nn.Conv2d | nn.GroupNorm):
-                x_SCyx = layer(x_SCyx.to(layer.weight.dtype))
-            elif isinstance(layer, Motion):
-                x_SCyx, likeness_SRyx = layer(x_SCyx, previous)
-            else:
-                x_SCyx = layer(x_SCyx)
+        for index, layer in enumerate(self.layers):
+            if index == self.compared and self.motion is not None:
+                motion = self.motion(x_SCyx, previous)
+            x_SCyx = (
+                layer(x_SCyx.to(layer.weight.dtype)) if isinstance(layer, nn.Conv2d | nn.GroupNorm) else layer(x_SCyx)
+            )
         tokens_SNC = self.proj(x_SCyx.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)
         patches_SNC = self.norm(tokens_SNC.to(self.norm.weight.dtype))
-        return Encoding(patches_SNC, patches_SNC.mean(dim=1)), likeness_SRyx
+        descriptor_SC = patches_SNC.mean(dim=1)
+        if motion is None:
+            return Encoding(patches_SNC, descriptor_SC), None
+        return Encoding(patches_SNC + motion[0], descriptor_SC), motion[1]
 
 
 def build_encoder(config: VitConfig | StemConfig) -> VitEncoder | StemEncoder:
