@@ -2,11 +2,12 @@
 
     python benchmarks/long_drive.py                      3,000 frames, about 2.4 km
     python benchmarks/long_drive.py --frames 500 --out out/long_drive
+    python benchmarks/long_drive.py --frames 12500 --speed 16 --width 320 --height 96 --sweep-width 128 \
+        --max-points 500000                              20 km, in small images
 
 Prints a row per 250 frames and the two curves, and writes long_drive.csv and long_drive.png. Only the mapper's own
-time is
-counted, not the rendering; memory is that of the whole process, so it includes the simulated town, which is built
-first.
+time is counted, not the rendering; memory is that of the whole process, so it includes the simulated town, which is
+built first.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import psutil
 
-from scal3r_ros.assembly import CoreConfig, build_mapper
+from scal3r_ros.assembly import build_mapper, core_config
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.mapping.point_map import PointMapConfig
+from scal3r_ros.reconstruction.plane_sweep import PlaneSweepConfig
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.simulation.drives import street_drive
 from scal3r_ros.simulation.simulate import pinhole, render_frames
 
 ROW = 250
-SPEED_MPS = 8.0
+FIRST_M = 2000.0
+"""Way after which memory has to stay where it is, on drives longer than twice that."""
 RATE_HZ = 10.0
 
 
@@ -37,13 +41,18 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=3000)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=192)
+    parser.add_argument("--speed", type=float, default=8.0, help="metres a second")
+    parser.add_argument("--sweep-width", type=int, default=PlaneSweepConfig.width)
+    parser.add_argument("--max-points", type=int, default=PointMapConfig.max_points)
     parser.add_argument("--out", type=Path, default=Path("out/long_drive"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    drive = street_drive(arguments.frames / RATE_HZ * SPEED_MPS * 1.3 + 100.0, SPEED_MPS, RATE_HZ, seed=7)
+    length_m = arguments.frames / RATE_HZ * arguments.speed * 1.3 + 100.0
+    drive = street_drive(length_m, arguments.speed, RATE_HZ, seed=7)
     drive = Trajectory(drive.stamps_ns[: arguments.frames], drive.T_ref_cam[: arguments.frames])
     camera = pinhole(arguments.width, arguments.height, 83.0)
-    mapper = build_mapper(CoreConfig())
+    settings = {"geometric.sweep.width": arguments.sweep_width, "map.max_points": arguments.max_points}
+    mapper = build_mapper(core_config(settings)[0])
     seconds, resident_mb = np.zeros(len(drive)), np.zeros(len(drive))
     process = psutil.Process()
     print(f"{'frames':>12} {'ms/frame':>9} {'RSS MB':>8} {'map points':>11} {'posed':>6}")
@@ -60,14 +69,26 @@ def main() -> None:
                 f"{resident_mb[index]:>8.0f} {counters['map_points']:>11} {counters['frames_posed']:>6}",
                 flush=True,
             )
-    _report(seconds, resident_mb, arguments.out)
+    _report(seconds, resident_mb, _way(drive), arguments.out)
 
 
-def _report(seconds: np.ndarray, resident_mb: np.ndarray, out: Path) -> None:
+def _way(drive: Trajectory) -> np.ndarray:
+    steps = np.linalg.norm(np.diff(drive.T_ref_cam[:, :3, 3], axis=0), axis=1)
+    return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def _report(seconds: np.ndarray, resident_mb: np.ndarray, way_m: np.ndarray, out: Path) -> None:
     third = max(1, len(seconds) // 3)
     early, late = seconds[third : 2 * third].mean(), seconds[-third:].mean()
     print(f"time per frame, last third over middle third: {late / early:.3f}")
     print(f"resident memory, end over one third of the way: {resident_mb[-1] / resident_mb[third - 1]:.3f}")
+    print(f"way: {way_m[-1] / 1e3:.2f} km")
+    if way_m[-1] > 2 * FIRST_M:
+        after = int(np.searchsorted(way_m, FIRST_M))
+        low, high = resident_mb[after:].min() / resident_mb[after], resident_mb[after:].max() / resident_mb[after]
+        print(f"resident memory after the first 2 km, over that there: {low:.3f} … {high:.3f}")
+        late = _per_frame(seconds, way_m, -1) / _per_frame(seconds, way_m, 2)
+        print(f"time per frame, last kilometre over the third: {late:.3f}")
     with (out / "long_drive.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["frame", "seconds", "resident_mb"])
@@ -86,6 +107,12 @@ def _report(seconds: np.ndarray, resident_mb: np.ndarray, out: Path) -> None:
     figure.tight_layout()
     figure.savefig(out / "long_drive.png", dpi=110)
     print(f"curves in {out / 'long_drive.png'} and {out / 'long_drive.csv'}")
+
+
+def _per_frame(seconds: np.ndarray, way_m: np.ndarray, kilometre: int) -> float:
+    """Mean seconds a frame in a kilometre of the way, the first being 0 and the last whole one −1."""
+    number = kilometre if kilometre >= 0 else int(way_m[-1] // 1000) + kilometre
+    return float(seconds[(way_m >= 1000 * number) & (way_m < 1000 * (number + 1))].mean())
 
 
 if __name__ == "__main__":

@@ -6,21 +6,18 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import MappingError
-from scal3r_ros.features.klt import KltTracker
 from scal3r_ros.geometry import se3
-from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.mapping.alignment import align_chunk
-from scal3r_ros.mapping.between import SeenFrame, poses_between
-from scal3r_ros.mapping.edges import Edge, EdgeKind, odometry_edge
+from scal3r_ros.mapping.between import SeenFrame
+from scal3r_ros.mapping.camera_side import CameraSide
+from scal3r_ros.mapping.edges import Edge, EdgeKind
 from scal3r_ros.mapping.frame_log import FrameLog
 from scal3r_ros.mapping.graph import SubmapGraph
 from scal3r_ros.mapping.loaded_map import Found, LoadedMap
@@ -40,12 +37,11 @@ from scal3r_ros.mapping.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.mapper_config import MapperConfig
 from scal3r_ros.mapping.place_parts import places_of
 from scal3r_ros.mapping.point_map import PointMap
-from scal3r_ros.mapping.smoothing import SmoothPose
 from scal3r_ros.mapping.spill import PREFIX as SUBMAP_PREFIX
 from scal3r_ros.mapping.spill import Spill
-from scal3r_ros.mapping.submap_points import coloured_points, feature_points
-from scal3r_ros.mapping.tracker import PoseTracker, Tracked
-from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, PoseSource, SubmapSummary
+from scal3r_ros.mapping.submap_points import coloured_points
+from scal3r_ros.mapping.submaps import Placed, PlacedSubmap, first_submap, next_submap, shared_frames
+from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, SubmapSummary
 from scal3r_ros.mapping.window import ChunkWindow
 from scal3r_ros.reconstruction.protocol import (
     Chunk,
@@ -60,21 +56,7 @@ Array = NDArray[np.float64]
 
 _notices = logging.getLogger(__name__)
 
-R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-"""The first camera in `odom`: x is its viewing direction, z is up (REP-103)."""
-MAX_PENDING = 1000
-"""Frames that may wait for the first submap; the oldest beyond that stay without a pose."""
 RESET = "the map was reset meanwhile"
-
-
-@dataclass(frozen=True)
-class _Submap:
-    """The newest submap, which the next chunk is aligned to."""
-
-    index: int
-    S_odom_submap: Sim3
-    chunk: Chunk
-    geometry: ChunkGeometry
 
 
 class OnlineMapper:
@@ -92,10 +74,8 @@ class OnlineMapper:
         self._loop_lock = threading.Lock()  # one close_loops at a time
         self._map_lock = threading.RLock()  # the points, which take their time
         self._state_lock = threading.RLock()  # everything below that several touch; held briefly, and taken last
-        self._klt = KltTracker(config.tracker.klt)
+        self._camera = CameraSide(config)
         self._window = ChunkWindow(config.window)
-        self._tracker = PoseTracker(config.tracker)
-        self._smooth = SmoothPose(config.correction_fade_s)
         self._graph = SubmapGraph(config.loops.max_conflict)
         self._closer = LoopCloser(config.loops, config.min_confidence, config.alignment, reconstructor)
         self._map_points = 0
@@ -103,14 +83,10 @@ class OnlineMapper:
         self._map = PointMap(config.map, self._spill.leave)
         self._loaded: LoadedMap | None = None  # until the camera is found in it
         self._log = FrameLog()
-        self._seen: list[SeenFrame] = []
-        self._newest: _Submap | None = None
-        self._guessed: Intrinsics | None = None  # of a camera that comes without intrinsics
+        self._newest: PlacedSubmap | None = None
         self._held: list[Chunk] = []  # by push, until as many are full as go at the same time
         self._first_chunk = 0  # chunks before it were handed out before a reset
-        self._frames_in = self._keyframes = self._unposed = self._unmeasured = self._extrapolated = 0
-        self._way_m = 0.0
-        self._last_given: Array | None = None
+        self._keyframes = self._unmeasured = 0
 
     @property
     def width(self) -> int:
@@ -130,19 +106,15 @@ class OnlineMapper:
     def observe(self, frame: Frame, busy: bool = False) -> Observation:
         """The camera-rate half: follows and poses `frame`; hands out a chunk where one is full and nobody is `busy`."""
         with self._camera_lock:
-            features = self._klt.track(frame.image)
+            features = self._camera.follow(frame)
             with self._state_lock:
-                self._frames_in += 1
-                camera = frame.intrinsics or self._guessed
-                seen = SeenFrame(frame.index, frame.stamp_ns, features, camera)
-                self._remember(seen)
+                seen = self._camera.see(frame, features)
                 self._keyframes += self._window.add(replace(frame, features=features))
                 chunk = self._window.take(busy)
-                if self._newest is None or camera is None:
+                if seen is None or self._newest is None:
                     return Observation((), chunk)
-                tracked = self._tracker.pose(features, camera)
-                self._note(seen, tracked.T_ref_cam, self._newest)
-                return Observation((self._give(seen, tracked),), chunk)
+                self._log_pose(seen[0], seen[1].T_ref_cam, self._newest)
+                return Observation((self._camera.give(*seen),), chunk)
 
     def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate:
         """The slow half: reconstructs `chunk`, aligns it to the submap before, adds its points, corrects the poses.
@@ -156,7 +128,7 @@ class OnlineMapper:
             newest = self._newest
             if chunk.index < self._first_chunk:
                 return MapUpdate((), self.T_map_odom(), note=RESET)
-            chunk = replace(chunk, shared=_shared_with(newest, chunk))
+            chunk = replace(chunk, shared=shared_frames(newest, chunk))
             previous = None if newest is None else Previous(newest.chunk, newest.geometry)
             geometry = self._reconstructor.reconstruct(chunk, previous if chunk.shared else None, following)
             if newest is None and geometry.health is not ChunkHealth.OK:
@@ -164,7 +136,8 @@ class OnlineMapper:
                 note = f"no map yet: {geometry.note}"
                 return MapUpdate((), self.T_map_odom(), chunk=chunk, geometry=geometry, note=note)
             started = time.perf_counter()
-            submap, edge, note = self._place(chunk, geometry, newest)
+            placed = self._place(chunk, geometry, newest)
+            submap, edge = placed.submap, placed.edge
             aligned = time.perf_counter()
             points, colours, weights = coloured_points(chunk, geometry, chunk.shared, self._config.min_confidence)
             with self._map_lock:
@@ -186,7 +159,7 @@ class OnlineMapper:
                 last_stamp_ns=chunk.frames[-1].stamp_ns,
                 keyframes=len(chunk.frames) - chunk.shared,
                 health=geometry.health,
-                note=", ".join(part for part in (geometry.note, note) if part),
+                note=", ".join(part for part in (geometry.note, placed.note) if part),
                 scale_to_previous=1.0 if edge is None else edge.S_i_j.scale,
                 S_map_submap=anchor,
                 cloud_map=cloud,
@@ -334,17 +307,15 @@ class OnlineMapper:
                 return np.eye(4)
             S_odom_submap = self._newest.S_odom_submap
             S_map_odom = self._graph.anchor(self._newest.index) @ S_odom_submap.inverse()
-            here = S_odom_submap.apply(self._newest.geometry.T_chunk_cam[-1, :3, 3])
+            here = S_odom_submap.apply(self._newest.last_centre)
             return se3.se3(S_map_odom.R, S_map_odom.apply(here) - S_map_odom.R @ here)
 
     def counters(self) -> Mapping[str, int | float]:
         """What was taken in, posed, thinned and mapped so far."""
         with self._state_lock:
             return {
-                "frames_in": self._frames_in,
+                **self._camera.counters(),
                 "frames_posed": len(self._log),
-                "frames_unposed": self._unposed,
-                "frames_extrapolated": self._extrapolated,
                 "keyframes": self._keyframes,
                 "keyframes_thinned": self._window.thinned,
                 "chunks_unmeasured": self._unmeasured,
@@ -353,7 +324,6 @@ class OnlineMapper:
                 **self._closer.counters(),
                 "submaps_to_be_found": 0 if self._loaded is None else len(self._loaded),
                 **self._spill.counters(),
-                "way_m": self._way_m,
                 **self._reconstructor.figures(),
             }
 
@@ -368,20 +338,16 @@ class OnlineMapper:
 
     def _forget(self) -> None:
         self._first_chunk = self._window.handed_out
-        self._klt.reset()
+        self._camera.clear()
         self._window.reset()
-        self._tracker.reset()
-        self._smooth.reset()
         self._graph = SubmapGraph(self._config.loops.max_conflict)
         self._closer.clear()
         self._map.clear()
         self._map_points = 0
         self._log.clear()
         self._spill.clear()
-        self._seen = []
         self._held = []
-        self._newest = self._last_given = self._guessed = self._loaded = None
-        self._way_m = 0.0
+        self._newest = self._loaded = None
 
     def _take_in(self, edges: Sequence[Edge]) -> MapUpdate | None:
         """Optimises the graph with new edges and moves the map; edges to a loaded map wait there for others."""
@@ -437,109 +403,21 @@ class OnlineMapper:
                 updates += [] if update is None else [update]
         return updates
 
-    def _remember(self, seen: SeenFrame) -> None:
-        self._seen.append(seen)
-        if len(self._seen) > MAX_PENDING:
-            del self._seen[0]
-            self._unposed += self._newest is None
-
-    def _place(self, chunk: Chunk, geometry: ChunkGeometry, newest: _Submap | None) -> tuple[_Submap, Edge | None, str]:
-        """The submap of a chunk in `odom`, the edge that leads to it, and what was missing for its alignment."""
+    def _place(self, chunk: Chunk, geometry: ChunkGeometry, newest: PlacedSubmap | None) -> Placed:
         if newest is None:
-            sure = geometry.depth[geometry.confidence >= self._config.min_confidence]
-            median = float(np.median(sure)) if len(sure) else 1.0
-            R = R_ODOM_CAM @ geometry.T_chunk_cam[0, :3, :3].T
-            scale = self._config.initial_median_depth_m / median
-            S_odom_submap = Sim3(scale, R, -scale * R @ geometry.T_chunk_cam[0, :3, 3])
-            return _Submap(chunk.index, S_odom_submap, chunk, geometry), None, ""
-        if chunk.shared:
-            alignment = align_chunk(newest.geometry, geometry, chunk.shared, self._config.alignment)
-            S_newest_submap, covariance, note = (
-                alignment.S_previous_current, alignment.covariance, alignment.note
-            )  # fmt: skip
-        else:
-            last = newest.geometry.T_chunk_cam[-1] @ se3.invert(geometry.T_chunk_cam[0])
-            S_newest_submap, covariance = Sim3.from_rigid(last), np.eye(7)
-            note = "it shares no frame with the submap before: joined at its last pose"
-        submap = _Submap(chunk.index, self._in_odom(newest) @ S_newest_submap, chunk, geometry)
-        return submap, odometry_edge(newest.index, submap.index, S_newest_submap, covariance), note
-
-    def _in_odom(self, newest: _Submap) -> Sim3:
-        """S_odom_submap of the newest submap in the unit of `map`, which loops may have changed.
-
-        Its last camera stays where it is: `odom` has the unit of `map` from there on.
-        """
+            return first_submap(chunk, geometry, self._config)
         with self._state_lock:
-            scale = self._graph.anchor(newest.index).scale
-        S, centre = newest.S_odom_submap, newest.geometry.T_chunk_cam[-1, :3, 3]
-        return Sim3(scale, S.R, S.apply(centre) - scale * (S.R @ centre)) if scale != S.scale else S
+            scale = self._graph.anchor(newest.index).scale  # loops may have changed the unit of `map`
+        return next_submap(chunk, geometry, newest, newest.in_unit_of(scale), self._config)
 
-    def _take_over(self, submap: _Submap) -> tuple[FramePose, ...]:
-        """Poses the frames of a new submap and those since it by its points; returns those that had no pose before."""
-        frames, anchor = submap.chunk.frames, submap.S_odom_submap
-        T_odom_cam = anchor.apply_pose(submap.geometry.T_chunk_cam)
-        ids, points = feature_points(submap.chunk, submap.geometry, self._config.min_confidence)
-        points = anchor.apply(points)
-        first_map, self._newest = self._newest is None, submap
-        self._guess_camera(submap)
-        keyframes = {frame.index: T for frame, T in zip(frames, T_odom_cam, strict=True)}
-        poses: list[FramePose] = []
-        before = poses_between(self._seen, keyframes, ids, points, self._config.tracker.sigma)
-        for seen in self._seen:
-            if seen.index in before:
-                self._note(seen, before[seen.index], submap)
-                if first_map:
-                    tracked = Tracked(before[seen.index], np.diag([1e-4] * 3 + [1e-6] * 3), PoseSource.CHUNK)
-                    poses.append(self._give(seen, tracked))
-        last = frames[-1].index
-        self._tracker.start_from(ids, points, keyframes[last], before.get(last - 1))
-        newest_T = keyframes[last]
-        for seen in self._seen:
-            if seen.index > last and seen.intrinsics is not None:
-                tracked = self._tracker.pose(seen.features, seen.intrinsics)
-                newest_T = tracked.T_ref_cam
-                self._note(seen, newest_T, submap)
-                if first_map:
-                    poses.append(self._give(seen, tracked))
-        if not first_map:
-            self._smooth.correct(newest_T)
-        oldest = frames[-min(self._config.window.overlap, len(frames))].index
-        self._seen = [seen for seen in self._seen if seen.index >= oldest]
-        return tuple(poses)
+    def _take_over(self, submap: PlacedSubmap) -> tuple[FramePose, ...]:
+        """Makes `submap` the newest one; returns the poses of frames that had none before."""
+        self._newest = submap
+        taken = self._camera.take_over(submap)
+        for seen, T_odom_cam in taken.known:
+            self._log_pose(seen, T_odom_cam, submap)
+        return taken.given
 
-    def _guess_camera(self, submap: _Submap) -> None:
-        """Takes the reconstructor's intrinsics for a camera that came without any, also for frames seen meanwhile."""
-        frame = submap.chunk.frames[-1]
-        if frame.intrinsics is not None:
-            self._guessed = None
-            return
-        height, width = frame.image.shape[:2]
-        guess = self._guessed = submap.geometry.intrinsics[-1].scaled(width, height)
-        self._seen = [replace(seen, intrinsics=seen.intrinsics or guess) for seen in self._seen]
-
-    def _note(self, seen: SeenFrame, T_odom_cam: Array, submap: _Submap) -> None:
-        self._log.put(
-            seen.index,
-            seen.stamp_ns,
-            submap.index,
-            submap.S_odom_submap.inverse().apply_pose(T_odom_cam),
-            seen.intrinsics,
-        )
-
-    def _give(self, seen: SeenFrame, tracked: Tracked) -> FramePose:
-        """The pose as it is given out: continuous, and as uncertain as the way was long."""
-        T = self._smooth.give(tracked.T_ref_cam, seen.stamp_ns)
-        if self._last_given is not None:
-            self._way_m += float(np.linalg.norm(T[:3, 3] - self._last_given[:3, 3]))
-        self._last_given = T
-        covariance = tracked.covariance + np.diag([(self._config.drift * self._way_m) ** 2] * 3 + [0.0] * 3)
-        self._extrapolated += tracked.source is PoseSource.EXTRAPOLATED
-        return FramePose(seen.index, seen.stamp_ns, T, covariance, tracked.source)
-
-
-def _shared_with(newest: _Submap | None, chunk: Chunk) -> int:
-    """How many of the chunk's first frames the newest submap ends with: 0 for a first map or after a lost chunk."""
-    if newest is None or not chunk.shared:
-        return 0
-    ends = [frame.index for frame in newest.chunk.frames[-chunk.shared :]]
-    return chunk.shared if ends == [frame.index for frame in chunk.frames[: chunk.shared]] else 0
+    def _log_pose(self, seen: SeenFrame, T_odom_cam: Array, submap: PlacedSubmap) -> None:
+        T_submap_cam = submap.S_odom_submap.inverse().apply_pose(T_odom_cam)
+        self._log.put(seen.index, seen.stamp_ns, submap.index, T_submap_cam, seen.intrinsics)

@@ -170,8 +170,8 @@ def test_memory_does_not_grow_with_the_frames(
     sizes = []
     for number, stamp in enumerate(stamps):
         oracle_mapper.push(replace(street[order[number]], index=number, stamp_ns=stamp))
-        tracker, window = oracle_mapper._tracker, oracle_mapper._window
-        sizes.append((len(oracle_mapper._seen), len(window), len(tracker._ids) + len(tracker._firsts.ids)))
+        tracker, window = oracle_mapper._camera._tracker, oracle_mapper._window
+        sizes.append((len(oracle_mapper._camera), len(window), len(tracker._ids) + len(tracker._firsts.ids)))
     first, last = np.max(sizes[50:150], axis=0), np.max(sizes[200:], axis=0)
     assert np.all(last <= 1.5 * first)
     assert last[0] < 80
