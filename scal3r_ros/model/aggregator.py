@@ -21,7 +21,10 @@ from scal3r_ros.model.rope import Rotary, rotary_of, token_positions
 
 @dataclass(frozen=True)
 class AggregatorConfig:
-    """Depth and width; the heads read the tokens of the four `head_layers`, of which the last is the last layer."""
+    """Depth and width; the heads read the tokens of the four `head_layers`, of which the last is the last layer.
+
+    With `informed_camera` a frame's camera token starts from the mean of its patches, not from nothing.
+    """
 
     channels: int
     depth: int
@@ -29,6 +32,7 @@ class AggregatorConfig:
     head_layers: tuple[int, int, int, int]
     registers: int = 4
     rope_base: float = 100.0
+    informed_camera: bool = False
 
 
 class Grid(NamedTuple):
@@ -98,7 +102,11 @@ class Aggregator(nn.Module):
         S = patches_SNC.shape[0] // chunks
         special_2KC = torch.cat((self.camera_token, self.register_token), dim=2)[0]
         special_SKC = torch.cat((special_2KC[:1], special_2KC[1:].expand(S - 1, -1, -1))).repeat(chunks, 1, 1)
-        return torch.cat((special_SKC, patches_SNC.to(special_SKC.dtype)), dim=1)
+        patches_SNC = patches_SNC.to(special_SKC.dtype)
+        if self.config.informed_camera:
+            camera_S1C = special_SKC[:, :1] + patches_SNC.mean(dim=1, keepdim=True)
+            special_SKC = torch.cat((camera_S1C, special_SKC[:, 1:]), dim=1)
+        return torch.cat((special_SKC, patches_SNC), dim=1)
 
     def layer(self, index: int, x_SPC: Tensor, tables: Tables, chunks: int = 1) -> tuple[Tensor, Tensor]:
         """Tokens after the frame block and after the global block of layer `index`, without its memory.

@@ -77,7 +77,7 @@ class TrainingConfig:
     preset: str = parameter("tiny", "shape of the network", choices=tuple(PRESETS))
     checkpoint: str = parameter("", "weights to start from; empty starts from random ones")
     seed: int = parameter(0, "of the random weights", minimum=0)
-    layer_scale: float = parameter(0.2, "start of the layer scales of random weights", minimum=0.0)
+    layer_scale: float = parameter(0.5, "start of the layer scales of random weights", minimum=0.0)
     context: str = parameter(
         "running",
         "which chunks answer a chunk: running those up to it, joint all of its sequence, as the authors trained",
