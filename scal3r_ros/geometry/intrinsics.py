@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class Intrinsics:
     def K(self) -> NDArray[np.float64]:
         """Calibration matrix (3, 3)."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+    def on_unit_plane(self, uv: ArrayLike) -> NDArray[np.float64]:
+        """Places (..., 2) on the z = 1 plane of pixels uv (..., 2)."""
+        xy: NDArray[np.float64] = (np.asarray(uv, np.float64) - [self.cx, self.cy]) / [self.fx, self.fy]
+        return xy
 
     def scaled(self, width: int, height: int) -> Intrinsics:
         """The same camera for its image resized to `width` × `height` pixels."""

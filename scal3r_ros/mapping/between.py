@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.camera_pose import pose_from_points
-from scal3r_ros.mapping.tracker import normalised_points
 from scal3r_ros.reconstruction.protocol import Features
 
 Array = NDArray[np.float64]
@@ -53,7 +52,7 @@ def poses_between(
         if seen.intrinsics is None:
             continue
         _, of_frame, of_points = np.intersect1d(seen.features.ids, ids, assume_unique=True, return_indices=True)
-        xy = normalised_points(seen.features, seen.intrinsics)[of_frame]
+        xy = seen.intrinsics.on_unit_plane(seen.features.uv)[of_frame]
         found = pose_from_points(points[of_points], xy, guess, sigma_px / seen.intrinsics.fx)
         if found is not None:
             poses[seen.index] = found.T_ref_cam

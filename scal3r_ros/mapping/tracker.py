@@ -92,7 +92,7 @@ class PoseTracker:
     def pose(self, features: Features, intrinsics: Intrinsics) -> Tracked:
         """The camera of the next frame; extrapolated where too few points are in view, slower and slower."""
         assert self._last is not None
-        xy = normalised_points(features, intrinsics)
+        xy = intrinsics.on_unit_plane(features.uv)
         guess = self._last @ self._velocity
         sigma = self._config.sigma / intrinsics.fx
         _, seen, of_point = np.intersect1d(features.ids, self._ids, assume_unique=True, return_indices=True)
@@ -148,12 +148,6 @@ class PoseTracker:
             np.concatenate([firsts.rays[waiting], rays[new]])[order],
             np.concatenate([firsts.centres[waiting], centres])[order],
         )
-
-
-def normalised_points(features: Features, intrinsics: Intrinsics) -> NDArray[np.float64]:
-    """Image points (n, 2) on the z = 1 plane."""
-    focal = np.array([intrinsics.fx, intrinsics.fy])
-    return (features.uv.astype(np.float64) - [intrinsics.cx, intrinsics.cy]) / focal
 
 
 def _extrapolated(last: NDArray[np.float64], guess: NDArray[np.float64]) -> Tracked:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scal3r_ros.configuration import parameter
 from scal3r_ros.reconstruction.bundle import PosePrior, adjust
 from scal3r_ros.reconstruction.protocol import ChunkHealth
-from scal3r_ros.reconstruction.triangulation import TrackTable, near_depth, reprojection, triangulate
+from scal3r_ros.reconstruction.triangulation import TrackTable, consistent, near_depth, reprojection, triangulate
 from scal3r_ros.reconstruction.turning import rotation_between, turned_on_the_spot
 from scal3r_ros.reconstruction.two_view import MIN_COMMON, common_points, most_telling_pair
 
@@ -274,13 +274,13 @@ def _refined(
     """Two adjustments with the outliers taken out before each."""
     kept = table
     for threshold in (3.0 * config.outlier, config.outlier):
-        kept = _consistent(table, points, known, T, threshold * sigma)
+        kept = consistent(table, points, known, T, threshold * sigma)
         result = adjust(kept, T, points, priors, sigma=sigma, max_iterations=config.iterations, baseline=baseline)
         T, points = result.T_ref_cam, result.points
         again = triangulate(table, T)
         more = ~known & (again.angle > _narrowest(sigma, config))
         points, known = np.where(more[:, None], again.points, points), known | more
-    final = _consistent(table, points, known, T, config.outlier * sigma)
+    final = consistent(table, points, known, T, config.outlier * sigma)
     used = np.unique(final.track)
     angle = triangulate(final, T).angle[used]
     depth_of = np.zeros(len(table.ids))
@@ -288,15 +288,6 @@ def _refined(
     spread = depth_of[used] * sigma / np.maximum(angle, 1e-4)
     share = len(final.track) / max(1, int((known[table.track]).sum()))
     return Motion(T, table.ids[used], points[used], spread, ChunkHealth.OK, "", share)
-
-
-def _consistent(
-    table: TrackTable, points: NDArray[np.float64], known: NDArray[np.bool_], T: NDArray[np.float64], threshold: float
-) -> TrackTable:
-    residual, depth = reprojection(table, points, T)
-    good = known[table.track] & (np.linalg.norm(residual, axis=1) < threshold) & (depth > 0)
-    kept = table.select(good)
-    return kept.select(kept.lengths()[kept.track] >= 2)
 
 
 def _carried(table: TrackTable, T: NDArray[np.float64], known: int, failed: int) -> Motion:

@@ -20,7 +20,7 @@ from scal3r_ros.reconstruction.bundle import Adjusted, DistancePriors, PosePrior
 from scal3r_ros.reconstruction.depth_fit import fitted_depth
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Reconstructor, Tracks
 from scal3r_ros.reconstruction.tracks import features_of, track_table
-from scal3r_ros.reconstruction.triangulation import TrackTable, reprojection, triangulate
+from scal3r_ros.reconstruction.triangulation import TrackTable, consistent, reprojection, triangulate
 
 Array = NDArray[np.float64]
 
@@ -137,7 +137,7 @@ def _adjusted(
     prior = PosePrior(0, T[0], _HELD, _HELD)
     depth_sigma, result = config.depth_sigma, None
     for looseness in (8.0, 2.0, 1.0):
-        kept = _consistent(table, points, known, T, looseness * 4.0 * config.outlier * sigma)
+        kept = consistent(table, points, known, T, looseness * 4.0 * config.outlier * sigma)
         if len(np.unique(kept.track)) < enough or len(np.unique(kept.frame)) < len(T):
             return table, points, None
         distances = _distances(kept, sights, table, depth_sigma)
@@ -145,7 +145,7 @@ def _adjusted(
         result = adjust(kept, T, points, [prior], sigma=loose, max_iterations=config.iterations, distances=distances)
         T, points = result.T_ref_cam, result.points
         depth_sigma = _measured_sigma(table, points, known, T, sights)
-    final = _consistent(table, points, known, T, config.outlier * sigma)
+    final = consistent(table, points, known, T, config.outlier * sigma)
     if result is None or len(np.unique(final.track)) < enough or len(np.unique(final.frame)) < len(T):
         return table, points, None
     return final, points, result
@@ -204,13 +204,6 @@ def _measured_sigma(table: TrackTable, points: Array, known: NDArray[np.bool_], 
     rows = known[table.track] & (sights.depth > 0) & (z > 0)
     off = np.log(sights.depth[rows] / z[rows])
     return float(np.clip(1.48 * np.median(np.abs(off - np.median(off))), 0.02, 1.0))
-
-
-def _consistent(table: TrackTable, points: Array, known: NDArray[np.bool_], T: Array, threshold: float) -> TrackTable:
-    residual, depth = reprojection(table, points, T)
-    good = known[table.track] & (np.linalg.norm(residual, axis=1) < threshold) & (depth > 0)
-    kept = table.select(good)
-    return kept.select(kept.lengths()[kept.track] >= 2)
 
 
 def _fitted(number: int, geometry: ChunkGeometry, table: TrackTable, points: Array, T: Array) -> NDArray[np.float32]:

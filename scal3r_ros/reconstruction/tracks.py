@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scal3r_ros.features.klt import KltConfig, KltTracker
 from scal3r_ros.geometry.intrinsics import Intrinsics
@@ -26,14 +25,9 @@ def track_table(features: Sequence[Features], intrinsics: Sequence[Intrinsics]) 
     """All tracks seen in at least two of the frames, each of which has its own intrinsics."""
     ids = np.concatenate([item.ids for item in features])
     frame = np.concatenate([np.full(len(item.ids), number) for number, item in enumerate(features)])
-    xy = np.concatenate([_on_unit_plane(item, camera) for item, camera in zip(features, intrinsics, strict=True)])
+    xy = np.concatenate([camera.on_unit_plane(item.uv) for item, camera in zip(features, intrinsics, strict=True)])
     _, of_row, counts = np.unique(ids, return_inverse=True, return_counts=True)
     often = counts[of_row] >= 2
     unique, track = np.unique(ids[often], return_inverse=True)
     order = np.lexsort((frame[often], track))
     return TrackTable(unique, track[order], frame[often][order], xy[often][order])
-
-
-def _on_unit_plane(features: Features, camera: Intrinsics) -> NDArray[np.float64]:
-    xy: NDArray[np.float64] = (features.uv.astype(np.float64) - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    return xy

@@ -84,6 +84,22 @@ def reprojection(
     return p[:, :2] / z[:, None] - table.xy, p[:, 2]
 
 
+def consistent(
+    table: TrackTable,
+    points: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    T_ref_cam: NDArray[np.float64],
+    threshold: float,
+) -> TrackTable:
+    """The observations of `known` points (n,) that lie in front and within `threshold` on the z = 1 plane, of tracks
+    with two or more of them.
+    """
+    residual, depth = reprojection(table, points, T_ref_cam)
+    good = known[table.track] & (np.linalg.norm(residual, axis=1) < threshold) & (depth > 0)
+    kept = table.select(good)
+    return kept.select(kept.lengths()[kept.track] >= 2)
+
+
 def near_depth(
     table: TrackTable, T_ref_cam: NDArray[np.float64], ids: NDArray[np.int64], points: NDArray[np.float64]
 ) -> float:

@@ -8,7 +8,7 @@ import pytest
 from scal3r_ros.features.klt import KltTracker
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.mapping.tracker import PoseTracker, TrackerConfig, normalised_points
+from scal3r_ros.mapping.tracker import PoseTracker, TrackerConfig
 from scal3r_ros.mapping.values import PoseSource
 from scal3r_ros.reconstruction.protocol import Features
 
@@ -121,7 +121,7 @@ def test_equal_features_give_equal_bytes() -> None:
 
 def test_normalised_points_are_on_the_unit_plane() -> None:
     features = Features(np.arange(2), np.float32([[319.5, 159.5], [619.5, 9.5]]))
-    np.testing.assert_allclose(normalised_points(features, CAMERA), [[0.0, 0.0], [1.0, -0.5]])
+    np.testing.assert_allclose(CAMERA.on_unit_plane(features.uv), [[0.0, 0.0], [1.0, -0.5]])
 
 
 @pytest.mark.parametrize("size", [(40, 60), (40, 61)])
