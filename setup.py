@@ -27,7 +27,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed", "features/place_vocabulary.npz"]},
+    package_data={PACKAGE: ["py.typed", "features/place_vocabulary.npz", "weights/*.safetensors", "weights/*.md"]},
     data_files=share_files(),
     zip_safe=False,
     entry_points={

@@ -17,10 +17,13 @@ from scal3r_ros.reconstruction.network_offline import OfflineReconstructor
 from scal3r_ros.reconstruction.network_setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, Frame, Reconstructor
 from scal3r_ros.reconstruction.refinement import RefinementConfig, RefiningReconstructor
+from scal3r_ros.reconstruction.shipped import shipped_weights
 from scal3r_ros.sync.chunk_parallel import ChunkParallelReconstructor
 from scal3r_ros.sync.peers import MemoryPeers
 from scal3r_ros.sync.peers_config import MemoryPeersConfig
 from scal3r_ros.sync.sharing import SharingReconstructor
+
+TINY = "tiny"
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,11 @@ class CoreConfig(MapperConfig):
     """Everything the core can be told: the mapper's own parameters, which reconstructor, and that one's parameters."""
 
     reconstructor: str = parameter(
-        "geometric", "what turns chunks of frames into geometry", choices=("geometric", "scal3r")
+        "geometric",
+        "what turns chunks of frames into geometry: geometric needs no weights; tiny is the network with the weights "
+        "that come with the package, refined: it stands for scal3r with network.preset tiny and refine "
+        "bundle_adjustment; scal3r is the network as the parameters below describe it",
+        choices=("geometric", TINY, "scal3r"),
     )
     geometric: GeometricConfig = section(GeometricConfig)
     network: NetworkConfig = section(NetworkConfig)
@@ -51,6 +58,35 @@ def core_config(values: Mapping[str, object]) -> tuple[CoreConfig, list[str]]:
     return from_parameters(CoreConfig, {name: values[name] for name in values if name not in foreign}), foreign
 
 
+def spelt_out(config: CoreConfig) -> CoreConfig:
+    """`config` with the reconstructor `tiny` written as what it stands for; any other as it is.
+
+    Raises:
+        ConfigurationError: `network.preset` names another one.
+    """
+    if config.reconstructor != TINY:
+        return config
+    if config.network.preset not in (NetworkConfig.preset, TINY):
+        raise ConfigurationError(
+            f"the reconstructor tiny is the network of preset tiny, but network.preset is {config.network.preset}: set "
+            "reconstructor to scal3r for that one, or leave network.preset out"
+        )
+    network = replace(config.network, preset=TINY)
+    return replace(config, reconstructor="scal3r", refine="bundle_adjustment", network=network)
+
+
+def shipped_weights_used(config: CoreConfig) -> Path | None:
+    """The file of the package that the network of `config` takes its weights from; None where it takes none of those.
+
+    Raises:
+        ConfigurationError: as `spelt_out`.
+    """
+    config = spelt_out(config)
+    if config.reconstructor != "scal3r" or config.network.checkpoint:
+        return None
+    return shipped_weights(config.network.preset)
+
+
 def build_mapper(config: CoreConfig, name: str = "mapper") -> OnlineMapper:
     """An online mapper with the reconstructor that `config` names.
 
@@ -67,6 +103,7 @@ def build_mapper(config: CoreConfig, name: str = "mapper") -> OnlineMapper:
 
 def build_reconstructor(config: CoreConfig, name: str = "mapper") -> Reconstructor:
     """The reconstructor that `config` names; raises as `build_mapper` does."""
+    config = spelt_out(config)
     if config.memory_peers.rendezvous:
         return _refining(config, _sharing(config, name))
     if config.reconstructor == "scal3r":
@@ -92,8 +129,8 @@ def _sharing(config: CoreConfig, name: str) -> Reconstructor:
     model = build_network(network)
     if model.preset.memory is None:
         raise ConfigurationError(
-            f"memory_peers.rendezvous is set, but {network.checkpoint} has no memory units to share: use a checkpoint "
-            "with memory, or leave it empty"
+            f"memory_peers.rendezvous is set, but {network.checkpoint or 'the network'} has no memory units to share: "
+            "use a checkpoint with memory, or leave it empty"
         )
     peers = MemoryPeers(config.memory_peers, f"{platform.node()}/{name.strip('/')}", model)
     return SharingReconstructor(NetworkReconstructor(network, model, peers=peers), peers)
@@ -128,6 +165,7 @@ def build_offline_mapper(config: CoreConfig, frames: Iterable[Frame], folder: Pa
     """
     if config.memory_peers.rendezvous:
         raise ConfigurationError("memory_peers.rendezvous is set, but an offline memory can not be shared: empty it")
+    config = spelt_out(config)
     reconstructor = OfflineReconstructor(config.network, folder)
     reconstructor.learn(_chunks(OnlineMapper(config, reconstructor), frames))
     return OnlineMapper(config, _refining(config, reconstructor))

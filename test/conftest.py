@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scal3r_ros.geometry.intrinsics import Intrinsics
     from scal3r_ros.geometry.trajectory import Trajectory
     from scal3r_ros.simulation.simulate import SimulatedFrame
@@ -59,3 +61,19 @@ def street_frames(street_drive: Trajectory, street_camera: Intrinsics, street_to
 
     start = Trajectory(street_drive.stamps_ns[:50], street_drive.T_ref_cam[:50])
     return list(render_frames(start, street_camera, town=street_town, workers=2))
+
+
+@pytest.fixture
+def ship(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Gives the package weights for the length of a test: untrained ones for each preset named, or none."""
+    from scal3r_ros.model import preset_named, random_model, save_checkpoint
+    from scal3r_ros.reconstruction import shipped
+
+    def write(*presets: str) -> Path:
+        folder = tmp_path_factory.mktemp("weights")
+        for name in presets:
+            save_checkpoint(random_model(preset_named(name), 7), folder / f"{name}.safetensors")
+        monkeypatch.setattr(shipped, "_folder", lambda: folder)
+        return folder
+
+    return write

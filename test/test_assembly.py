@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from scal3r_ros.assembly import CoreConfig, build_mapper, build_reconstructor, core_config
+from scal3r_ros.assembly import (
+    CoreConfig,
+    build_mapper,
+    build_reconstructor,
+    core_config,
+    shipped_weights_used,
+    spelt_out,
+)
 from scal3r_ros.configuration import from_parameters, parameters_of, read_parameter_file, to_parameters
 from scal3r_ros.errors import ConfigurationError, MappingError, ReconstructionError
 from scal3r_ros.mapping import OnlineMapper
@@ -64,6 +72,40 @@ def test_a_network_is_refined_where_asked() -> None:
     assert isinstance(build_reconstructor(core_config(network)[0]), NetworkReconstructor)
     refining = build_reconstructor(core_config({**network, "refine": "bundle_adjustment"})[0])
     assert isinstance(refining, RefiningReconstructor)
+
+
+def test_tiny_is_the_small_network_with_the_packages_weights_refined(ship: Callable[..., Path]) -> None:
+    folder = ship("tiny")
+    config = core_config({"reconstructor": "tiny", "network.device": "cpu", "network.memory.decay": 0.9})[0]
+    refining = build_reconstructor(config)
+    assert isinstance(refining, RefiningReconstructor)
+    assert refining.name == "scal3r"
+    meant = {"reconstructor": "scal3r", "network.preset": "tiny", "refine": "bundle_adjustment"}
+    assert spelt_out(config) == core_config({**to_parameters(config), **meant})[0]
+    assert shipped_weights_used(config) == folder / "tiny.safetensors"
+
+
+def test_only_tiny_stands_for_something_else() -> None:
+    for name in ("geometric", "scal3r"):
+        config = core_config({"reconstructor": name})[0]
+        assert spelt_out(config) is config
+        assert shipped_weights_used(config) is None
+    with pytest.raises(ConfigurationError, match=r"network\.preset is nano: set reconstructor to scal3r"):
+        build_reconstructor(core_config({"reconstructor": "tiny", "network.preset": "nano"})[0])
+
+
+def test_weights_of_the_package_are_not_used_beside_a_checkpoint(ship: Callable[..., Path]) -> None:
+    ship("tiny")
+    config = core_config({"reconstructor": "tiny", "network.checkpoint": "mine.safetensors"})[0]
+    assert shipped_weights_used(config) is None
+    with pytest.raises(ReconstructionError, match=r"mine\.safetensors does not exist"):
+        build_reconstructor(config)
+
+
+def test_tiny_without_weights_is_refused(ship: Callable[..., Path]) -> None:
+    ship()
+    with pytest.raises(ReconstructionError, match="needs weights"):
+        build_reconstructor(core_config({"reconstructor": "tiny"})[0])
 
 
 def test_impossible_settings_are_refused_before_the_first_frame() -> None:

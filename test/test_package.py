@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,27 @@ def test_tf2_msgs_is_the_message_of_every_other_ros_2() -> None:
 
 
 @pytest.mark.slow
+def test_a_wheel_holds_the_weights_and_their_card(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "package.xml"):
+        shutil.copy(ROOT / name, source)
+    for name in (PACKAGE, "resource", "launch", "config", "rviz"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    weights = source / PACKAGE / "weights"
+    weights.mkdir(exist_ok=True)
+    for name in ("nano.safetensors", "MODEL_CARD.md"):
+        (weights / name).write_text("made up")
+    command = [sys.executable, "setup.py", "-q", "bdist_wheel", "--dist-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=100)
+    assert built.returncode == 0, built.stdout + built.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        packed = {name for name in wheel.namelist() if name.startswith(f"{PACKAGE}/weights/")}
+    assert packed == {f"{PACKAGE}/weights/{path.name}" for path in weights.iterdir()}
+    assert len(packed) >= 2
+
+
+@pytest.mark.slow
 @pytest.mark.ros
 def test_colcon_builds_a_workspace_that_ros_finds(tmp_path: Path) -> None:
     pytest.importorskip("ament_index_python", reason="no ROS 2 here")
@@ -139,3 +161,5 @@ def test_colcon_builds_a_workspace_that_ros_finds(tmp_path: Path) -> None:
     for folder in ("config", "launch", "rviz"):
         sources = {path.name for path in (ROOT / folder).iterdir() if path.is_file()}
         assert {path.name for path in (share / folder).iterdir()} == sources
+    for path in (ROOT / PACKAGE / "weights").glob("*"):
+        assert (Path(module_line).parent / "weights" / path.name).is_file()

@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from scal3r_ros.reconstruction.shipped import all_shipped_weights
+
 PACKAGE = "scal3r_ros"
 
 LIBRARIES = (
@@ -114,6 +116,7 @@ def machine() -> Iterator[Line]:
     yield Line("CPU", f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, {platform.machine()}")
     yield Line("memory", f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB available")
     yield cuda()
+    yield weights()
 
 
 def cuda() -> Line:
@@ -129,6 +132,15 @@ def cuda() -> Line:
         remedy = "name an index of CUDA builds in SCAL3R_TORCH_INDEX and run scripts/setup.sh"
         return Line("CUDA", "a GPU, but a torch without CUDA", remedy)
     return Line("CUDA", "none, torch computes on the CPU")
+
+
+def weights() -> Line:
+    """The networks whose weights come with this package."""
+    shipped = all_shipped_weights()
+    if not shipped:
+        return Line("weights", "none come with this package; scal3r weights says where to get some")
+    sizes = ", ".join(f"{preset} ({file.stat().st_size / 1e6:.0f} MB)" for preset, file in shipped.items())
+    return Line("weights", f"{sizes}, used where network.checkpoint is empty")
 
 
 def libraries() -> Iterator[Line]:

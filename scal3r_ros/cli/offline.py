@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.status import Status
 
 from scal3r_ros.assembly import CoreConfig, build_offline_mapper
+from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.sequences.bag_reader import BagReader
@@ -23,6 +24,20 @@ class Memory(StrEnum):
     SEQUENTIAL = "sequential"
     FROZEN = "frozen"
     OFFLINE = "offline"
+
+
+def with_memory(given: object, in_file: object, memory: Memory) -> object:
+    """The reconstructor that `--memory` is for: the one `given`, else that of file or default if it has a memory.
+
+    Raises:
+        ConfigurationError: the one given has none.
+    """
+    if given == "geometric":
+        raise ConfigurationError(
+            f"--memory {memory.value} is for a network, but the reconstructor is geometric; leave one of the two out"
+        )
+    usual = given or in_file or CoreConfig.reconstructor
+    return "scal3r" if usual == "geometric" else usual
 
 
 def offline_mapper(

@@ -13,8 +13,8 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scal3r_ros.assembly import CoreConfig, build_mapper, core_config
-from scal3r_ros.cli.offline import Memory, offline_mapper
+from scal3r_ros.assembly import CoreConfig, build_mapper, core_config, shipped_weights_used
+from scal3r_ros.cli.offline import Memory, offline_mapper, with_memory
 from scal3r_ros.configuration import read_parameter_file, to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
 from scal3r_ros.mapping import OnlineMapper
@@ -31,13 +31,16 @@ def replay(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="One parameter, as name=value; may be given several times.")
     ] = None,
+    reconstructor: Annotated[
+        str | None, typer.Option(help="geometric, tiny or scal3r: short for --set reconstructor=…")
+    ] = None,
     save_depth: Annotated[bool, typer.Option("--save-depth", help="Store every keyframe's depth map, too.")] = False,
     image_topic: Annotated[str | None, typer.Option(help="Which images, where the bag holds several cameras.")] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many images.")] = None,
     memory: Annotated[
         Memory | None,
         typer.Option(
-            help="Map with the network scal3r, its memory learning by this rule; offline learns from the whole bag "
+            help="Map with a network, its memory learning by this rule; offline learns from the whole bag "
             "before it maps: slowest, best, and needs room on the disk of the result."
         ),
     ] = None,
@@ -51,7 +54,9 @@ def replay(
     Example: scal3r replay street.bag -o out/street && scal3r evaluate out/street --truth street.bag
     """
     console = Console(stderr=True)
-    chosen = _configuration(config, settings or [], memory, console)
+    named = [] if reconstructor is None else [f"reconstructor={reconstructor}"]
+    chosen = _configuration(config, [*(settings or []), *named], memory, console)
+    _tell_weights(chosen, console)
     mapper = None if memory is Memory.OFFLINE else build_mapper(chosen, f"replay/{bag.stem}")
     with (
         nullcontext() if mapper is None else closing(mapper),
@@ -158,10 +163,7 @@ def _configuration(path: Path | None, settings: list[str], memory: Memory | None
         except yaml.YAMLError as error:
             raise ConfigurationError(f"--set {setting} holds no value; write --set name=value") from error
     if memory is not None:
-        if given.setdefault("reconstructor", "scal3r") != "scal3r":
-            raise ConfigurationError(
-                f"--memory {memory.value} is for the reconstructor scal3r; leave one of the two out"
-            )
+        given["reconstructor"] = with_memory(given.get("reconstructor"), values.get("reconstructor"), memory)
         if memory is not Memory.OFFLINE:
             given["network.memory.rule"] = memory.value
     config, foreign = core_config({**values, **given})
@@ -172,6 +174,12 @@ def _configuration(path: Path | None, settings: list[str], memory: Memory | None
     if foreign:
         console.print(f"not used without ROS: {', '.join(foreign)}", style="dim")
     return config
+
+
+def _tell_weights(config: CoreConfig, console: Console) -> None:
+    shipped = shipped_weights_used(config)
+    if shipped is not None:
+        console.print(f"weights: {shipped}, which come with this package", style="dim", soft_wrap=True, markup=False)
 
 
 def _take(update: MapUpdate, writer: ResultWriter, health: dict[str, int], console: Console) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,7 @@ from rich.table import Table
 from safetensors import SafetensorError, safe_open
 
 from scal3r_ros.model import PRESETS, PUBLISHED, Preset, PublishedCheckpoint, Scal3R, preset_named, verify_checkpoint
+from scal3r_ros.reconstruction.shipped import SHIPPED_LICENCE, all_shipped_weights, model_card
 
 DEFAULT_PRESET = "full"
 
@@ -54,6 +57,7 @@ def _tell(console: Console) -> None:
         size = f"{millions * 4e-3:.2f} GB"
         table.add_row(preset.name, f"{millions:,.0f} M", size, f"{preset.image_width} px wide", f"{units} units")
     console.print(table)
+    _tell_shipped(console)
     console.print(f"\n[bold]published weights[/] (looked for in {weights_folder()})", soft_wrap=True)
     for published in PUBLISHED:
         place = place_of(published)
@@ -68,9 +72,30 @@ def _tell(console: Console) -> None:
             "note": published.note,
         }
         console.print(f"  [bold]{published.name}[/] [{'green' if here else 'yellow'}]{todo}[/]", soft_wrap=True)
-        for name, text in lines.items():
-            console.print(f"    {name:8} {text}", soft_wrap=True, markup=False)
+        _tell_lines(console, lines)
     console.print("\nscal3r weights FILE verifies a file.")
+
+
+def _tell_shipped(console: Console) -> None:
+    shipped = all_shipped_weights()
+    console.print("\n[bold]weights of this package[/] (used where network.checkpoint is empty)")
+    if not shipped:
+        console.print("  none")
+    for name, file in shipped.items():
+        console.print(f"  [bold]{name}[/] [green]here: network.preset={name}[/]", soft_wrap=True)
+        lines = {
+            "file": str(file),
+            "size": f"{file.stat().st_size / 1e6:.1f} MB",
+            "sha256": sha256(file.read_bytes()).hexdigest(),
+            "licence": SHIPPED_LICENCE,
+        }
+        card = model_card()
+        _tell_lines(console, lines if card is None else {**lines, "card": str(card)})
+
+
+def _tell_lines(console: Console, lines: Mapping[str, str]) -> None:
+    for name, text in lines.items():
+        console.print(f"    {name:8} {text}", soft_wrap=True, markup=False)
 
 
 def _verify(console: Console, file: Path, preset: Preset) -> None:

@@ -29,9 +29,13 @@ class NetworkConfig:
     """Which network, its weights, and what it spends."""
 
     preset: str = parameter("full", "shape of the network; the published checkpoints are full", choices=tuple(PRESETS))
-    checkpoint: str = parameter("", "file with the network's weights; `scal3r weights` says where to get one")
+    checkpoint: str = parameter(
+        "",
+        "file with the network's weights; empty takes those that come with the package for the preset, where there are "
+        "any: `scal3r weights` says which, and where to get others",
+    )
     allow_random_weights: bool = parameter(
-        False, "run without a checkpoint, on untrained weights: nonsense for geometry, good for trying the rest"
+        False, "where there are no weights, run on untrained ones: nonsense for geometry, good for trying the rest"
     )
     device: str = parameter("auto", "torch device: auto takes a GPU where there is one")
     devices: tuple[str, ...] = parameter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -12,8 +13,10 @@ from scal3r_ros.model import PRESETS, PUBLISHED, Preset, Scal3R, load_checkpoint
 from scal3r_ros.model.products import ask_onednn, has_onednn
 from scal3r_ros.reconstruction.device import computes_bfloat16_fast, torch_device
 from scal3r_ros.reconstruction.network_config import NetworkConfig
+from scal3r_ros.reconstruction.shipped import all_shipped_weights, shipped_weights
 
 _RANDOM_SEED = 0
+_log = logging.getLogger(__name__)
 
 
 def build_network(config: NetworkConfig) -> Scal3R:
@@ -45,6 +48,10 @@ def _with_weights(config: NetworkConfig, preset: Preset) -> Scal3R:
         if not path.is_file():
             raise ReconstructionError(f"checkpoint {path} does not exist; {_where_to_get_one(preset)}")
         return load_checkpoint(path, preset)
+    shipped = shipped_weights(preset.name)
+    if shipped is not None:
+        _log.info("the network runs on the weights that come with this package for preset %s: %s", preset.name, shipped)
+        return load_checkpoint(shipped, preset)
     if not config.allow_random_weights:
         raise ReconstructionError(
             f"the reconstructor 'scal3r' needs weights, but network.checkpoint is empty; {_where_to_get_one(preset)}"
@@ -55,9 +62,11 @@ def _with_weights(config: NetworkConfig, preset: Preset) -> Scal3R:
 def _where_to_get_one(preset: Preset) -> str:
     pages = [f"{published.file} from {published.page}" for published in PUBLISHED if published.preset == preset]
     published = f"download {' or '.join(pages)}" if pages else f"train one (none is published for {preset.name})"
+    shipped = ", ".join(all_shipped_weights())
+    own = f"choose a network.preset whose weights come with this package ({shipped}), " if shipped else ""
     return (
-        f"{published} and set network.checkpoint to the file, choose reconstructor=geometric, which needs none, or try "
-        f"a preset ({', '.join(PRESETS)}) untrained with network.allow_random_weights=true"
+        f"{published} and set network.checkpoint to the file, {own}choose reconstructor=geometric, which needs none, "
+        f"or try a preset ({', '.join(PRESETS)}) untrained with network.allow_random_weights=true"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,15 @@ def test_versions_are_those_of_the_installed_distributions() -> None:
     lines = by_name(info.libraries())
     assert lines["numpy"].found == importlib.metadata.version("numpy")
     assert not [line for line in lines.values() if line.remedy]
+
+
+def test_weights_that_come_with_the_package_are_named(ship: Callable[..., Path]) -> None:
+    ship()
+    assert "none come with this package" in by_name(info.machine())["weights"].found
+    ship("nano")
+    line = by_name(info.machine())["weights"]
+    assert line.found.startswith("nano (")
+    assert not line.remedy
 
 
 def test_a_missing_library_comes_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from scal3r_ros.cli.main import app
+from scal3r_ros.cli.offline import Memory, with_memory
 from scal3r_ros.errors import ConfigurationError, ReconstructionError
 
 NANO = ("network.preset=nano", "network.allow_random_weights=true", "network.device=cpu")
@@ -67,6 +69,39 @@ def test_offline_memory_maps_the_whole_bag_and_leaves_no_states(bag: Path, tmp_p
     assert run["memory"] == "offline"
     assert run["counts"]["frames_posed"] == run["counts"]["frames_in"]
     assert run["parameters"]["reconstructor"] == "scal3r"
+
+
+def test_the_network_runs_on_the_weights_of_the_package_and_says_so(
+    bag: Path, tmp_path: Path, ship: Callable[..., Path]
+) -> None:
+    file = ship("nano") / "nano.safetensors"
+    own = ("network.preset=nano", "network.device=cpu", "network.confidence_half=1.5", *WINDOW)
+    done = replay(bag, tmp_path / "shipped", "reconstructor=scal3r", *own)
+    assert done.exit_code == 0, done.exception
+    assert f"weights: {file}, which come with this package" in done.output
+    named = replay(bag, tmp_path / "named", "reconstructor=scal3r", f"network.checkpoint={file}", *own)
+    assert named.exit_code == 0, named.exception
+    assert "come with this package" not in named.output
+    assert contents(tmp_path / "shipped") == contents(tmp_path / "named")
+
+
+def test_a_reconstructor_can_be_named_by_an_option(bag: Path, tmp_path: Path) -> None:
+    for name in ("geometric", "magic"):
+        done = CliRunner().invoke(app, ["replay", str(bag), "-o", str(tmp_path / name), "--reconstructor", name])
+        if name == "geometric":
+            assert done.exit_code == 0, done.exception
+            run = yaml.safe_load((tmp_path / name / "run.yaml").read_text())
+            assert run["parameters"]["reconstructor"] == name
+        else:
+            assert isinstance(done.exception, ConfigurationError)
+
+
+@pytest.mark.parametrize(
+    ("given", "in_file", "meant"),
+    [(None, None, "scal3r"), (None, "geometric", "scal3r"), (None, "tiny", "tiny"), ("tiny", "scal3r", "tiny")],
+)
+def test_a_memory_is_that_of_a_network(given: str | None, in_file: str | None, meant: str) -> None:
+    assert with_memory(given, in_file, Memory.FROZEN) == meant
 
 
 def test_memory_and_another_reconstructor_contradict_each_other(bag: Path, tmp_path: Path) -> None:

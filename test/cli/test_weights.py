@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,19 @@ def test_what_is_here_is_told_apart_from_what_is_not() -> None:
     places[0].touch()
     assert run().output.count("not here") == len(PUBLISHED) - 1
     assert f"here: network.checkpoint={places[0]}" in run().output
+
+
+def test_what_comes_with_the_package_is_told_with_its_sum(ship: Callable[..., Path]) -> None:
+    ship()
+    assert "weights of this package" in run().output
+    shipped = ship("nano")
+    (shipped / "MODEL_CARD.md").write_text("a card")
+    told = run().output
+    file = shipped / "nano.safetensors"
+    assert "here: network.preset=nano" in told
+    for text in (str(file), sha256(file.read_bytes()).hexdigest(), "Apache-2.0", str(shipped / "MODEL_CARD.md")):
+        assert text in told
+    assert run(file).exit_code == 0
 
 
 def test_a_whole_file_is_told_with_its_preset(folder: Path) -> None:

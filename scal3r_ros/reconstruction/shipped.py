@@ -1,0 +1,28 @@
+"""Weights that come with the package: `weights/<preset>.safetensors`, and the card that says how they were made."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+SHIPPED_LICENCE = "Apache-2.0"
+
+
+def shipped_weights(preset: str) -> Path | None:
+    """The file with the weights for the preset of that name, None where none come with the package."""
+    return all_shipped_weights().get(preset)
+
+
+def all_shipped_weights() -> dict[str, Path]:
+    """The files of all weights that come with the package, by preset."""
+    return {file.stem: file for file in sorted(_folder().glob("*.safetensors"))}
+
+
+def model_card() -> Path | None:
+    """What they were trained on, how good they are and what they are not made for; None where there is no card."""
+    file = _folder() / "MODEL_CARD.md"
+    return file if file.is_file() else None
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("scal3r_ros"))) / "weights"
