@@ -48,6 +48,7 @@ class Evaluation:
             "trajectory": None if self.trajectory is None else dataclasses.asdict(self.trajectory.metrics),
             "depth": None if self.depth is None else dataclasses.asdict(self.depth.metrics),
             "cloud": None if self.cloud is None else dataclasses.asdict(self.cloud),
+            "memory": None if self.result.memory is None else self.result.memory.metrics(),
         }
 
 

@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from scal3r_ros.evaluation.clouds import CloudMetrics
 from scal3r_ros.evaluation.depths import DepthMetrics
 from scal3r_ros.evaluation.evaluator import Evaluation
+from scal3r_ros.evaluation.memory import MemoryFigures
+from scal3r_ros.evaluation.results import Timings
 from scal3r_ros.evaluation.trajectories import TrajectoryMetrics
+
+MOST_MEMORY_ROWS = 40
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,24 @@ def sections(evaluation: Evaluation) -> dict[str, list[Figure]]:
         found["Depth"] = _of_depth(evaluation.depth.metrics)
     if evaluation.cloud is not None:
         found["Cloud"] = _of_cloud(evaluation.cloud)
+    if evaluation.result.memory is not None:
+        found["Memory"] = _of_memory(evaluation.result.memory)
     found["Run"] = _of_run(evaluation)
     return found
+
+
+def memory_table(memory: MemoryFigures, timings: Timings | None) -> list[list[str]]:
+    """A header, and a row for each chunk: what the memory learnt with it and what it took; evenly thinned if many."""
+    layers = list(memory.norm)
+    seconds = {} if timings is None else dict(zip(timings.chunk.tolist(), timings.seconds.tolist(), strict=True))
+    kept, moved = [f"kept, layer {layer}" for layer in layers], [f"change, layer {layer}" for layer in layers]
+    table = [["chunk", "chunks learnt from", *kept, *moved, "time"]]
+    for row in np.unique(np.linspace(0, len(memory.chunk) - 1, MOST_MEMORY_ROWS).round().astype(int)):
+        chunk = int(memory.chunk[row])
+        norms = [number(_known(memory.norm[layer][row])) for layer in layers]
+        changes = [percent(_known(memory.change[layer][row])) for layer in layers]
+        table.append([str(chunk), str(memory.learnt[row]), *norms, *changes, number(seconds.get(chunk), "s")])
+    return table
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -194,3 +216,19 @@ def _of_run(evaluation: Evaluation) -> list[Figure]:
             Figure("Map points", f"{len(evaluation.result.cloud.points):,}", "points in map.ply", headline=alone)
         )
     return figures
+
+
+def _of_memory(memory: MemoryFigures) -> list[Figure]:
+    chunks = f"{memory.learnt[-1]:,}"
+    figures = [Figure("Memory", f"{chunks} chunks", "chunks that the network's memory has learnt from", headline=True)]
+    for layer, norm in memory.norm.items():
+        kept = f"norm of what the memory keeps at the end; {number(_known(norm[0]))} after the first chunk"
+        figures.append(Figure(f"Kept in layer {layer}", number(_known(norm[-1])), kept))
+    for layer, change in memory.change.items():
+        moved = f"change of the fast weights over the last chunk; {percent(_known(change[0]))} over the first"
+        figures.append(Figure(f"Change in layer {layer}", percent(_known(change[-1])), moved))
+    return figures
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -30,7 +30,7 @@ table { width: 100%; border-collapse: collapse; background: var(--paper); border
 th, td { text-align: left; padding: 7px 16px; border-top: 1px solid var(--line); vertical-align: top; }
 tr:first-child th, tr:first-child td { border-top: 0; }
 th { font-weight: 600; white-space: nowrap; }
-td.value { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+th.value, td.value { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.note { color: var(--muted); width: 100%; }
 details { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 10px 16px; }
 summary { cursor: pointer; font-weight: 600; }
@@ -76,6 +76,13 @@ def table(rows: Iterable[tuple[str, str, str]]) -> str:
         for label, value, note in rows
     )
     return f"<table>{''.join(lines)}</table>"
+
+
+def grid(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Numbers in columns under a header."""
+    head = "".join(f'<th class="value">{escape(name)}</th>' for name in header)
+    lines = ("".join(f'<td class="value">{escape(cell)}</td>' for cell in row) for row in rows)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def picture(png: bytes, caption: str) -> str:

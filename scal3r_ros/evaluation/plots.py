@@ -24,6 +24,7 @@ from scal3r_ros.evaluation.figures import (
     start_marker,
     style,
 )
+from scal3r_ros.evaluation.memory import MemoryFigures
 from scal3r_ros.evaluation.results import Timings
 from scal3r_ros.evaluation.trajectories import TrajectoryComparison
 from scal3r_ros.evaluation.views import AboveView
@@ -143,6 +144,28 @@ def plot_timings(timings: Timings) -> bytes:
     memory.set_ylim(0, 1.15 * float(timings.rss_mb.max()))
     memory.margins(x=0.01)
     memory.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+    return png(figure)
+
+
+def plot_memory(memory: MemoryFigures, timings: Timings | None) -> bytes:
+    """Chunk by chunk: what the memory keeps, how far its fast weights move, and what a chunk took."""
+    figure = new_figure(11, 4.8 if timings is None else 6.6)
+    axes = list(figure.subplots(2 if timings is None else 3, 1, sharex=True))
+    style(axes[0], "What the memory keeps: its norm", "", "‖G‖")
+    style(axes[1], "How far a chunk moves the fast weights", "", "%")
+    for index, layer in enumerate(memory.norm):
+        colour = CYCLE[index % len(CYCLE)]
+        axes[0].plot(memory.chunk, memory.norm[layer], color=colour, linewidth=1.8, label=f"layer {layer}")
+        axes[1].plot(memory.chunk, 100 * memory.change[layer], color=colour, linewidth=1.8, marker="o", markersize=4.5)
+    legend(axes[0])
+    if timings is not None:
+        style(axes[2], "Time per chunk", "", "s")
+        axes[2].bar(timings.chunk, timings.seconds, 0.82, color=BLUE, linewidth=0)
+    for panel in axes:
+        panel.set_ylim(bottom=0)
+        panel.margins(x=0.01)
+    axes[-1].set_xlabel("chunk", fontsize=9, color=MUTED)
+    axes[-1].xaxis.set_major_locator(MaxNLocator(12, integer=True))
     return png(figure)
 
 

@@ -12,12 +12,13 @@ from scal3r_ros.errors import EvaluationError
 from scal3r_ros.evaluation import page
 from scal3r_ros.evaluation.evaluator import Evaluation
 from scal3r_ros.evaluation.figures import picture_png
-from scal3r_ros.evaluation.headlines import counts, sections
+from scal3r_ros.evaluation.headlines import counts, memory_table, sections
 from scal3r_ros.evaluation.pictures import picture_from_above, picture_from_behind
 from scal3r_ros.evaluation.plots import (
     plot_comparison,
     plot_depths,
     plot_errors,
+    plot_memory,
     plot_picture_above,
     plot_timings,
     plot_trajectory,
@@ -66,6 +67,8 @@ def draw_pictures(evaluation: Evaluation) -> dict[str, bytes]:
         pictures["depth.png"] = plot_depths(evaluation.depth)
     if result.timings is not None:
         pictures["timings.png"] = plot_timings(result.timings)
+    if result.memory is not None:
+        pictures["memory.png"] = plot_memory(result.memory, result.timings)
     return pictures
 
 
@@ -83,6 +86,13 @@ def compose(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> str:
     for title, section in figures.items():
         body.append(page.heading(title))
         body.append(page.table((figure.label, figure.value, figure.note) for figure in section))
+    if evaluation.result.memory is not None:
+        table = memory_table(evaluation.result.memory, evaluation.result.timings)
+        body += [page.heading("The memory, chunk by chunk"), page.grid(table[0], table[1:])]
+        if len(table) - 1 < len(evaluation.result.memory.chunk):
+            body.append(
+                page.paragraph(f"{len(table) - 1} chunks of {len(evaluation.result.memory.chunk)}; all: memory.csv")
+            )
     frames = counts(evaluation.result.run)
     if frames:
         body += [page.heading("Frames"), page.count_table(frames)]
@@ -103,6 +113,9 @@ _GALLERY = {
     "Trajectory": {"trajectory.png": "The camera's path, seen along the map's vertical."},
     "Errors along the way": {"errors.png": "Each error over the distance the camera had truly travelled."},
     "Depth": {"depth.png": "A frame from half way, and the error of every frame that has true depth."},
+    "The memory": {
+        "memory.png": "What the network's memory keeps, how far each chunk moves it, and what each chunk took to map."
+    },
     "Speed": {
         "timings.png": "A chunk whose bar ends below the dashed line took less time than the camera took to record it."
     },

@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import EvaluationError
+from scal3r_ros.evaluation.memory import MemoryFigures, read_memory
 from scal3r_ros.evaluation.ply import Cloud, read_ply
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
@@ -22,16 +23,18 @@ from scal3r_ros.sequences.ground_truth import read_trajectory
 TRAJECTORY_FILE = "trajectory.tum"
 CLOUD_FILE = "map.ply"
 TIMINGS_FILE = "timings.csv"
+MEMORY_FILE = "memory.csv"
 RUN_FILE = "run.yaml"
 DEPTH_FOLDER = "depth"
 
 
 @dataclass(frozen=True)
 class Timings:
-    """One row per chunk: `first_stamp_ns` and `last_stamp_ns` (n,) int64, `rss_mb` (n,) and `stages_s`, name → (n,)
-    seconds.
+    """One row per chunk: its number `chunk`, `first_stamp_ns` and `last_stamp_ns` (n,) int64, `rss_mb` (n,) and
+    `stages_s`, name → (n,) seconds.
     """
 
+    chunk: NDArray[np.int64]
     first_stamp_ns: NDArray[np.int64]
     last_stamp_ns: NDArray[np.int64]
     stages_s: Mapping[str, NDArray[np.float64]]
@@ -64,14 +67,15 @@ class KeyframeDepth:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left behind. `run` is the content of `run.yaml`; `depth_files` are by stamp, ascending; absent parts
-    are None.
+    """What a run left behind. `run` is the content of `run.yaml`; `memory` is that of its network; `depth_files` are by
+    stamp, ascending; absent parts are None.
     """
 
     folder: Path
     trajectory: Trajectory
     cloud: Cloud | None
     timings: Timings | None
+    memory: MemoryFigures | None
     run: Mapping[str, Any]
     depth_files: Mapping[int, Path]
 
@@ -92,6 +96,7 @@ def read_result(folder: Path) -> Result:
         trajectory=read_trajectory(folder / TRAJECTORY_FILE),
         cloud=_read_cloud(folder / CLOUD_FILE),
         timings=_read_timings(folder / TIMINGS_FILE),
+        memory=read_memory(folder / MEMORY_FILE),
         run=_read_run(folder / RUN_FILE),
         depth_files=_find_depths(folder / DEPTH_FOLDER),
     )
@@ -135,6 +140,7 @@ def _read_timings(path: Path) -> Timings | None:
             return None
         stages = [name for name in rows[0] if name.endswith("_s")]
         return Timings(
+            chunk=np.array([int(row["chunk"]) for row in rows], np.int64),
             first_stamp_ns=np.array([int(row["first_stamp_ns"]) for row in rows], np.int64),
             last_stamp_ns=np.array([int(row["last_stamp_ns"]) for row in rows], np.int64),
             stages_s={name[:-2]: np.array([float(row[name] or 0.0) for row in rows]) for name in stages},

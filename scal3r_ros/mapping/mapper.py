@@ -131,10 +131,11 @@ class OnlineMapper:
             chunk = replace(chunk, shared=shared_frames(newest, chunk))
             previous = None if newest is None else Previous(newest.chunk, newest.geometry)
             geometry = self._reconstructor.reconstruct(chunk, previous if chunk.shared else None, following)
+            figures = self._reconstructor.figures()
             if newest is None and geometry.health is not ChunkHealth.OK:
                 self._unmeasured += 1
                 note = f"no map yet: {geometry.note}"
-                return MapUpdate((), self.T_map_odom(), chunk=chunk, geometry=geometry, note=note)
+                return MapUpdate((), self.T_map_odom(), chunk=chunk, geometry=geometry, note=note, figures=figures)
             started = time.perf_counter()
             placed = self._place(chunk, geometry, newest)
             submap, edge = placed.submap, placed.edge
@@ -165,7 +166,9 @@ class OnlineMapper:
                 cloud_map=cloud,
             )
             timings = {**geometry.timings, "align_s": aligned - started, "map_s": mapped - aligned}
-            return MapUpdate(poses, self.T_map_odom(), summary, False, chunk, geometry, timings=timings)
+            return MapUpdate(
+                poses, self.T_map_odom(), summary, False, chunk, geometry, timings=timings, figures=figures
+            )
 
     @property
     def loops_waiting(self) -> int:

@@ -22,8 +22,10 @@ from scal3r_ros.mapping.values import MapUpdate, PointCloud
 from scal3r_ros.mapping.whole_files import told, write_whole
 
 VERSIONS_OF = ("scal3r_ros", "numpy", "opencv-python-headless", "torch", "gtsam", "open3d-cpu", "open3d")
-FILES = ("trajectory.tum", "map.ply", "timings.csv", "run.yaml")
+FILES = ("trajectory.tum", "map.ply", "timings.csv", "memory.csv", "run.yaml")
 """What a run writes, and removes of the run before; nothing else in the folder is touched."""
+NORM, CHANGE = "memory_norm_", "memory_change_"
+"""How a reconstructor's figures about its memory begin; the layer follows."""
 COLUMNS = ("chunk", "first_stamp_ns", "last_stamp_ns", "frames", "keyframes", "health")
 
 
@@ -38,6 +40,7 @@ class ResultWriter:
         self._folder = folder
         self._save_depth = save_depth
         self._stages: tuple[str, ...] | None = None
+        self._memory_columns: tuple[str, ...] = ()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if save_depth:
@@ -48,7 +51,7 @@ class ResultWriter:
             raise MappingError(f"result folder {folder} can not be written: {error.strerror}") from error
 
     def add(self, update: MapUpdate) -> None:
-        """Appends the chunk of an update to the timings and, if asked, stores its new keyframes' depth."""
+        """Appends the chunk of an update to the timings and what a memory learnt with it; if asked, stores its depth."""
         if update.chunk is None or update.geometry is None:
             return
         chunk, geometry = update.chunk, update.geometry
@@ -69,6 +72,7 @@ class ResultWriter:
             ]
         )
         self._append("timings.csv", row.getvalue().encode())
+        self._add_memory(chunk.index, update.figures)
         if self._save_depth and update.submap is not None:
             self._store_depth(update)
 
@@ -78,6 +82,17 @@ class ResultWriter:
         content = {"versions": _versions(), **run}
         write_whole(self._folder / "run.yaml", yaml.safe_dump(content, sort_keys=False).encode())
         write_whole(self._folder / "map.ply", ply_bytes(cloud))
+
+    def _add_memory(self, chunk: int, figures: Mapping[str, int | float]) -> None:
+        """Begins with the first chunk that the memory learns from: its layers are the columns."""
+        layers = [name.removeprefix(NORM) for name in figures if name.startswith(NORM)]
+        if not self._memory_columns and layers:
+            self._memory_columns = ("memory_chunks", *(kind + layer for layer in layers for kind in (NORM, CHANGE)))
+            write_whole(self._folder / "memory.csv", (",".join(("chunk", *self._memory_columns)) + "\n").encode())
+        if self._memory_columns:
+            cells = [figures.get(name, "") for name in self._memory_columns]
+            row = (f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in (chunk, *cells))
+            self._append("memory.csv", (",".join(row) + "\n").encode())
 
     def _store_depth(self, update: MapUpdate) -> None:
         chunk, geometry, submap = update.chunk, update.geometry, update.submap

@@ -68,8 +68,9 @@ class MapUpdate:
 
     `T_map_odom` (4, 4) is the newest correction. `corrected` is true where earlier poses or points moved, so that path
     and map have to be published whole. `chunk` and `geometry` are what was reconstructed, where something was; `note`
-    says why there is no submap although there was a chunk. `timings` are seconds per stage of the chunk. `found` is
-    true where the camera was found in the map that was loaded: from now on all is in the frame of that one.
+    says why there is no submap although there was a chunk. `timings` are seconds per stage of the chunk, `figures` what
+    the reconstructor has learnt with it. `found` is true where the camera was found in the map that was loaded: from
+    now on all is in the frame of that one.
     """
 
     poses: tuple[FramePose, ...]
@@ -80,6 +81,7 @@ class MapUpdate:
     geometry: ChunkGeometry | None = None
     note: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, int | float] = field(default_factory=dict)
     found: bool = False
 
 

@@ -50,6 +50,9 @@ def test_untrained_weights_are_survived_and_repeatable(bag: Path, tmp_path: Path
     assert counts["memory_norm_1"] > 0
     header = (tmp_path / "once" / "timings.csv").read_text().splitlines()[0]
     assert "encoder_s,layers_s,cameras_s,depth_s" in header
+    learnt = (tmp_path / "once" / "memory.csv").read_text().splitlines()
+    assert learnt[0].startswith("chunk,memory_chunks,memory_norm_1,memory_change_1,")
+    assert [int(row.split(",")[1]) for row in learnt[1:]] == list(range(1, counts["submaps"] + 1))
 
 
 def test_a_network_that_is_sure_of_nothing_still_gives_poses(bag: Path, tmp_path: Path) -> None:

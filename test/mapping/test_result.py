@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,23 @@ def test_timings_have_a_row_a_chunk_while_the_run_goes_on(tmp_path: Path) -> Non
     assert (columns["chunk"], columns["keyframes"], columns["health"]) == ("2", "2", "ok")
     assert (columns["tracks_s"], columns["align_s"], columns["map_s"]) == ("0.2500", "0.5000", "1.0000")
     assert float(columns["rss_mb"]) > 1
+
+
+def test_what_a_memory_learns_has_a_row_a_chunk_from_the_first_that_teaches(tmp_path: Path) -> None:
+    writer = ResultWriter(tmp_path)
+    writer.add(update(0))
+    writer.add(replace(update(1), figures={"memory_chunks": 0}))
+    assert not (tmp_path / "memory.csv").exists()
+    learnt = {"memory_chunks": 1, "memory_norm_3": 0.1234567, "memory_norm_5": 2.0, "memory_change_3": 0.5, "peers": 2}
+    writer.add(replace(update(2), figures=learnt))
+    writer.add(replace(update(3), figures={"memory_chunks": 2_000_000}))
+    assert (tmp_path / "memory.csv").read_text().splitlines() == [
+        "chunk,memory_chunks,memory_norm_3,memory_change_3,memory_norm_5,memory_change_5",
+        "2,1,0.123457,0.5,2,",
+        "3,2000000,,,,",
+    ]
+    ResultWriter(tmp_path)
+    assert not (tmp_path / "memory.csv").exists()
 
 
 def test_updates_without_a_chunk_write_nothing(tmp_path: Path) -> None:
