@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -17,15 +18,19 @@ import typer
 import yaml
 from rich.console import Console
 
+from scal3r_ros.assembly import TINY, CoreConfig, core_config
 from scal3r_ros.cli.bag import bag as make_bag
 from scal3r_ros.cli.evaluate import evaluate
 from scal3r_ros.cli.simulate import simulate
+from scal3r_ros.configuration import read_parameter_file
 from scal3r_ros.errors import Scal3rError, SequenceError
+from scal3r_ros.reconstruction.shipped import shipped_weights
 from scal3r_ros.sequences.bag_reader import BagReader
 from scal3r_ros.sequences.folder import find_images, read_image
 
 ASSUMED_FOV_DEG = 70.0
 LAST_LINES = 12
+PROCESSES = ("mapper", "player")
 
 
 class DemoError(Scal3rError):
@@ -41,6 +46,13 @@ def demo(
     rate: Annotated[float, typer.Option(min=0.1, help="Images per second of a folder of images.")] = 10.0,
     speed: Annotated[float, typer.Option(min=0.01, help="How fast to play, 1 is as recorded.")] = 1.0,
     config: Annotated[Path | None, typer.Option(help="Parameter file of the mapper.")] = None,
+    reconstructor: Annotated[
+        str | None,
+        typer.Option(
+            help="geometric, tiny or scal3r, as in the parameter file; if not given, the simulated street is mapped a "
+            "second time by tiny, whose memory learns live, where its weights come with the package."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where everything is written.")] = None,
     default_config: Annotated[Path | None, typer.Option(hidden=True)] = None,
     default_out: Annotated[Path, typer.Option(hidden=True)] = Path("out/demo"),
@@ -50,6 +62,8 @@ def demo(
     Example: scal3r demo street.bag --config config/driving.yaml
     """
     console = Console(stderr=True, highlight=False)
+    parameters = config or default_config
+    runs = _runs(parameters, reconstructor, source is None)
     folder = out or default_out
     folder.mkdir(parents=True, exist_ok=True)
     bag = _bag_of(source, folder, 60.0 if short else 300.0, calib, rate, console)
@@ -58,11 +72,42 @@ def demo(
         has_truth = reader.ground_truth() is not None
     topics = ["-r", f"image:={image_topic}", "-r", f"camera_info:={info_topic or '/camera/camera_info'}"]
     played = ",".join(topic for topic in (image_topic, info_topic) if topic is not None)
-    console.print(f"mapping {images} images of {bag} live; logs: {folder / 'mapper.log'}, {folder / 'player.log'}")
-    result = folder / "result"
-    _drive(folder, bag, result, topics, played, speed, config or default_config, math.ceil(images / 5) + 120)
-    evaluate(result, truth=bag if has_truth else None)
-    Console(highlight=False, soft_wrap=True).print(_block(result))
+    playing = ["-p", f"bag:={bag}", "-p", f"rate:={speed}", "-p", f"topics:={played}"]
+    for run in runs:
+        result, logs = folder / run.named("result"), {name: folder / run.named(name, ".log") for name in PROCESSES}
+        written = ", ".join(map(str, logs.values()))
+        console.print(f"mapping {images} images of {bag} live with {run.reconstructor}; logs: {written}")
+        wanted = ["--params-file", str(parameters)] if parameters is not None else []
+        wanted += ["-p", f"reconstructor:={run.reconstructor}", "-p", f"result_directory:={result}"]
+        _drive(logs, [*wanted, *topics], playing, math.ceil(images / 5) + 120, speed)
+        if not (result / "trajectory.tum").is_file():
+            raise DemoError(f"the mapper wrote no result: {_last_lines(logs['mapper'])}")
+        evaluate(result, truth=bag if has_truth else None)
+        Console(highlight=False, soft_wrap=True).print(_block(result, run.reconstructor))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One live drive: by which reconstructor, and what the names of all that it writes have at their end."""
+
+    reconstructor: str
+    suffix: str = ""
+
+    def named(self, name: str, kind: str = "") -> str:
+        """Name of a file or folder of this run."""
+        return f"{name}{self.suffix}{kind}"
+
+
+def _runs(parameters: Path | None, reconstructor: str | None, simulated: bool) -> list[_Run]:
+    """The reconstructor given or that of the parameter file; on the simulated street a memory, too, where one ships."""
+    if reconstructor is not None:
+        core_config({"reconstructor": reconstructor})  # a mistyped name is told before the street is made
+        return [_Run(reconstructor)]
+    values = {} if parameters is None else read_parameter_file(parameters)
+    usual = str(values.get("reconstructor", CoreConfig.reconstructor))
+    if simulated and usual == "geometric" and shipped_weights(TINY) is not None:
+        return [_Run(usual), _Run(TINY, f"_{TINY}")]
+    return [_Run(usual)]
 
 
 def _bag_of(
@@ -98,33 +143,20 @@ def _bag_of(
     return bag
 
 
-def _drive(
-    folder: Path,
-    bag: Path,
-    result: Path,
-    topics: list[str],
-    played: str,
-    speed: float,
-    config: Path | None,
-    timeout_s: float,
-) -> None:
-    """Runs mapper and player until the bag is played and everything is mapped and written."""
-    parameters = ["--params-file", str(config)] if config is not None else []
-    with (folder / "mapper.log").open("w") as mapper_log, (folder / "player.log").open("w") as player_log:
-        mapper = _start("mapper", [*parameters, *topics, "-p", f"result_directory:={result}"], mapper_log)
-        player = _start("player", ["-p", f"bag:={bag}", "-p", f"rate:={speed}", "-p", f"topics:={played}"], player_log)
+def _drive(logs: Mapping[str, Path], mapping: list[str], playing: list[str], timeout_s: float, speed: float) -> None:
+    """Runs mapper and player, told by their arguments, until the bag is played and everything is mapped and written."""
+    with logs["mapper"].open("w") as mapper_log, logs["player"].open("w") as player_log:
+        mapper, player = _start("mapper", mapping, mapper_log), _start("player", playing, player_log)
         try:
-            _wait(player, "player", folder, timeout_s / speed)
+            _wait(player, "player", logs, timeout_s / speed)
             if mapper.poll() is None:
                 mapper.send_signal(signal.SIGINT)
-            _wait(mapper, "mapper", folder, timeout_s)
+            _wait(mapper, "mapper", logs, timeout_s)
         finally:
             for process in (player, mapper):
                 with suppress(ProcessLookupError):
                     process.kill()
                 process.wait()
-    if not (result / "trajectory.tum").is_file():
-        raise DemoError(f"the mapper wrote no result: {_last_lines(folder / 'mapper.log')}")
 
 
 def _start(name: str, words: list[str], log: IO[str]) -> subprocess.Popen[str]:
@@ -132,8 +164,8 @@ def _start(name: str, words: list[str], log: IO[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True)
 
 
-def _wait(process: subprocess.Popen[str], name: str, folder: Path, timeout_s: float) -> None:
-    log = folder / f"{name}.log"
+def _wait(process: subprocess.Popen[str], name: str, logs: Mapping[str, Path], timeout_s: float) -> None:
+    log = logs[name]
     try:
         code = process.wait(timeout_s)
     except subprocess.TimeoutExpired:
@@ -146,7 +178,7 @@ def _last_lines(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
 
-def _block(result: Path) -> str:
+def _block(result: Path, reconstructor: str) -> str:
     """The closing lines: accuracy, frames, speed, and where to look."""
     run: Mapping[str, Any] = yaml.safe_load((result / "run.yaml").read_text())
     metrics = json.loads((result / "report" / "metrics.json").read_text())
@@ -164,10 +196,21 @@ def _block(result: Path) -> str:
         "frames": f"{counts['frames_posed']} of {counts['frames_in']} posed, {dropped} dropped"
         + (f" ({reasons})" if dropped else ""),
         "real time": f"{run['real_time_factor']:.2f} × (live: 1 is keeping up with the camera)",
+        "memory": _memory(metrics.get("memory")),
         "report": str(report / "report.html"),
         "pictures": ", ".join(path.name for path in sorted(report.glob("*.png"))),
         "cloud": str(result / "map.ply"),
         "trajectory": str(result / "trajectory.tum"),
     }
-    lines = [f"  {name:<11}{text}" for name, text in rows.items()]
-    return "\n".join(["", "── scal3r demo " + "─" * 50, *lines, "─" * 65])
+    lines = [f"  {name:<11}{text}" for name, text in rows.items() if text]
+    title = f"── scal3r demo, {reconstructor} "
+    return "\n".join(["", title + "─" * (65 - len(title)), *lines, "─" * 65])
+
+
+def _memory(learnt: Mapping[str, Any] | None) -> str:
+    """What the memory has learnt; nothing where the reconstructor has none."""
+    if learnt is None:
+        return ""
+    moved = ", ".join(f"{100 * change:.1f} % in layer {layer}" for layer, change in learnt["change"].items() if change)
+    told = f"learnt live from {learnt['chunks']} chunks"
+    return f"{told}; the last one changed it by {moved}" if moved else told

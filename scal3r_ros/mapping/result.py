@@ -51,7 +51,7 @@ class ResultWriter:
             raise MappingError(f"result folder {folder} can not be written: {error.strerror}") from error
 
     def add(self, update: MapUpdate) -> None:
-        """Appends the chunk of an update to the timings and what a memory learnt with it; if asked, stores its depth."""
+        """Appends the chunk of an update to the timings and what a memory learnt with it; stores depth, if asked."""
         if update.chunk is None or update.geometry is None:
             return
         chunk, geometry = update.chunk, update.geometry
