@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 import torch
 from memory_ablation import main
 from memory_ablation_drives import Drive, DriveFolder, DriveSet, chunks_of
-from memory_ablation_measure import Network, Row, Rule, measure_mapped, preset_of
+from memory_ablation_measure import Network, Row, Rule, measure, measure_mapped, preset_of
 
 from scal3r_ros.assembly import CoreConfig, core_config
 from scal3r_ros.errors import ConfigurationError, ModelError
 from scal3r_ros.geometry import se3
 from scal3r_ros.model import preset_named, random_model, save_checkpoint
+from scal3r_ros.reconstruction.network_config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Previous
 
 FRAMES, WIDTH, HEIGHT = 24, 128, 64
@@ -120,6 +122,18 @@ def test_nothing_mapped_gives_no_errors(drive: Drive, config: CoreConfig) -> Non
     assert row.rigid_ate_share is None
     assert row.depth_one is None
     assert row.seam_spread_truth is None
+
+
+def test_offline_differs_from_frozen_apart_by_its_memory_alone(drive: Drive, config: CoreConfig) -> None:
+    model = random_model(preset_named("tiny"), 0).requires_grad_(False)
+    for _, unit in model.aggregator.units():
+        unit.proj.weight.zero_()
+        unit.proj.bias.zero_()
+    config = replace(config, network=NetworkConfig(image_width=WIDTH))
+    apart, offline = (measure(drive, "tiny", model, Rule.parse(rule), config) for rule in ("frozen:apart", "offline"))
+    assert offline.seams_truth == pytest.approx(apart.seams_truth, abs=1e-3)
+    assert offline.depth_own == pytest.approx(apart.depth_own, abs=1e-3)
+    assert offline.rigid_ate_share == pytest.approx(apart.rigid_ate_share, abs=1e-3)
 
 
 @pytest.mark.parametrize("text", ["running", "running:0.97", "sequential", "frozen", "frozen:apart", "offline"])
