@@ -14,7 +14,17 @@ from rich.console import Console
 from rich.table import Table
 from safetensors import SafetensorError, safe_open
 
-from scal3r_ros.model import PRESETS, PUBLISHED, Preset, PublishedCheckpoint, Scal3R, preset_named, verify_checkpoint
+from scal3r_ros.model import (
+    PRESETS,
+    PUBLISHED,
+    Preset,
+    PublishedCheckpoint,
+    Scal3R,
+    load_checkpoint,
+    preset_named,
+    save_checkpoint,
+    verify_checkpoint,
+)
 from scal3r_ros.reconstruction.shipped import SHIPPED_LICENCE, all_shipped_weights, model_card
 
 DEFAULT_PRESET = "full"
@@ -25,6 +35,9 @@ def weights(
     preset: Annotated[
         str | None, typer.Option(help=f"What it is for: {', '.join(PRESETS)}; by default what it says itself, or full.")
     ] = None,
+    bfloat16: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write FILE's weights there, rounded: half the size of float32.")
+    ] = None,
 ) -> None:
     """Tell which weights the network can use, where to get them and what is here; verify a file.
 
@@ -32,9 +45,16 @@ def weights(
     """
     console = Console(highlight=False)
     if file is None:
+        if bfloat16 is not None:
+            raise typer.BadParameter("name the FILE whose weights are to be written", param_hint="--bfloat16")
         _tell(console)
     else:
-        _verify(console, file, preset_named(preset or _said_preset(file)))
+        chosen = preset_named(preset or _said_preset(file))
+        _verify(console, file, chosen)
+        if bfloat16 is not None:
+            save_checkpoint(load_checkpoint(file, chosen).bfloat16(), bfloat16)
+            told = f"{bfloat16}: {bfloat16.stat().st_size / 1e6:.1f} MB, sha256 {_sum_of(bfloat16)}"
+            console.print(told, soft_wrap=True, markup=False)
 
 
 def weights_folder() -> Path:
@@ -86,11 +106,15 @@ def _tell_shipped(console: Console) -> None:
         lines = {
             "file": str(file),
             "size": f"{file.stat().st_size / 1e6:.1f} MB",
-            "sha256": sha256(file.read_bytes()).hexdigest(),
+            "sha256": _sum_of(file),
             "licence": SHIPPED_LICENCE,
         }
         card = model_card()
         _tell_lines(console, lines if card is None else {**lines, "card": str(card)})
+
+
+def _sum_of(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()
 
 
 def _tell_lines(console: Console, lines: Mapping[str, str]) -> None:

@@ -13,7 +13,15 @@ from typer.testing import CliRunner, Result
 from scal3r_ros.cli.main import app
 from scal3r_ros.cli.weights import place_of
 from scal3r_ros.errors import ModelError
-from scal3r_ros.model import PRESETS, PUBLISHED, preset_named, random_model, save_checkpoint
+from scal3r_ros.model import (
+    PRESETS,
+    PUBLISHED,
+    load_checkpoint,
+    preset_named,
+    random_model,
+    save_checkpoint,
+    weights_fingerprint,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +73,18 @@ def test_a_whole_file_is_told_with_its_preset(folder: Path) -> None:
     assert done.exit_code == 0
     assert "is whole: scal3r_ros weights for preset nano" in done.output
     assert "with memory units" in done.output
+
+
+def test_weights_are_written_at_half_the_size_and_are_the_same_but_for_rounding(folder: Path) -> None:
+    model = random_model(preset_named("nano"), 0)
+    save_checkpoint(model, folder / "mine.safetensors")
+    done = run(folder / "mine.safetensors", "--bfloat16", folder / "half.safetensors")
+    assert done.exit_code == 0
+    half = folder / "half.safetensors"
+    assert half.stat().st_size < 0.52 * (folder / "mine.safetensors").stat().st_size
+    assert sha256(half.read_bytes()).hexdigest() in done.output
+    assert weights_fingerprint(load_checkpoint(half, preset_named("nano"))) == weights_fingerprint(model)
+    assert run("--bfloat16", half).exit_code == 2
 
 
 def test_a_damaged_file_is_an_error(folder: Path) -> None:
