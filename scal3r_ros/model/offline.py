@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from scal3r_ros.model.aggregator import Grid
+from scal3r_ros.model.encoder import Encoding
 from scal3r_ros.model.memory import FastWeights, fast_weights, gradient
 from scal3r_ros.model.scal3r import Prediction, Scal3R
 
@@ -69,27 +70,32 @@ def reconstruct_offline(
     store: ChunkStore,
     with_points: bool = True,
     previous: Callable[[int], Sequence[int]] | None = None,
+    focals: Callable[[int], float | None] = lambda _: None,
 ) -> Iterator[Prediction]:
     """Predictions of all chunks (images (S, 3, h, w) in 0..1), in order, from one memory that has seen them all.
 
-    `previous` gives, for the number of images of a chunk, what `Scal3R.encode` wants to know of their order.
+    `previous` gives, for the number of images of a chunk, what `Scal3R.encode` wants to know of their order; `focals`
+    the focal length that is known for a chunk, see `Scal3R.cameras`.
     `chunks` is gone through once; the first prediction comes after the last layer of the last chunk.
     """
     device = model.aggregator.camera_token.device
     grids: list[Grid] = []
+    orders: list[Sequence[int] | None] = []
     for images_S3hw in chunks:
-        encoding = model.encode(
-            images_S3hw.to(device), previous=None if previous is None else previous(len(images_S3hw))
-        )
+        orders.append(None if previous is None else previous(len(images_S3hw)))
+        encoding = model.encode(images_S3hw.to(device), previous=orders[-1])
         store.put(f"{len(grids)}_tokens", model.aggregator.embed(encoding.patches))
         store.put(f"{len(grids)}_descriptors", encoding.descriptor)
+        store.put(f"{len(grids)}_matches", encoding.matches)
         grids.append(model.grid(images_S3hw))
     for layer in range(model.preset.aggregator.depth):
         advance_layer(model, layer, grids, store)
     for index, grid in enumerate(grids):
         features = [store.get(f"{index}_layer{layer}", device) for layer in model.preset.aggregator.head_layers]
-        descriptors_SC = store.get(f"{index}_descriptors", device)
-        yield model.decode(features, grid, descriptors_SC, with_points)
+        of_frames = (store.get(f"{index}_{name}", device) for name in ("descriptors", "matches"))
+        # The patches have become the features.
+        encoding = Encoding(features[-1], *of_frames)
+        yield model.decode(features, grid, encoding, with_points, orders[index], focals(index))
 
 
 @torch.no_grad()

@@ -104,8 +104,6 @@ TINY = Preset(
     encoder=StemConfig(channels=192, patch=16, refinements=1, sees_previous=True),
     aggregator=AggregatorConfig(channels=192, depth=5, heads=3, head_layers=(1, 2, 3, 4), informed_camera=True),
     memory=MemoryConfig(layers=(3,), expansion=2),
-    # One iteration: from random weights a second learns what to add before it learns to what.
-    camera_head=CameraHeadConfig(depth=1, heads=6, iterations=1),
     dpt_head=DptHeadConfig(levels=(32, 48, 96, 96), fused=48),
     has_point_head=False,
 )

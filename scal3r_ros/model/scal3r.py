@@ -6,6 +6,9 @@ and P tokens of a frame, C channels.
     images ─ encode ─► patches ─ aggregate ─► features ─┬─► camera head ─► pose encodings
                                     ▲                   ├─► depth head  ─► depth, confidence
                                   memory                └─► point head  ─► points, confidence
+
+A network whose stem compares frames has a camera head that solves for the poses, see solved_cameras.py: it takes the
+depth as well, and gives it back in agreement with them.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from scal3r_ros.model.camera_head import CameraHead
 from scal3r_ros.model.dpt_head import DptHead, depth_of, points_of
 from scal3r_ros.model.encoder import Encoding, StemConfig, build_encoder, normalise_colours
 from scal3r_ros.model.presets import Preset
+from scal3r_ros.model.solved_cameras import SolvedCameras
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Scal3R(nn.Module):
         channels = 2 * preset.aggregator.channels
         self.encoder = build_encoder(preset.encoder)
         self.aggregator = Aggregator(preset.aggregator, preset.memory)
-        self.camera_head = CameraHead(channels, preset.camera_head)
+        self.camera_head = SolvedCameras(channels) if self.sees_previous else CameraHead(channels, preset.camera_head)
         self.depth_head = DptHead(channels, 1, depth_of, preset.patch, preset.dpt_head)
         self.point_head = (
             DptHead(channels, 3, points_of, preset.patch, preset.dpt_head) if preset.has_point_head else None
@@ -88,7 +92,7 @@ class Scal3R(nn.Module):
 
     @property
     def sees_previous(self) -> bool:
-        """Whether the encoder compares each frame with the one before it."""
+        """Whether the encoder compares each frame with the one before it, and poses are solved from that."""
         return isinstance(self.preset.encoder, StemConfig) and self.preset.encoder.sees_previous
 
     def aggregate(self, patches_SNC: Tensor, grid: Grid, memory: FastWeightSource) -> list[Tensor]:
@@ -107,15 +111,45 @@ class Scal3R(nn.Module):
             raise ModelError(f"preset {self.preset.name} has no point head: take points from depth and cameras")
         return DenseMaps(*self.point_head(features, grid, self.aggregator.special, frames_at_once))
 
+    def cameras(
+        self,
+        features: Sequence[Tensor],
+        depth: DenseMaps,
+        encoding: Encoding,
+        previous: Sequence[int] | None = None,
+        focal: float | None = None,
+    ) -> tuple[Tensor, DenseMaps]:
+        """Pose encodings (S, 9) of all frames of a chunk, and their depth in agreement with them.
+
+        `depth` is asked for only where the network `sees_previous`, and then of all frames; `previous` as for
+        `encode`; `focal`: focal length in widths of the image, where it is known and the network solves for poses.
+        """
+        if isinstance(self.camera_head, CameraHead):
+            return self.camera_head(features[-1]), depth
+        if previous is None:
+            previous = [max(0, position - 1) for position in range(len(features[-1]))]
+        focal_B = None if focal is None else depth.values.new_tensor([focal])
+        encoding_S9, values = self.camera_head(
+            features[-1].float(), depth.values, encoding.matches.float(), previous, focal_B=focal_B
+        )
+        return encoding_S9, DenseMaps(values, depth.confidence)
+
     def decode(
-        self, features: Sequence[Tensor], grid: Grid, descriptors_SC: Tensor, with_points: bool = True
+        self,
+        features: Sequence[Tensor],
+        grid: Grid,
+        encoding: Encoding,
+        with_points: bool = True,
+        previous: Sequence[int] | None = None,
+        focal: float | None = None,
     ) -> Prediction:
-        """All heads of the network on the features of a chunk, the point head only `with_points`."""
+        """All heads of the network on the features of a chunk, the point head only `with_points`; see `cameras`."""
+        poses_S9, depth = self.cameras(features, self.depth(features, grid), encoding, previous, focal)
         return Prediction(
-            pose_encoding=self.camera_head(features[-1]),
-            depth=self.depth(features, grid),
+            pose_encoding=poses_S9,
+            depth=depth,
             points=self.points(features, grid) if with_points and self.point_head is not None else None,
-            descriptors=descriptors_SC,
+            descriptors=encoding.descriptor,
         )
 
     def forward(
@@ -125,7 +159,7 @@ class Scal3R(nn.Module):
         grid = self.grid(images_S3hw)
         encoding = self.encode(images_S3hw, previous=previous)
         features = self.aggregate(encoding.patches, grid, memory)
-        return self.decode(features, grid, encoding.descriptor)
+        return self.decode(features, grid, encoding, previous=previous)
 
     def set_precision(self, compute: torch.dtype, heads: torch.dtype = torch.float32) -> Scal3R:
         """Linear layers and convolutions of encoder and blocks compute in `compute`, those of the DPT heads in `heads`.

@@ -79,6 +79,16 @@ class Framing:
         known = self.frames[position].intrinsics
         return guess if known is None else known.scaled(self.size[1], self.size[0])
 
+    def focal(self) -> float | None:
+        """Mean focal length of the frames' calibrations in widths of the window; None where a frame came without."""
+        known = [frame.intrinsics for frame in self.frames]
+        if any(item is None for item in known):
+            return None
+        width = self.plans[0].target[1]
+        return (
+            float(np.mean([item.scaled(self.size[1], self.size[0]).fx for item in known if item is not None])) / width
+        )
+
     def on_whole_frames(self, maps_nhw: NDArray[np.float32], positions: Sequence[int]) -> NDArray[np.float32]:
         """Maps (S, H, W) of all frames from windows of the frames at `positions`; zero where nothing is known."""
         whole = np.zeros((len(self.frames), *self.size), np.float32)

@@ -32,6 +32,7 @@ from scal3r_ros.reconstruction.chunk_parts import (
     frames_with_depth,
     join,
     parts_of,
+    previous_in,
     reference_first,
 )
 from scal3r_ros.reconstruction.framing import Framing, framing_of
@@ -269,11 +270,18 @@ class NetworkReconstructor:
             encoding = through.tokens.encode(framing.frames, lambda fresh: self._encode(framing, fresh))
         with timer("layers_s"):
             features = self._model.aggregate(encoding.patches[order], framing.grid, through.memory)
-        with timer("cameras_s"):
-            pose_encoding_S9 = self._model.camera_head(features[-1])[place]
+        # A network that solves for the poses needs the depth of all frames.
+        seen = list(range(len(order))) if self._model.sees_previous else [place[position] for position in asked]
         with timer("depth_s"):
-            maps = self._depth(features, framing.grid, [place[position] for position in asked], notes)
-        answer = Answer(pose_encoding_S9, asked, maps, encoding.descriptor)
+            maps = self._depth(features, framing.grid, seen, notes)
+        with timer("cameras_s"):
+            known = Encoding(*(rows[order] for rows in encoding))
+            focal = framing.focal() if self._config.use_camera_info else None
+            pose_encoding_S9, maps = self._model.cameras(features, maps, known, previous_in(order), focal)
+        if self._model.sees_previous:
+            chosen = [place[position] for position in asked]
+            maps = DenseMaps(maps.values[chosen], maps.confidence[chosen])
+        answer = Answer(pose_encoding_S9[place], asked, maps, encoding.descriptor)
         return geometry_of(framing, answer, self._config)
 
     def _encode(self, framing: Framing, fresh: Sequence[int]) -> Encoding:
@@ -290,7 +298,9 @@ class NetworkReconstructor:
             batch = places[done : done + self._head_frames]
             try:
                 maps = self._model.depth([tokens_SPC[batch] for tokens_SPC in features], grid, len(batch))
-                batches.append(DenseMaps(maps.values.cpu(), maps.confidence.cpu()))
+                batches.append(
+                    maps if self._model.sees_previous else DenseMaps(maps.values.cpu(), maps.confidence.cpu())
+                )
                 done += len(batch)
                 continue
             except torch.OutOfMemoryError:

@@ -43,6 +43,7 @@ class OfflineReconstructor:
         self._model = build_network(config) if model is None else model
         self._folder = folder
         self._learnt: list[tuple[tuple[int, int], ...]] = []
+        self._focals: list[float | None] = []
         self._predictions: Iterator[Prediction] = iter(())
         self._next: Prediction | None = None
 
@@ -62,13 +63,14 @@ class OfflineReconstructor:
         Raises:
             ReconstructionError: images of different size within a chunk, or a disk that does not take the states.
         """
-        self._learnt = []
+        self._learnt, self._focals = [], []
         self._predictions = reconstruct_offline(
             self._model,
             map(self._images, chunks),
             OnDisk(self._folder),
             with_points=False,
             previous=lambda frames: previous_in(reference_first(frames)),
+            focals=lambda chunk: self._focals[chunk],
         )
         self._next = self._advance()
 
@@ -114,7 +116,9 @@ class OfflineReconstructor:
 
     def _images(self, chunk: Chunk) -> Tensor:
         self._learnt.append(_identity(chunk))
-        return self._framing(chunk.frames).images(reference_first(len(chunk.frames)))
+        framing = self._framing(chunk.frames)
+        self._focals.append(framing.focal() if self._config.use_camera_info else None)
+        return framing.images(reference_first(len(chunk.frames)))
 
     def _advance(self) -> Prediction | None:
         try:

@@ -31,9 +31,9 @@ class TokenCache:
         known = dict(self._kept)
         if fresh:
             known |= {keys[position]: Encoding(*rows) for position, *rows in zip(fresh, *encode(fresh), strict=True)}
-        patches_SNC, descriptor_SC = (torch.stack(rows) for rows in zip(*(known[key] for key in keys), strict=True))
-        self._kept = {key: Encoding(*rows) for key, *rows in zip(keys, patches_SNC, descriptor_SC, strict=True)}
-        return Encoding(patches_SNC, descriptor_SC)
+        whole = Encoding(*(torch.stack(rows) for rows in zip(*(known[key] for key in keys), strict=True)))
+        self._kept = {key: Encoding(*rows) for key, *rows in zip(keys, *whole, strict=True)}
+        return whole
 
     def clear(self) -> None:
         """Forgets all frames."""

@@ -52,6 +52,16 @@ class Batch:
     T_chunk_cam: Tensor
     T_start_cam: Tensor
 
+    @property
+    def within(self) -> list[int]:
+        """For each of a chunk's frames the place in it of the one before; its own for the first."""
+        return previous_in(self.order)
+
+    @property
+    def focal(self) -> Tensor:
+        """Focal length of each chunk (B · T,) in widths of the image."""
+        return self.K[:: self.layout.frames, 0, 0] / self.images.shape[-1]
+
     def to(self, device: torch.device) -> Batch:
         """The same on `device`."""
         return replace(

@@ -50,6 +50,10 @@ class DataConfig:
         "what is one in the targets, measured in a sequence's first chunk",
         choices=tuple(unit.value for unit in Unit),
     )
+    calibrated: float = parameter(
+        0.7, "share of the steps in which poses are solved with the true focal length, not the one said", minimum=0.0,
+        maximum=1.0,
+    )  # fmt: skip
     pair_steps: int = parameter(0, "steps at the start with chunks of two frames alone", minimum=0)
     forget: float = parameter(
         0.25, "share of later chunks whose first frame is encoded without the one before it", minimum=0.0, maximum=1.0

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from scal3r_ros.model import DenseMaps, FastWeights, Scal3R
 from scal3r_ros.model.aggregator import Grid, Tables
-from scal3r_ros.model.encoder import StemEncoder, normalise_colours
+from scal3r_ros.model.encoder import Encoding, StemEncoder, normalise_colours
 from scal3r_ros.model.memory import AdaptiveMemoryUnit, Projections, fast_weights, gradient
+from scal3r_ros.model.solved_cameras import SolvedCameras
 
 Reduce = Callable[[Tensor], Tensor]
 """Sums a tensor over the processes that share a sequence, so that gradients find their way back to all of them."""
@@ -60,13 +61,16 @@ class Layout:
 class Outputs:
     """`poses`: encodings (S, 9) after each iteration of the camera head; `depth` and `points` of the frames asked.
 
-    `likeness` (S, R, y, x): how the stem compares each cell with those around its place in the frame before.
+    Of a stem that compares frames: `likeness` (S, R, y, x) and `matches` (S, 3, Y, X) as in `matching.Matched`, and
+    `depth_seen` (n, h, w), the depth before the motion was known.
     """
 
     poses: list[Tensor]
     depth: DenseMaps
     points: DenseMaps | None
     likeness: Tensor | None = None
+    matches: Tensor | None = None
+    depth_seen: Tensor | None = None
 
 
 def forward_chunks(
@@ -76,35 +80,43 @@ def forward_chunks(
     layout: Layout,
     dense: Sequence[int],
     *,
+    within: Sequence[int],
+    focal_B: Tensor | None = None,
     context: ChunkContext = ChunkContext.RUNNING,
     reduce: Reduce | None = None,
     with_points: bool = False,
 ) -> Outputs:
     """What the network says of all frames, and of those at `dense` pixel by pixel.
 
-    `previous`: which image the encoder compares each with, see `Scal3R.encode`; `reduce` sums over processes that each
+    `previous`: which image the encoder compares each with, see `Scal3R.encode`; `within`: for each of a chunk's frames
+    the place in it of the one before, its own for the first; `focal_B`: focal length of each chunk in
+    widths of the image, where the network is to be told; `reduce` sums over processes that each
     hold some chunks of the same sequences, which takes the context `joint`.
     """
     grid = model.grid(images_S3hw)
-    patches_SNC, likeness = _encode(model, images_S3hw, previous)
-    features = _aggregate(model, patches_SNC, grid, layout, context, reduce)
+    encoding, likeness = _encode(model, images_S3hw, previous)
+    features = _aggregate(model, encoding.patches, grid, layout, context, reduce)
     chosen = [tokens_SPC[list(dense)] for tokens_SPC in features]
-    frames = max(1, len(dense))
+    points = model.points(chosen, grid, max(1, len(dense))) if with_points else None
+    if isinstance(model.camera_head, SolvedCameras):
+        # Poses are solved from the depth of all frames.
+        seen = model.depth(features, grid, layout.all_frames)
+        with torch.autocast(images_S3hw.device.type, enabled=False):
+            poses_S9, values = model.camera_head(
+                features[-1].float(), seen.values.float(), encoding.matches, within, layout.all_chunks, focal_B
+            )
+        kept = list(dense)
+        depth = DenseMaps(values[kept], seen.confidence[kept])
+        return Outputs([poses_S9], depth, points, likeness, encoding.matches, seen.values[kept])
     with torch.autocast(images_S3hw.device.type, enabled=False):
         poses = model.camera_head.refinements(features[-1].float(), layout.all_chunks)
-    return Outputs(
-        poses,
-        model.depth(chosen, grid, frames),
-        model.points(chosen, grid, frames) if with_points else None,
-        likeness,
-    )
+    return Outputs(poses, model.depth(chosen, grid, max(1, len(dense))), points)
 
 
-def _encode(model: Scal3R, images_S3hw: Tensor, previous: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+def _encode(model: Scal3R, images_S3hw: Tensor, previous: Sequence[int]) -> tuple[Encoding, Tensor | None]:
     if not isinstance(model.encoder, StemEncoder):
-        return model.encode(images_S3hw).patches, None
-    encoding, likeness = model.encoder.compare(normalise_colours(images_S3hw), previous)
-    return encoding.patches, likeness
+        return model.encode(images_S3hw), None
+    return model.encoder.compare(normalise_colours(images_S3hw), previous)
 
 
 def _aggregate(

@@ -5,6 +5,7 @@ Shapes: B sequences of T chunks of F frames, S frames of the batch, n of them wi
     camera     Σ_i γ^(I−i) (|t_i − t| + w_q |q_i − q| + w_f |f_i − f|)       all I iterations of the camera head
     neighbours rotation and translation between frames that follow each other, the latter as a share of the distance
     matching   cross entropy of the stem's correlation with the true places, see matching.py
+    motion     |ê| p − log p                                                 error of the matches, precision p
     dense      mean c · e − α log c + mean |∇ (d̂ − d)|                       e = |d̂ − d| or of their logarithms
 
 Source: VGGT and Scal3R (camera, dense), DUSt3R (confidence), MiDaS (gradient over scales).
@@ -22,7 +23,7 @@ from scal3r_ros.configuration import parameter
 from scal3r_ros.model import DenseMaps, decode_pose
 from scal3r_ros.training.batches import Batch, in_time
 from scal3r_ros.training.forward import Outputs
-from scal3r_ros.training.matching import matching_loss
+from scal3r_ros.training.matching import matching_loss, motion_loss
 
 _NEAREST_SHARE = 0.02
 _SCALES = 3
@@ -46,6 +47,8 @@ class LossConfig:
     gradient: float = parameter(1.0, "weight of the gradients within depth and points", minimum=0.0)
     confidence: float = parameter(0.2, "α: the reward for confidence", minimum=0.0)
     matching: float = parameter(0.3, "weight of where the stem finds places in the frame before", minimum=0.0)
+    motion: float = parameter(0.2, "weight of the refined matches and of how precise they are said to be", minimum=0.0)
+    depth_seen: float = parameter(0.5, "weight of the depth before the motion was known", minimum=0.0)
     sky: float = parameter(0.3, "error that pixels of the sky count as, so that they are not trusted", minimum=0.0)
 
 
@@ -67,9 +70,14 @@ def loss_of(outputs: Outputs, batch: Batch, dense: list[int], config: LossConfig
     depth = depth_loss(outputs.depth, batch.depth[dense], batch.sky[dense], config)
     parts["depth"] = depth
     total = total + config.depth * depth
-    if outputs.likeness is not None:
+    if outputs.likeness is not None and outputs.matches is not None:
         parts["matching"] = matching_loss(outputs.likeness, batch)
-        total = total + config.matching * parts["matching"]
+        parts["motion"] = motion_loss(outputs.matches, batch)
+        total = total + config.matching * parts["matching"] + config.motion * parts["motion"]
+    if outputs.depth_seen is not None:
+        seen = DenseMaps(outputs.depth_seen, outputs.depth.confidence.detach())
+        parts["depth_seen"] = depth_loss(seen, batch.depth[dense], batch.sky[dense], config)
+        total = total + config.depth_seen * parts["depth_seen"]
     if outputs.points is not None:
         parts["points"] = points_loss(outputs.points, batch, dense, config)
         total = total + config.points * parts["points"]
@@ -97,7 +105,8 @@ def neighbour_loss(encodings_S9: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     )
     distance = true[1].norm(dim=-1)
     missed = smooth_norm(said[1] - true[1]) / (distance + _NEAREST_SHARE)
-    return smooth_norm(0.5 * axis.movedim(0, -1)).mean(), missed.mean()
+    # A pair that hardly moved may be missed by many times its distance: it must not outweigh all others.
+    return smooth_norm(0.5 * axis.movedim(0, -1)).mean(), missed.log1p().mean()
 
 
 def smooth_norm(x: Tensor) -> Tensor:

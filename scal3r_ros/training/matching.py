@@ -14,6 +14,7 @@ from torch.nn import functional
 from scal3r_ros.training.batches import Batch
 
 _SAME_SURFACE = 0.1
+_UNMATCHED = 0.05
 
 
 def matching_loss(likeness_SRyx: Tensor, batch: Batch) -> Tensor:
@@ -25,6 +26,25 @@ def matching_loss(likeness_SRyx: Tensor, batch: Batch) -> Tensor:
     used_SN = seen_SN & within_SN
     log_SNR = functional.log_softmax(likeness_SRyx.float().flatten(2).mT, dim=-1)
     return -((target_SNR * log_SNR).sum(-1) * used_SN).sum() / used_SN.sum().clamp(min=1)
+
+
+def motion_loss(matches_S3YX: Tensor, batch: Batch) -> Tensor:
+    """Negative log likelihood (Laplace) of the matches' errors, in nats above those of a match at a hundredth of the
+    image's width; the sky counts as `_UNMATCHED` wide of the mark, so that it is not trusted."""
+    width = batch.images.shape[-1]
+    cell = width // matches_S3YX.shape[-1]
+    moved_SN2, _ = true_motion(batch, cell)
+    before = torch.tensor(batch.previous, device=moved_SN2.device)
+    has_before_S1 = (before != torch.arange(len(before), device=moved_SN2.device))[:, None]
+    matches_SN3 = matches_S3YX.float().flatten(2).mT
+    said_SN2, log_precision_SN = matches_SN3[..., :2], matches_SN3[..., 2].clamp(-2, 9)
+    error_SN = ((said_SN2 - moved_SN2 / width).square().sum(-1) + 1e-10).sqrt()
+    known_SN = batch.depth[:, ::cell, ::cell].flatten(1) > 0
+    # What went out of sight far away teaches nothing of how far.
+    error_SN = torch.where(known_SN, error_SN, _UNMATCHED).clamp(max=_UNMATCHED)
+    used_SN = (known_SN | batch.sky[:, ::cell, ::cell].flatten(1)) & has_before_S1
+    likelihood_SN = error_SN * log_precision_SN.exp() - log_precision_SN + math.log(100)
+    return (likelihood_SN * used_SN).sum() / used_SN.sum().clamp(min=1)
 
 
 def true_motion(batch: Batch, cell: int) -> tuple[Tensor, Tensor]:

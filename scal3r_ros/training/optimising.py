@@ -12,8 +12,6 @@ from scal3r_ros.model.blocks import LayerScale
 from scal3r_ros.training.config import OptimiserConfig
 
 _BETAS = (0.9, 0.99)
-_QUIET = 0.1
-_COMMON_CAMERA = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.8, 1.4)
 
 
 def build_optimiser(model: Scal3R, config: OptimiserConfig) -> torch.optim.AdamW:
@@ -60,13 +58,8 @@ def follow(average: nn.Module, model: nn.Module, step: int, decay: float) -> Non
 def prepare_from_scratch(model: Scal3R, layer_scale: float) -> None:
     """Random weights made ready to learn.
 
-    Residual branches are strong enough to be heard from the first step, and a camera head of one iteration starts from
-    what most cameras are: where the reference is, with a common field of view.
+    Residual branches are strong enough to be heard from the first step.
     """
     for module in model.modules():
         if isinstance(module, LayerScale):
             module.gamma.fill_(layer_scale)
-    if model.preset.camera_head.iterations == 1:
-        last = model.camera_head.pose_mlp.fc2
-        last.weight.mul_(_QUIET)
-        last.bias.copy_(torch.tensor(_COMMON_CAMERA))

@@ -32,10 +32,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class StepData:
-    """A batch and which of its frames have their depth learnt from."""
+    """A batch, which of its frames have their depth learnt from, and whether the network is told the focal length."""
 
     batch: Batch
     dense: list[int]
+    calibrated: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class Plan:
         forget = (every.random((sequences, shape.chunks)) < config.forget)[:, kept.start : kept.stop]
         batch = make_batch(cut, Unit(config.unit), kept, forget.ravel().tolist())
         dense = every.random((sequences, shape.chunks, shape.frames))[:, kept.start : kept.stop].reshape(-1)
-        return StepData(batch, _most(dense, config.dense_frames))
+        calibrated = bool(self._rng(step, 4).random() < config.calibrated)
+        return StepData(batch, _most(dense, config.dense_frames), calibrated)
 
     def _shared(self, frames: int) -> int:
         return min(self.config.shared, frames - 1)

@@ -121,6 +121,8 @@ class Trainer:
                 batch.previous,
                 batch.layout,
                 data.dense,
+                within=batch.within,
+                focal_B=batch.focal if data.calibrated else None,
                 context=self._context,
                 reduce=self._run.reduce,
                 with_points=self._config.loss.points > 0,
@@ -151,7 +153,9 @@ class Trainer:
             return
         figures = validate(self.average, self._validation, self._context, self._device, self._autocast)
         frozen = validate(self.average, self._validation, ChunkContext.FROZEN, self._device, self._autocast)
+        guessing = validate(self.average, self._validation, self._context, self._device, self._autocast, False)
         figures |= {f"frozen_{name}": frozen[name] for name in ("depth", "translation", "seam_spread")}
+        figures |= {f"uncalibrated_{name}": guessing[name] for name in ("translation", "rotation_deg")}
         score = figures["depth"] + figures["translation"] + figures["rotation_deg"] / 5
         recorder.add("validation", self.progress.step, figures | {"score": score})
         if self.progress.best is None or score < self.progress.best:

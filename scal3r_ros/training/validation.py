@@ -35,24 +35,41 @@ def validation_batches(
 
 @torch.no_grad()
 def validate(
-    model: Scal3R, batches: Iterable[Batch], context: ChunkContext, device: torch.device, autocast: bool
+    model: Scal3R,
+    batches: Iterable[Batch],
+    context: ChunkContext,
+    device: torch.device,
+    autocast: bool,
+    calibrated: bool = True,
 ) -> dict[str, float]:
-    """Figures of `summary` over all batches."""
+    """Figures of `summary` over all batches; a network that solves for poses is told the lens if `calibrated`."""
     model.eval()
-    answered = answers(model, batches, context, device, autocast)
+    answered = answers(model, batches, context, device, autocast, calibrated)
     return summary([batch_errors(outputs, batch) for batch, outputs in answered])
 
 
 @torch.no_grad()
 def answers(
-    model: Scal3R, batches: Iterable[Batch], context: ChunkContext, device: torch.device, autocast: bool
+    model: Scal3R,
+    batches: Iterable[Batch],
+    context: ChunkContext,
+    device: torch.device,
+    autocast: bool,
+    calibrated: bool = True,
 ) -> Iterator[tuple[Batch, Outputs]]:
     """What the network says of each batch, with depth for all frames."""
     for batch in batches:
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             dense = list(range(batch.layout.all_frames))
             outputs = forward_chunks(
-                model, batch.images.to(device), batch.previous, batch.layout, dense, context=context
+                model,
+                batch.images.to(device),
+                batch.previous,
+                batch.layout,
+                dense,
+                within=batch.within,
+                focal_B=batch.focal.to(device) if calibrated else None,
+                context=context,
             )
         yield batch, outputs
 

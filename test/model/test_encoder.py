@@ -5,7 +5,7 @@ import torch
 
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model import random_model
-from scal3r_ros.model.encoder import StemConfig, VitConfig, VitEncoder, build_encoder, correlation, displacement
+from scal3r_ros.model.encoder import StemConfig, VitConfig, VitEncoder, build_encoder
 from scal3r_ros.model.presets import NANO
 
 VIT = VitConfig(channels=32, depth=2, heads=2, patch=4, trained_size=24)
@@ -48,6 +48,11 @@ def test_stem_with_odd_patches_is_refused():
         build_encoder(StemConfig(channels=32, patch=14))
 
 
+def test_a_stem_that_sees_the_frame_before_needs_two_finer_levels():
+    with pytest.raises(ModelError, match="8 pixels or more"):
+        build_encoder(StemConfig(channels=32, patch=4, sees_previous=True))
+
+
 def test_a_stem_that_sees_the_frame_before_sees_no_other():
     torch.manual_seed(0)
     encoder = build_encoder(StemConfig(channels=32, patch=8, sees_previous=True, refinements=1))
@@ -60,15 +65,3 @@ def test_a_stem_that_sees_the_frame_before_sees_no_other():
     moved = (tokens - changed).abs().amax((1, 2)) > 1e-4
     assert moved.tolist() == [False, True, True, False]
     torch.testing.assert_close(backwards.flip(0), tokens, atol=1e-4, rtol=1e-4)
-
-
-def test_correlation_finds_where_a_picture_has_gone():
-    picture = torch.rand(1, 8, 9, 11) - 0.5
-    moved = torch.roll(picture, (2, -3), dims=(2, 3))  # what is at (y, x) was at (y − 2, x + 3)
-    likeness = correlation(moved, picture, reach=4)[0]
-    best = likeness[:, 3:-1, 1:-4].argmax(0)
-    assert (best == (4 - 2) * 9 + (4 + 3)).all()
-    assert likeness[0, 0, 0] == 0  # above the image's edge
-    row, column, _ = displacement((30 * likeness[None]).softmax(1), reach=4)[0, :, 3:-1, 1:-4]
-    torch.testing.assert_close(row, torch.full_like(row, -2 * 28 / 11), atol=0.5, rtol=0)
-    torch.testing.assert_close(column, torch.full_like(column, 3 * 28 / 11), atol=0.5, rtol=0)

@@ -17,7 +17,14 @@ run = join_run(int(sys.argv[2]), ("cpu",))
 batch = parts[run.place.in_group + run.place.group * run.place.replica]
 dense = list(range(batch.layout.all_frames))
 outputs = forward_chunks(
-    model, batch.images, batch.previous, batch.layout, dense, context=ChunkContext.JOINT, reduce=run.reduce
+    model,
+    batch.images,
+    batch.previous,
+    batch.layout,
+    dense,
+    within=batch.within,
+    context=ChunkContext.JOINT,
+    reduce=run.reduce,
 )
 loss_of(outputs, batch, dense, LossConfig(gradient=0.0)).total.backward()
 run.average(model)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from scal3r_ros.model import MemoryRule, MemoryState, reconstruct_offline
+from scal3r_ros.model.encoder import Encoding
 from scal3r_ros.model.offline import InMemory
 from scal3r_ros.training.batches import in_time
 from scal3r_ros.training.forward import ChunkContext, forward_chunks
@@ -15,7 +16,9 @@ ROUNDING = 2e-2
 
 def forward(model, batch, context=ChunkContext.RUNNING, **options):
     every = list(range(batch.layout.all_frames))
-    return forward_chunks(model, batch.images, batch.previous, batch.layout, every, context=context, **options)
+    return forward_chunks(
+        model, batch.images, batch.previous, batch.layout, every, within=batch.within, context=context, **options
+    )
 
 
 @pytest.mark.parametrize(
@@ -31,10 +34,14 @@ def test_chunks_at_once_are_chunks_one_after_another(model, batch_of, context, r
             for _ in range(3):
                 chunk = slice(place, place + frames)
                 # The first frame's predecessor is in another chunk: it is encoded beforehand.
-                patches = model.encode(batch.images, previous=batch.previous).patches[chunk]
-                features = model.aggregate(patches, model.grid(batch.images), memory)
+                whole = model.encode(batch.images, previous=batch.previous)
+                encoding = Encoding(*(rows[chunk] for rows in whole))
+                grid = model.grid(batch.images)
+                features = model.aggregate(encoding.patches, grid, memory)
+                said = model.decode(features, grid, encoding, previous=batch.within)
+                torch.testing.assert_close(together.poses[-1][chunk], said.pose_encoding, atol=ROUNDING, rtol=ROUNDING)
                 torch.testing.assert_close(
-                    together.poses[-1][chunk], model.camera_head(features[-1]), atol=ROUNDING, rtol=ROUNDING
+                    together.depth.values[chunk], said.depth.values, atol=ROUNDING, rtol=ROUNDING
                 )
                 place += frames
 
@@ -133,7 +140,7 @@ def test_all_that_learns_gets_a_gradient_in_bfloat16(model, batch_of):
     batch = batch_of(2, 2, 3)
     dense = [0, 5, 7]
     with torch.autocast("cpu", torch.bfloat16):
-        outputs = forward_chunks(model, batch.images, batch.previous, batch.layout, dense)
+        outputs = forward_chunks(model, batch.images, batch.previous, batch.layout, dense, within=batch.within)
     loss_of(outputs, batch, dense, LossConfig()).total.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

@@ -1,0 +1,105 @@
+"""The camera head that solves: exact matches and depth give the true poses, in any order of the frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from scal3r_ros.geometry import se3
+from scal3r_ros.model import decode_pose, encode_pose
+from scal3r_ros.model.solved_cameras import SolvedCameras, in_time
+
+ROWS, COLUMNS, CELL = 8, 16, 4
+FOCAL = 0.8
+
+
+def drive(frames: int) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+    """T_world_cam (F, 4, 4) in order of time before a wavy wall, depth and matches of all frames."""
+    height, width = CELL * ROWS, CELL * COLUMNS
+    T = np.tile(np.eye(4), (frames, 1, 1))
+    for i in range(1, frames):
+        T[i] = T[i - 1] @ se3.se3(se3.rotation_exp(np.array([0.01, 0.03, 0.0])), np.array([0.1, 0.02, 0.15]))
+    v, u = np.mgrid[:height, :width].astype(float)
+    rays = np.stack([(u / width - 0.5) / FOCAL, (v - height / 2) / width / FOCAL, np.ones_like(u)], axis=-1)
+    depths, matches = [], []
+    for i in range(frames):
+        depth = 2 + np.sin(u / 9 + i) + np.cos(v / 5)
+        points = rays * depth[..., None]
+        to_before = se3.invert(T[max(0, i - 1)]) @ T[i]
+        moved = points @ to_before[:3, :3].T + to_before[:3, 3]
+        flow = FOCAL * (moved[..., :2] / moved[..., 2:] - rays[..., :2])
+        depths.append(depth)
+        matches.append(np.concatenate([flow, np.full((height, width, 1), 6.0)], axis=-1)[::CELL, ::CELL])
+    return T, torch.tensor(np.stack(depths)).float(), torch.tensor(np.stack(matches)).permute(0, 3, 1, 2).float()
+
+
+def quiet_head() -> SolvedCameras:
+    head = SolvedCameras(24)
+    with torch.no_grad():
+        head.out.weight.zero_()
+    return head
+
+
+def poses(encodings: torch.Tensor) -> np.ndarray:
+    T = decode_pose(encodings.detach().double(), 32, 64)[0].numpy()
+    return se3.invert(se3.se3(T[:, :, :3], T[:, :, 3]))
+
+
+def test_order_of_time_follows_from_who_is_before_whom() -> None:
+    assert in_time([2, 1, 1, 0, 3]) == [1, 2, 0, 3, 4]
+    assert in_time([0]) == [0]
+
+
+def test_exact_matches_and_depth_give_true_poses_about_the_first_frame() -> None:
+    T_world_cam, depth, matches = drive(4)
+    order, previous = [1, 0, 2, 3], [1, 1, 0, 2]
+    head = quiet_head()
+    encoding, told = head(torch.randn(4, 6, 24), depth[order], matches[order], previous, focal_B=torch.tensor([FOCAL]))
+    true = se3.invert(T_world_cam[1]) @ T_world_cam[order]
+    np.testing.assert_allclose(poses(encoding), true, atol=2e-3)
+    torch.testing.assert_close(told, depth[order], rtol=0.02, atol=0)
+    fov = encode_pose(torch.eye(4)[None], torch.tensor([[[38.4, 0, 32], [0, 38.4, 16], [0, 0, 1]]]), 32, 64)[0, 7:]
+    torch.testing.assert_close(encoding[0, 7:], fov, atol=0.2, rtol=0)  # a common lens, as nothing was learnt
+
+
+def test_chunks_together_are_what_each_is_alone() -> None:
+    torch.manual_seed(0)
+    head = SolvedCameras(24)
+    _, depth, matches = drive(6)
+    tokens = torch.randn(6, 6, 24)
+    previous = [0, 0, 1]
+    together = head(tokens, depth, matches, previous, chunks=2)
+    for part in (slice(0, 3), slice(3, 6)):
+        alone = head(tokens[part], depth[part], matches[part], previous)
+        torch.testing.assert_close(together[0][part], alone[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(together[1][part], alone[1], atol=1e-5, rtol=1e-5)
+
+
+def test_parallax_makes_wrong_depth_better() -> None:
+    _, depth, matches = drive(3)
+    wrong = depth.clone()
+    wrong[:, 8:16, 16:32] *= 1.25
+    _, told = quiet_head()(torch.randn(3, 6, 24), wrong, matches, [0, 0, 1], focal_B=torch.tensor([FOCAL]))
+    patch = (slice(1, None), slice(9, 15), slice(17, 31))  # the first frame has none before it
+    before = (wrong[patch] / depth[patch] - 1).abs().mean()
+    after = (told[patch] / depth[patch] - 1).abs().mean()
+    assert after < 0.6 * before
+    torch.testing.assert_close(told[0], wrong[0])
+
+
+def test_a_single_frame_stands_where_it_is() -> None:
+    _, depth, matches = drive(1)
+    encoding, told = quiet_head()(torch.randn(1, 6, 24), depth, matches, [0])
+    np.testing.assert_allclose(poses(encoding)[0], np.eye(4), atol=1e-6)
+    torch.testing.assert_close(told, depth)
+
+
+def test_matches_without_any_texture_leave_finite_poses_and_gradients() -> None:
+    _, depth, matches = drive(3)
+    matches = matches.clone()
+    matches[:, 2] = -20.0
+    matches.requires_grad_(True)
+    encoding, told = SolvedCameras(24)(torch.randn(3, 6, 24), depth, matches, [0, 0, 1])
+    (encoding.sum() + told.sum()).backward()
+    assert torch.isfinite(encoding).all()
+    assert torch.isfinite(matches.grad).all()
