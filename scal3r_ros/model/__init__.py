@@ -4,6 +4,7 @@ from scal3r_ros.model.catalogue import PUBLISHED, PublishedCheckpoint
 from scal3r_ros.model.checkpoint import (
     CheckpointReport,
     CheckpointSource,
+    load_backbone,
     load_checkpoint,
     save_checkpoint,
     verify_checkpoint,
@@ -39,6 +40,7 @@ __all__ = [
     "decode_pose",
     "encode_pose",
     "frozen",
+    "load_backbone",
     "load_checkpoint",
     "plan_resize",
     "preset_named",

@@ -23,9 +23,10 @@ from torch import Tensor
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model.presets import Preset
 from scal3r_ros.model.released_names import VGGT_IGNORED, from_scal3r, from_vggt
-from scal3r_ros.model.scal3r import Scal3R
+from scal3r_ros.model.scal3r import Scal3R, random_model
 
 _FORMAT = "scal3r_ros model 1"
+_MEMORY = "aggregator.memory_units."
 _NAMES_TOLD = 3
 _SUMMED_AT_ONCE = 1 << 24
 _SAMPLED = 4096
@@ -64,6 +65,24 @@ def load_checkpoint(path: Path, preset: Preset) -> Scal3R:
         model = Scal3R(matched.preset)
     model.load_state_dict({name: tensor.float() for name, tensor in matched.tensors.items()}, assign=True)
     return model.eval()
+
+
+def load_backbone(path: Path, preset: Preset, seed: int) -> Scal3R:
+    """The network of `preset` with the weights in `path` but for its memory units, which are untrained.
+
+    Takes what `load_checkpoint` takes, and checkpoints of our own whose memory units are others: fewer, more or larger.
+
+    Raises:
+        ModelError: the file can not be read, or holds other tensors than those of the preset without memory.
+    """
+    tensors, made_for = _read(path)
+    if made_for is None:
+        tensors = _match(path, preset).tensors
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(_MEMORY)}
+    model = random_model(preset, seed)
+    _check(path, preset, {name: t for name, t in model.state_dict().items() if not name.startswith(_MEMORY)}, kept)
+    model.load_state_dict({name: tensor.float() for name, tensor in kept.items()}, strict=False)
+    return model
 
 
 def verify_checkpoint(path: Path, preset: Preset) -> CheckpointReport:
@@ -132,7 +151,7 @@ class _MadeFor(NamedTuple):
 
 
 def _match(path: Path, preset: Preset) -> _Matched:
-    tensors, made_for = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_torch(path), None)
+    tensors, made_for = _read(path)
     source = CheckpointSource.OWN
     if made_for is not None and made_for.fingerprint != preset.fingerprint():
         if made_for.fingerprint != preset.without_memory().fingerprint():
@@ -158,6 +177,10 @@ def _memory_off(path: Path, preset: Preset) -> Preset:
     if preset.memory is not None:
         _log.warning("checkpoint %s has no memory units: the memory is off", path)
     return preset.without_memory()
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], _MadeFor | None]:
+    return _read_safetensors(path) if path.suffix == ".safetensors" else (_read_torch(path), None)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], _MadeFor | None]:

@@ -103,7 +103,8 @@ TINY = Preset(
     image_width=224,
     encoder=StemConfig(channels=192, patch=16, refinements=1, sees_previous=True),
     aggregator=AggregatorConfig(channels=192, depth=5, heads=3, head_layers=(1, 2, 3, 4), informed_camera=True),
-    memory=MemoryConfig(layers=(3,), expansion=2),
+    # Two units: what the second is taught has been answered by the first.
+    memory=MemoryConfig(layers=(2, 3), expansion=2),
     dpt_head=DptHeadConfig(levels=(32, 48, 96, 96), fused=48),
     has_point_head=False,
 )

@@ -80,6 +80,9 @@ class TrainingConfig:
 
     preset: str = parameter("tiny", "shape of the network", choices=tuple(PRESETS))
     checkpoint: str = parameter("", "weights to start from; empty starts from random ones")
+    new_memory: bool = parameter(
+        False, "start the memory units untrained, whatever the checkpoint holds of them; it may have others, or none"
+    )
     seed: int = parameter(0, "of the random weights", minimum=0)
     layer_scale: float = parameter(0.5, "start of the layer scales of random weights", minimum=0.0)
     context: str = parameter(

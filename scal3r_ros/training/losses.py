@@ -6,6 +6,7 @@ Shapes: B sequences of T chunks of F frames, S frames of the batch, n of them wi
     neighbours rotation and translation between frames that follow each other, the latter as a share of the distance
     matching   cross entropy of the stem's correlation with the true places, see matching.py
     motion     |ê| p − log p                                                 error of the matches, precision p
+    scale      |mean log(d̂ / d)| of each chunk
     dense      mean c · e − α log c + mean |∇ (d̂ − d)|                       e = |d̂ − d| or of their logarithms
 
 Source: VGGT and Scal3R (camera, dense), DUSt3R (confidence), MiDaS (gradient over scales).
@@ -49,6 +50,7 @@ class LossConfig:
     matching: float = parameter(0.3, "weight of where the stem finds places in the frame before", minimum=0.0)
     motion: float = parameter(0.2, "weight of the refined matches and of how precise they are said to be", minimum=0.0)
     depth_seen: float = parameter(0.5, "weight of the depth before the motion was known", minimum=0.0)
+    scale: float = parameter(0.0, "weight of the scale of whole chunks, which the memory is to carry", minimum=0.0)
     sky: float = parameter(0.3, "error that pixels of the sky count as, so that they are not trusted", minimum=0.0)
 
 
@@ -74,6 +76,9 @@ def loss_of(outputs: Outputs, batch: Batch, dense: list[int], config: LossConfig
         parts["matching"] = matching_loss(outputs.likeness, batch)
         parts["motion"] = motion_loss(outputs.matches, batch)
         total = total + config.matching * parts["matching"] + config.motion * parts["motion"]
+    if config.scale > 0:
+        parts["scale"] = scale_loss(outputs.depth, batch, dense)
+        total = total + config.scale * parts["scale"]
     if outputs.depth_seen is not None:
         seen = DenseMaps(outputs.depth_seen, outputs.depth.confidence.detach())
         parts["depth_seen"] = depth_loss(seen, batch.depth[dense], batch.sky[dense], config)
@@ -133,6 +138,19 @@ def depth_loss(said: DenseMaps, true_nhw: Tensor, sky_nhw: Tensor, config: LossC
     loss = _dense_loss(error_nhw[..., None], confidence_nhw, known_nhw, config)
     far = (confidence_nhw * config.sky - config.confidence * confidence_nhw.log()) * sky_nhw
     return loss + far.sum() / (known_nhw.sum() + sky_nhw.sum()).clamp(min=1)
+
+
+def scale_loss(said: DenseMaps, batch: Batch, dense: list[int]) -> Tensor:
+    """Mean over chunks of |mean log(d̂ / d)|: what a chunk's depths are wrong by together."""
+    true_nhw = batch.depth[dense]
+    known_nhw = true_nhw > 0
+    error_nhw = torch.where(known_nhw, said.values.float().log() - torch.where(known_nhw, true_nhw, 1.0).log(), 0.0)
+    chunk_n = torch.tensor(dense, device=true_nhw.device) // batch.layout.frames
+    sums_B, counts_B = (
+        true_nhw.new_zeros(batch.layout.all_chunks).index_add(0, chunk_n, values.sum((1, 2)).to(true_nhw.dtype))
+        for values in (error_nhw, known_nhw)
+    )
+    return (sums_B / counts_B.clamp(min=1)).abs().sum() / (counts_B > 0).sum().clamp(min=1)
 
 
 def points_loss(said: DenseMaps, batch: Batch, dense: list[int], config: LossConfig) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from scal3r_ros.errors import TrainingError
-from scal3r_ros.model import Scal3R, load_checkpoint, preset_named, random_model, save_checkpoint
+from scal3r_ros.model import Scal3R, load_backbone, load_checkpoint, preset_named, random_model, save_checkpoint
 from scal3r_ros.model.products import attend_by_products
 from scal3r_ros.reconstruction.device import computes_bfloat16_fast, torch_device
 from scal3r_ros.training.batches import Batch
@@ -176,7 +176,8 @@ def to_channels_last(module: nn.Module) -> None:
 def _start(config: TrainingConfig) -> Scal3R:
     preset = preset_named(config.preset)
     if config.checkpoint:
-        model = load_checkpoint(Path(config.checkpoint).expanduser(), preset)
+        path = Path(config.checkpoint).expanduser()
+        model = load_backbone(path, preset, config.seed) if config.new_memory else load_checkpoint(path, preset)
     else:
         model = random_model(preset, config.seed)
         prepare_from_scratch(model, config.layer_scale)

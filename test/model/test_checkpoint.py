@@ -15,7 +15,9 @@ from scal3r_ros.model import (
     CheckpointSource,
     Scal3R,
     frozen,
+    load_backbone,
     load_checkpoint,
+    preset_named,
     random_model,
     save_checkpoint,
     verify_checkpoint,
@@ -115,6 +117,23 @@ def test_own_checkpoint_without_memory_loads_into_the_same_preset(vggt, tmp_path
     torch.save(vggt, tmp_path / "vggt.pt")
     save_checkpoint(load_checkpoint(tmp_path / "vggt.pt", NANO_VIT), tmp_path / "own.safetensors")
     assert load_checkpoint(tmp_path / "own.safetensors", NANO_VIT).preset.memory is None
+
+
+def test_a_backbone_is_taken_into_a_network_with_another_memory(model, vggt, tmp_path):
+    save_checkpoint(model, tmp_path / "own.safetensors")
+    larger = dataclasses.replace(
+        model.preset, name="larger", memory=dataclasses.replace(model.preset.memory, layers=(1, 2), expansion=8)
+    )
+    loaded = load_backbone(tmp_path / "own.safetensors", larger, seed=3)
+    start = random_model(larger, 3)
+    for name, tensor in loaded.state_dict().items():
+        source = start if "memory_units" in name else model
+        assert torch.equal(tensor, source.state_dict()[name]), name
+    assert loaded.preset == larger
+    torch.save(vggt, tmp_path / "vggt.pt")
+    assert load_backbone(tmp_path / "vggt.pt", model.preset, seed=0).preset.memory is not None
+    with pytest.raises(ModelError, match="does not fit"):
+        load_backbone(tmp_path / "own.safetensors", preset_named("small"), seed=0)
 
 
 def test_own_checkpoint_of_another_preset_is_refused_by_name(model, tmp_path):

@@ -16,6 +16,7 @@ from scal3r_ros.training.losses import (
     neighbour_loss,
     points_loss,
     relative_poses,
+    scale_loss,
 )
 
 CONFIG = LossConfig()
@@ -54,6 +55,16 @@ def test_a_factor_in_depth_costs_its_logarithm_and_has_no_gradients_within(batch
     batch = batch_of(1, 1, 2)
     config = dataclasses.replace(CONFIG, confidence=0.0)
     assert float(depth_loss(said(1.2 * batch.depth), batch.depth, batch.sky, config)) == pytest.approx(0.1823, abs=1e-3)
+
+
+def test_the_scale_of_whole_chunks_costs_what_their_depths_share(batch_of):
+    batch = batch_of(1, 2, 3)
+    wrong = batch.depth.clone()
+    wrong[:3] *= 1.2
+    wrong[3:, ::2] *= 1.1  # half of the rows too far, half of them too near
+    wrong[3:, 1::2] /= 1.1
+    assert float(scale_loss(said(wrong), batch, list(range(6)))) == pytest.approx(0.1823 / 2, abs=5e-3)
+    assert float(scale_loss(said(wrong[3:]), batch, [3, 4, 5])) == pytest.approx(0.0, abs=1e-2)
 
 
 def test_unknown_depth_costs_nothing_and_sky_costs_confidence(batch_of):
