@@ -162,8 +162,8 @@ class StemEncoder(nn.Module):
         """`previous`: for each image the number of the one to compare it with; None where they are in order of time."""
         return self.compare(images_S3hw, previous)[0]
 
-    def compare(self, images_S3hw: Tensor, previous: Sequence[int] | None = None) -> tuple[Encoding, Tensor | None]:
-        """The encoding, and the likeness of `Matched` where the stem compares: training tells it what is right."""
+    def compare(self, images_S3hw: Tensor, previous: Sequence[int] | None = None) -> tuple[Encoding, Matched | None]:
+        """The encoding, and how frames were compared, where the stem does: training tells it what is right."""
         compared: list[Tensor] = []
         x_SCyx = images_S3hw
         for index, layer in enumerate(self.layers):
@@ -180,7 +180,7 @@ class StemEncoder(nn.Module):
         if previous is None:
             previous = [max(0, position - 1) for position in range(len(images_S3hw))]
         matched: Matched = self.matcher(*compared, previous)
-        return Encoding(patches_SNC + matched.tokens, descriptor_SC, matched.matches), matched.likeness
+        return Encoding(patches_SNC + matched.tokens, descriptor_SC, matched.matches), matched
 
 
 def build_encoder(config: VitConfig | StemConfig) -> VitEncoder | StemEncoder:

@@ -3,7 +3,7 @@
 Shapes: S frames, C channels, y × x cells of the coarse map (patch / 2 pixels), Y × X of the fine one (patch / 4),
 R = (2 · reach + 1)² cells around a place, N patches of a frame. Cell (row, column) of a map whose cells are c pixels
 wide is at pixel (c · row, c · column), where the strided convolutions are centred.
-Source: FlowNet and PWC-Net (local correlation, warping), Laplacian precision as in ProbFlow.
+Source: FlowNet and PWC-Net (local correlation, warping), RAFT (the same look again), ProbFlow (precision).
 """
 
 from __future__ import annotations
@@ -45,12 +45,26 @@ class Matched(NamedTuple):
 
     `tokens` (S, N, C) tell the network of motion; `matches` (S, 3, Y, X) for every fine cell how far to the right and
     down it was in the frame before, in widths of the image, and the logarithm of how precise that is (one over the
-    expected error in widths); `likeness` (S, R, y, x) of the coarse cells, which training tells what is right.
+    expected error in widths). For training: `first_matches`, those before the last look, and `likeness` (S, R, y, x) of
+    the coarse cells.
     """
 
     tokens: Tensor
     matches: Tensor
+    first_matches: Tensor
     likeness: Tensor
+
+
+class _Look(NamedTuple):
+    """`hidden` (S, W, Y, X) of one look, `moved` (S, 2, Y, X) in cells, `precision` (S, 1, Y, X) about a common one."""
+
+    hidden: Tensor
+    moved: Tensor
+    precision: Tensor
+
+    def matches(self) -> Tensor:
+        """As in `Matched`."""
+        return torch.cat((self.moved / self.moved.shape[-1], self.precision - math.log(_COMMON_ERROR)), dim=1)
 
 
 class Matcher(nn.Module):
@@ -78,25 +92,31 @@ class Matcher(nn.Module):
         likeness_SRyx = correlation(coarse_SCyx, coarse_SCyx[list(previous)], self.reach)
         coarse_S3yx = best_of(likeness_SRyx, self.reach)
         compared_SCYX = self.compare(fine_SCYX.to(self.compare.weight.dtype)).float()
+        before_SCYX = compared_SCYX[list(previous)]
         start_S3YX = functional.interpolate(coarse_S3yx, size=fine_SCYX.shape[-2:], mode="bilinear")
-        start_S2YX = (2 * start_S3YX[:, :2]).detach()
-        warped_SCYX = warp(compared_SCYX[list(previous)], start_S2YX)
-        fine_SRYX = _TEMPERATURE * shifted_products(compared_SCYX, warped_SCYX, _FINE_REACH)
-        base_S2YX = _mean_step(functional.softmax(fine_SRYX, dim=1), _FINE_REACH)
-        places_S2YX = places_of(fine_SRYX).expand(len(fine_SRYX), -1, -1, -1)
+        share_S1YX = start_S3YX[:, 2:]
+        first = self._look(compared_SCYX, before_SCYX, 2 * start_S3YX[:, :2], share_S1YX)
+        # Where the first look was right, the second sees what is left: fractions of a cell.
+        last = self._look(compared_SCYX, before_SCYX, first.moved, share_S1YX)
         columns = fine_SCYX.shape[-1]
+        seen = (last.hidden, last.moved * (28 / columns), last.precision, _places(last.moved))
+        tokens = functional.gelu(self.down1(torch.cat(seen, dim=1).to(self.down1.weight.dtype)))
+        tokens_SNC = self.down2(tokens.to(self.down2.weight.dtype)).flatten(2).transpose(1, 2)
+        tokens_SNC = self.norm(tokens_SNC.to(self.norm.weight.dtype))
+        return Matched(tokens_SNC, last.matches(), first.matches(), likeness_SRyx)
+
+    def _look(self, x_SCYX: Tensor, before_SCYX: Tensor, start_S2YX: Tensor, share_S1YX: Tensor) -> _Look:
+        """Compares about where the cells are believed to have been, and corrects that."""
+        start_S2YX = start_S2YX.detach()
+        likeness_SRYX = _TEMPERATURE * shifted_products(x_SCYX, warp(before_SCYX, start_S2YX), _FINE_REACH)
+        base_S2YX = _mean_step(functional.softmax(likeness_SRYX, dim=1), _FINE_REACH)
         # An angle is the same number at any size of the image, about one for what is common between frames.
-        known = (fine_SRYX, compared_SCYX, start_S2YX * (28 / columns), start_S3YX[:, 2:], places_S2YX)
+        angle_S2YX = start_S2YX * (28 / start_S2YX.shape[-1])
+        known = (likeness_SRYX, x_SCYX, angle_S2YX, share_S1YX, _places(likeness_SRYX))
         hidden = functional.gelu(self.read(torch.cat(known, dim=1).to(self.read.weight.dtype)))
         hidden = self.unit(hidden)
         said_S3YX = self.out(functional.gelu(hidden).to(self.out.weight.dtype)).float()
-        moved_S2YX = (start_S2YX + base_S2YX + said_S3YX[:, :2]) / columns
-        precision_S1YX = said_S3YX[:, 2:] - math.log(_COMMON_ERROR)
-        matches_S3YX = torch.cat((moved_S2YX, precision_S1YX), dim=1)
-        seen = torch.cat((hidden.float(), 28 * moved_S2YX, said_S3YX[:, 2:], places_S2YX), dim=1)
-        tokens = functional.gelu(self.down1(seen.to(self.down1.weight.dtype)))
-        tokens_SNC = self.down2(tokens.to(self.down2.weight.dtype)).flatten(2).transpose(1, 2)
-        return Matched(self.norm(tokens_SNC.to(self.norm.weight.dtype)), matches_S3YX, likeness_SRyx)
+        return _Look(hidden.float(), start_S2YX + base_S2YX + said_S3YX[:, :2], said_S3YX[:, 2:])
 
 
 def correlation(x_SCyx: Tensor, before_SCyx: Tensor, reach: int) -> Tensor:
@@ -152,6 +172,10 @@ def places_of(x_SCyx: Tensor) -> Tensor:
     across_x = torch.arange(columns, dtype=x_SCyx.dtype, device=x_SCyx.device) - (columns - 1) / 2
     grid = torch.stack(torch.meshgrid(across_x, down_y, indexing="xy"))
     return grid[None] / (columns / 2)
+
+
+def _places(x_SCyx: Tensor) -> Tensor:
+    return places_of(x_SCyx).expand(len(x_SCyx), -1, -1, -1)
 
 
 def neighbourhood(rows: int, columns: int, reach: int, device: torch.device) -> Tensor:

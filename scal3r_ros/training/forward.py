@@ -23,6 +23,7 @@ from torch import Tensor
 from scal3r_ros.model import DenseMaps, FastWeights, Scal3R
 from scal3r_ros.model.aggregator import Grid, Tables
 from scal3r_ros.model.encoder import Encoding, StemEncoder, normalise_colours
+from scal3r_ros.model.matching import Matched
 from scal3r_ros.model.memory import AdaptiveMemoryUnit, Projections, fast_weights, gradient
 from scal3r_ros.model.solved_cameras import SolvedCameras
 
@@ -61,15 +62,13 @@ class Layout:
 class Outputs:
     """`poses`: encodings (S, 9) after each iteration of the camera head; `depth` and `points` of the frames asked.
 
-    Of a stem that compares frames: `likeness` (S, R, y, x) and `matches` (S, 3, Y, X) as in `matching.Matched`, and
-    `depth_seen` (n, h, w), the depth before the motion was known.
+    Of a stem that compares frames: how, and `depth_seen` (n, h, w), the depth before the motion was known.
     """
 
     poses: list[Tensor]
     depth: DenseMaps
     points: DenseMaps | None
-    likeness: Tensor | None = None
-    matches: Tensor | None = None
+    matched: Matched | None = None
     depth_seen: Tensor | None = None
 
 
@@ -94,7 +93,7 @@ def forward_chunks(
     hold some chunks of the same sequences, which takes the context `joint`.
     """
     grid = model.grid(images_S3hw)
-    encoding, likeness = _encode(model, images_S3hw, previous)
+    encoding, matched = _encode(model, images_S3hw, previous)
     features = _aggregate(model, encoding.patches, grid, layout, context, reduce)
     chosen = [tokens_SPC[list(dense)] for tokens_SPC in features]
     points = model.points(chosen, grid, max(1, len(dense))) if with_points else None
@@ -107,13 +106,13 @@ def forward_chunks(
             )
         kept = list(dense)
         depth = DenseMaps(values[kept], seen.confidence[kept])
-        return Outputs([poses_S9], depth, points, likeness, encoding.matches, seen.values[kept])
+        return Outputs([poses_S9], depth, points, matched, seen.values[kept])
     with torch.autocast(images_S3hw.device.type, enabled=False):
         poses = model.camera_head.refinements(features[-1].float(), layout.all_chunks)
     return Outputs(poses, model.depth(chosen, grid, max(1, len(dense))), points)
 
 
-def _encode(model: Scal3R, images_S3hw: Tensor, previous: Sequence[int]) -> tuple[Encoding, Tensor | None]:
+def _encode(model: Scal3R, images_S3hw: Tensor, previous: Sequence[int]) -> tuple[Encoding, Matched | None]:
     if not isinstance(model.encoder, StemEncoder):
         return model.encode(images_S3hw), None
     return model.encoder.compare(normalise_colours(images_S3hw), previous)

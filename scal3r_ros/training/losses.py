@@ -72,9 +72,10 @@ def loss_of(outputs: Outputs, batch: Batch, dense: list[int], config: LossConfig
     depth = depth_loss(outputs.depth, batch.depth[dense], batch.sky[dense], config)
     parts["depth"] = depth
     total = total + config.depth * depth
-    if outputs.likeness is not None and outputs.matches is not None:
-        parts["matching"] = matching_loss(outputs.likeness, batch)
-        parts["motion"] = motion_loss(outputs.matches, batch)
+    if outputs.matched is not None:
+        parts["matching"] = matching_loss(outputs.matched.likeness, batch)
+        parts["motion"] = motion_loss(outputs.matched.matches, batch)
+        parts["motion"] = parts["motion"] + 0.5 * motion_loss(outputs.matched.first_matches, batch)
         total = total + config.matching * parts["matching"] + config.motion * parts["motion"]
     if config.scale > 0:
         parts["scale"] = scale_loss(outputs.depth, batch, dense)
