@@ -119,7 +119,17 @@ NANO = Preset(
     dpt_head=DptHeadConfig(levels=(16, 32, 64, 64), fused=32),
 )
 
-PRESETS = {preset.name: preset for preset in (FULL, MEDIUM, SMALL, TINY, NANO, REFERENCE_SMALL)}
+
+def _with_state(preset: Preset, times: int) -> Preset:
+    """The same network whose memory units hold so many times as much."""
+    assert preset.memory is not None, "a network without memory has no state to enlarge"
+    memory = dataclasses.replace(preset.memory, expansion=times * preset.memory.expansion)
+    return dataclasses.replace(preset, name=f"{preset.name}_{times}x", memory=memory)
+
+
+TINY_2X, TINY_4X = _with_state(TINY, 2), _with_state(TINY, 4)
+
+PRESETS = {preset.name: preset for preset in (FULL, MEDIUM, SMALL, TINY, TINY_2X, TINY_4X, NANO, REFERENCE_SMALL)}
 
 
 def preset_named(name: str) -> Preset:
