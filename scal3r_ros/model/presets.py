@@ -20,7 +20,8 @@ class Preset:
     """One network.
 
     `image_width` is the width in pixels that images are resized to, a multiple of the encoder's patch; `memory` is None
-    for a network without memory units; without a point head, points come from depth and cameras alone.
+    for a network without memory units; without a point head, points come from depth and cameras alone. Depths are to be
+    believed from about `confidence_half` on.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Preset:
     camera_head: CameraHeadConfig = field(default_factory=CameraHeadConfig)
     dpt_head: DptHeadConfig = field(default_factory=DptHeadConfig)
     has_point_head: bool = True
+    confidence_half: float = 5.0
 
     def __post_init__(self) -> None:
         if self.encoder.channels != self.aggregator.channels:
@@ -55,10 +57,10 @@ class Preset:
     def fingerprint(self) -> str:
         """Sixteen hex digits that two presets share only if the same weights mean the same in both.
 
-        Name and image width do not count: any weights can be run at any width.
+        Name, image width and what confidence means do not count: any weights can be run with others.
         """
         content = dataclasses.asdict(self) | {"encoder_kind": type(self.encoder).__name__}
-        del content["name"], content["image_width"]
+        del content["name"], content["image_width"], content["confidence_half"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -107,6 +109,7 @@ TINY = Preset(
     memory=MemoryConfig(layers=(2, 3), expansion=2),
     dpt_head=DptHeadConfig(levels=(32, 48, 96, 96), fused=48),
     has_point_head=False,
+    confidence_half=1.8,
 )
 
 NANO = Preset(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scal3r_ros.configuration import parameter, section
-from scal3r_ros.model import PRESETS, MemoryRule
+from scal3r_ros.errors import ConfigurationError
+from scal3r_ros.model import PRESETS, MemoryRule, preset_named
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class NetworkConfig:
     )  # fmt: skip
     use_camera_info: bool = parameter(True, "use the camera's calibration, where there is one, not the network's guess")
     confidence_half: float = parameter(
-        5.0, "the network's confidence (1 or more, higher is surer) that counts as 0.5; 1 counts as 0",
-        minimum=1.001, maximum=1000.0,
+        0.0, "the network's confidence (1 or more, higher is surer) that counts as 0.5; 1 counts as 0; 0 here is what "
+        "suits the preset", minimum=0.0, maximum=1000.0,
     )  # fmt: skip
     head_frames: int = parameter(
         4, "frames that go through the depth head at a time: it takes the most memory", unit="frames", minimum=1,
@@ -79,3 +80,15 @@ class NetworkConfig:
     )
     compile: bool = parameter(False, "compile the layers with torch.compile: a slow first chunk, then faster ones")
     memory: NetworkMemoryConfig = section(NetworkMemoryConfig)
+
+    def __post_init__(self) -> None:
+        if 0 < self.confidence_half <= 1:
+            raise ConfigurationError(
+                f"network.confidence_half is {self.confidence_half}, but no confidence is below 1: give more, or 0 for"
+                " what suits the preset"
+            )
+
+    @property
+    def half_confident(self) -> float:
+        """The network's confidence that counts as 0.5."""
+        return self.confidence_half or preset_named(self.preset).confidence_half

@@ -37,7 +37,7 @@ def geometry_of(framing: Framing, answer: Answer, config: NetworkConfig) -> Chun
     if not cameras.finite or bool(depth_nhw.isnan().any()):
         return None
     usable = depth_nhw.isfinite()
-    confidence_nhw = _share(answer.maps.confidence.float().cpu(), config.confidence_half) * usable
+    confidence_nhw = _share(answer.maps.confidence.float().cpu(), config.half_confident) * usable
     descriptors_SC = functional.normalize(answer.descriptor.float(), dim=-1).cpu()
     return ChunkGeometry(
         T_chunk_cam=cameras.T_chunk_cam,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from scal3r_ros.errors import ModelError, ReconstructionError
+from scal3r_ros.errors import ConfigurationError, ModelError, ReconstructionError
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.model import Scal3R, decode_pose, frozen, preset_named, random_model, save_checkpoint
@@ -379,3 +379,10 @@ def test_a_chunk_that_does_not_fit_is_not_recalled(frames: list[Frame], monkeypa
     limited(monkeypatch, "aggregate", 4)
     assert reconstructor.recall(chunk) is None
     assert reconstructor.recall(Chunk(0, chunk.frames[:3], 0)) is not None
+
+
+def test_what_counts_as_confident_is_the_presets_unless_it_is_said() -> None:
+    assert NetworkConfig(preset="tiny").half_confident == preset_named("tiny").confidence_half
+    assert NetworkConfig(preset="tiny", confidence_half=3.0).half_confident == 3.0
+    with pytest.raises(ConfigurationError, match="no confidence is below 1"):
+        NetworkConfig(confidence_half=0.5)
