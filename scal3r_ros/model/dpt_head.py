@@ -7,8 +7,10 @@ Source: DPT (arXiv:2103.13413) as in VGGT, whose residual units rectify their in
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +63,13 @@ class DptHead(nn.Module):
     """`values` numbers, which `meaning` turns into depth or points, and a confidence above one for every pixel."""
 
     def __init__(
-        self, channels: int, values: int, meaning: Callable[[Tensor], Tensor], patch: int, config: DptHeadConfig
+        self,
+        channels: int,
+        values: int,
+        meaning: Callable[[Tensor], Tensor],
+        patch: int,
+        config: DptHeadConfig,
+        detail_channels: int = 0,
     ) -> None:
         super().__init__()
         a, b, c, d = config.levels
@@ -79,22 +87,35 @@ class DptHead(nn.Module):
         )
         self.adapt = nn.ModuleList(nn.Conv2d(n, config.fused, 3, padding=1, bias=False) for n in (a, b, c, d))
         self.fuse = nn.ModuleList(Fusion(config.fused, coarsest=i == 3) for i in range(4))
+        self.detail = nn.Conv2d(detail_channels, config.fused, 3, padding=1) if detail_channels else None
+        if self.detail is not None:
+            # What tokens alone say is where learning starts.
+            nn.init.zeros_(self.detail.weight)
+            nn.init.zeros_(cast(Tensor, self.detail.bias))
         self.narrow = nn.Conv2d(config.fused, config.fused // 2, 3, padding=1)
         self.hidden = nn.Conv2d(config.fused // 2, _OUTPUT_HIDDEN, 3, padding=1)
         self.out = nn.Conv2d(_OUTPUT_HIDDEN, values + 1, 1)
 
     def forward(
-        self, features: Sequence[Tensor], grid: Grid, special: int, frames_at_once: int = 8
+        self,
+        features: Sequence[Tensor],
+        grid: Grid,
+        special: int,
+        frames_at_once: int = 8,
+        detail: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Values (S, h, w, v) and confidence (S, h, w), at most `frames_at_once` frames being worked on at a time.
 
-        `features`: tokens (S, P, C) of the four head layers, the first `special` of a frame being no patches.
+        `features`: tokens (S, P, C) of the four head layers, the first `special` of a frame being no patches;
+        `detail` (S, D, Y, X): finer features, for a head that was made to see them.
         """
         batches = zip(*(torch.split(tokens_SPC[:, special:], frames_at_once) for tokens_SPC in features), strict=True)
-        values, confidences = zip(*(self._activate(self._raw(batch, grid)) for batch in batches), strict=True)
+        details = itertools.repeat(None) if detail is None else torch.split(detail, frames_at_once)
+        raw = (self._raw(batch, grid, finer) for batch, finer in zip(batches, details, strict=False))
+        values, confidences = zip(*map(self._activate, raw), strict=True)
         return torch.cat(values), torch.cat(confidences)
 
-    def _raw(self, tokens: Sequence[Tensor], grid: Grid) -> Tensor:
+    def _raw(self, tokens: Sequence[Tensor], grid: Grid, detail: Tensor | None) -> Tensor:
         height, width = grid.rows * self.patch, grid.columns * self.patch
         aspect = width / height
         compute = self.narrow.weight.dtype
@@ -102,6 +123,8 @@ class DptHead(nn.Module):
         for tokens_SNC, project, resize, adapt in zip(tokens, self.project, self.resize, self.adapt, strict=True):
             x_SCyx = self.norm(tokens_SNC).to(compute).mT.unflatten(-1, (grid.rows, grid.columns))
             levels.append(adapt(resize(_placed(project(x_SCyx), aspect))))
+        if self.detail is not None and detail is not None:
+            levels[0] = levels[0] + self.detail(detail.to(self.detail.weight.dtype))
         x_SFyx: Tensor | None = None
         while levels:
             level = levels.pop()

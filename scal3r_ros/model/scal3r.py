@@ -60,7 +60,8 @@ class Scal3R(nn.Module):
         self.encoder = build_encoder(preset.encoder)
         self.aggregator = Aggregator(preset.aggregator, preset.memory)
         self.camera_head = SolvedCameras(channels) if self.sees_previous else CameraHead(channels, preset.camera_head)
-        self.depth_head = DptHead(channels, 1, depth_of, preset.patch, preset.dpt_head)
+        finer = preset.encoder.detail_channels if isinstance(preset.encoder, StemConfig) else 0
+        self.depth_head = DptHead(channels, 1, depth_of, preset.patch, preset.dpt_head, finer)
         self.point_head = (
             DptHead(channels, 3, points_of, preset.patch, preset.dpt_head) if preset.has_point_head else None
         )
@@ -100,9 +101,12 @@ class Scal3R(nn.Module):
         features: list[Tensor] = self.aggregator(patches_SNC, grid, memory)
         return features
 
-    def depth(self, features: Sequence[Tensor], grid: Grid, frames_at_once: int = 8) -> DenseMaps:
-        """Depth of the frames in `features`; give it slices of them to decode only some frames."""
-        values, confidence = self.depth_head(features, grid, self.aggregator.special, frames_at_once)
+    def depth(
+        self, features: Sequence[Tensor], grid: Grid, detail: Tensor | None = None, frames_at_once: int = 8
+    ) -> DenseMaps:
+        """Depth of the frames in `features` with the encoding's `detail`; give it slices to decode only some frames."""
+        finer = detail if detail is not None and detail.shape[-1] else None
+        values, confidence = self.depth_head(features, grid, self.aggregator.special, frames_at_once, finer)
         return DenseMaps(values[..., 0], confidence)
 
     def points(self, features: Sequence[Tensor], grid: Grid, frames_at_once: int = 8) -> DenseMaps:
@@ -144,7 +148,7 @@ class Scal3R(nn.Module):
         focal: float | None = None,
     ) -> Prediction:
         """All heads of the network on the features of a chunk, the point head only `with_points`; see `cameras`."""
-        poses_S9, depth = self.cameras(features, self.depth(features, grid), encoding, previous, focal)
+        poses_S9, depth = self.cameras(features, self.depth(features, grid, encoding.detail), encoding, previous, focal)
         return Prediction(
             pose_encoding=poses_S9,
             depth=depth,

@@ -273,7 +273,8 @@ class NetworkReconstructor:
         # A network that solves for the poses needs the depth of all frames.
         seen = list(range(len(order))) if self._model.sees_previous else [place[position] for position in asked]
         with timer("depth_s"):
-            maps = self._depth(features, framing.grid, seen, notes)
+            detail = encoding.detail[order]
+            maps = self._depth(features, framing.grid, detail, seen, notes)
         with timer("cameras_s"):
             known = Encoding(*(rows[order] for rows in encoding))
             focal = framing.focal() if self._config.use_camera_info else None
@@ -290,14 +291,18 @@ class NetworkReconstructor:
         encoding = self._model.encode(framing.images([*before, *fresh]).to(self._device))
         return Encoding(*(rows[len(before) :] for rows in encoding))
 
-    def _depth(self, features: Sequence[Tensor], grid: Grid, places: list[int], notes: list[str]) -> DenseMaps:
+    def _depth(
+        self, features: Sequence[Tensor], grid: Grid, detail: Tensor, places: list[int], notes: list[str]
+    ) -> DenseMaps:
         """Depth at some places of the features, batch by batch; a batch that does not fit is halved, for good."""
         batches: list[DenseMaps] = []
         done = 0
         while done < len(places):
             batch = places[done : done + self._head_frames]
             try:
-                maps = self._model.depth([tokens_SPC[batch] for tokens_SPC in features], grid, len(batch))
+                maps = self._model.depth(
+                    [tokens_SPC[batch] for tokens_SPC in features], grid, detail[batch], len(batch)
+                )
                 batches.append(
                     maps if self._model.sees_previous else DenseMaps(maps.values.cpu(), maps.confidence.cpu())
                 )

@@ -99,7 +99,7 @@ def forward_chunks(
     points = model.points(chosen, grid, max(1, len(dense))) if with_points else None
     if isinstance(model.camera_head, SolvedCameras):
         # Poses are solved from the depth of all frames.
-        seen = model.depth(features, grid, layout.all_frames)
+        seen = model.depth(features, grid, encoding.detail, layout.all_frames)
         with torch.autocast(images_S3hw.device.type, enabled=False):
             poses_S9, values = model.camera_head(
                 features[-1].float(), seen.values.float(), encoding.matches, within, layout.all_chunks, focal_B
@@ -109,7 +109,7 @@ def forward_chunks(
         return Outputs([poses_S9], depth, points, matched, seen.values[kept])
     with torch.autocast(images_S3hw.device.type, enabled=False):
         poses = model.camera_head.refinements(features[-1].float(), layout.all_chunks)
-    return Outputs(poses, model.depth(chosen, grid, max(1, len(dense))), points)
+    return Outputs(poses, model.depth(chosen, grid, encoding.detail[list(dense)], max(1, len(dense))), points)
 
 
 def _encode(model: Scal3R, images_S3hw: Tensor, previous: Sequence[int]) -> tuple[Encoding, Matched | None]:

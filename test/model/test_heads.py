@@ -1,11 +1,14 @@
 """Heads: what their numbers mean, and what they may not depend on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from scal3r_ros.model import frozen, random_model
 from scal3r_ros.model.camera_head import CameraHead, CameraHeadConfig
 from scal3r_ros.model.dpt_head import depth_of, points_of
+from scal3r_ros.model.encoder import StemConfig
 from scal3r_ros.model.presets import NANO
 
 
@@ -25,7 +28,7 @@ def test_dense_maps_do_not_depend_on_how_many_frames_are_worked_on_at_once(model
     features, grid = chunk
     with torch.no_grad():
         for head in (model.depth, model.points):
-            whole, batched = head(features, grid, 8), head(features, grid, 2)
+            whole, batched = head(features, grid, frames_at_once=8), head(features, grid, frames_at_once=2)
             torch.testing.assert_close(whole.values, batched.values)
             torch.testing.assert_close(whole.confidence, batched.confidence)
 
@@ -35,6 +38,24 @@ def test_some_frames_can_be_decoded_without_the_others(model, chunk):
     with torch.no_grad():
         some = model.depth([tokens[[1, 3]] for tokens in features], grid)
         torch.testing.assert_close(some.values, model.depth(features, grid).values[[1, 3]])
+
+
+def test_detail_is_learnt_from_and_shows_between_patches():
+    preset = replace(NANO, encoder=StemConfig(channels=64, patch=8, shows_detail=True), has_point_head=False)
+    model = random_model(preset, 0)
+    images = torch.rand(2, 3, 32, 48)
+    with torch.no_grad():
+        grid, encoding = model.grid(images), model.encode(images)
+        features = model.aggregate(encoding.patches, grid, frozen)
+        untaught = model.depth(features, grid, encoding.detail).values
+        torch.testing.assert_close(untaught, model.depth(features, grid).values)
+        torch.nn.init.normal_(model.depth_head.detail.weight, std=0.1)
+        edge = torch.zeros_like(encoding.detail)
+        edge[0, :, 5, 7] = 1.0
+        change = (model.depth(features, grid, edge).values / untaught).log().abs()
+    assert edge.shape == (2, 16, 16, 24)
+    assert change[0, 6:14, 10:18].max() > 10 * change[0, :, 30:].max()  # near the edge, not across the image
+    torch.testing.assert_close(change[1], torch.zeros_like(change[1]), atol=1e-5, rtol=0)
 
 
 def test_depth_is_positive_and_confidence_above_one(model, chunk):
