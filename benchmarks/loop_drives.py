@@ -1,5 +1,7 @@
-"""Drives with real loops: the true trajectories of KITTI through a town laid along them, mapped with and without loops.
+"""Drives with real loops: circuits of our own or the true trajectories of KITTI through a town laid along them, mapped
+with and without loops.
 
+    python benchmarks/loop_drives.py block eight errand
     python benchmarks/loop_drives.py ../shared/data/kitti_ground_truth/07.txt
     python benchmarks/loop_drives.py ../shared/data/kitti_ground_truth/0[0567].txt --out out/loop_drives
 
@@ -25,6 +27,7 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping import OnlineMapper, SubmapSummary
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.sequences.ground_truth import read_trajectory
+from scal3r_ros.simulation.circuits import CIRCUITS, circuit_drive
 from scal3r_ros.simulation.levelling import levelled
 from scal3r_ros.simulation.simulate import pinhole, render_frames
 from scal3r_ros.simulation.town import build_town
@@ -55,7 +58,7 @@ class Row:
 def main() -> None:
     """Runs the drives one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("trajectories", type=Path, nargs="+", help="KITTI trajectory files")
+    parser.add_argument("drives", nargs="+", help=f"{', '.join(CIRCUITS)}, or files with KITTI trajectories")
     parser.add_argument("--frames", type=int, default=None, help="stop each drive after so many")
     parser.add_argument("--width", type=int, default=480)
     parser.add_argument("--height", type=int, default=144)
@@ -65,8 +68,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for path in arguments.trajectories:
-        rows.append(run(path, arguments))
+    for name in arguments.drives:
+        rows.append(run(name, arguments))
         print(", ".join(f"{name} {_short(value)}" for name, value in asdict(rows[-1]).items()), flush=True)
         with (arguments.out / "loop_drives.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(asdict(rows[0])))
@@ -74,9 +77,9 @@ def main() -> None:
             writer.writerows({name: _short(value) for name, value in asdict(row).items()} for row in rows)
 
 
-def run(path: Path, arguments: argparse.Namespace) -> Row:
+def run(name: str, arguments: argparse.Namespace) -> Row:
     """One drive with two mappers."""
-    drive = levelled(read_trajectory(path, rate_hz=RATE_HZ))
+    drive = circuit_drive(name) if name in CIRCUITS else levelled(read_trajectory(Path(name), rate_hz=RATE_HZ))
     town = build_town(drive, arguments.seed)
     drive = Trajectory(drive.stamps_ns[: arguments.frames], drive.T_ref_cam[: arguments.frames])
     camera = pinhole(arguments.width, arguments.height, 83.0)
@@ -98,7 +101,7 @@ def run(path: Path, arguments: argparse.Namespace) -> Row:
     found, true, false = _judged(mappers[1], drive, submaps)
     counters = mappers[1].counters()
     return Row(
-        path.stem, len(drive), with_loops.path_length_m, without.ate_sim3_rmse_m, with_loops.ate_sim3_rmse_m,
+        Path(name).stem, len(drive), with_loops.path_length_m, without.ate_sim3_rmse_m, with_loops.ate_sim3_rmse_m,
         int(counters["loops"]), len(true), len(true & found), false, int(counters["loops_dropped"]),
         float(seconds[0]), float(seconds[1] - seconds[0]),
     )  # fmt: skip

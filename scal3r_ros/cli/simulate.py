@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from scal3r_ros.errors import SimulationError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.sequences.ground_truth import read_trajectory
+from scal3r_ros.simulation.circuits import CIRCUITS, circuit_drive
 from scal3r_ros.simulation.drives import street_drive
 from scal3r_ros.simulation.levelling import levelled
 from scal3r_ros.simulation.renderer import RenderOptions
@@ -34,6 +36,9 @@ def simulate(
     height: Annotated[int, typer.Option(min=16, help="Pixels of a column.")] = 192,
     fov: Annotated[float, typer.Option(min=1.0, max=170.0, help="Degrees from the left to the right edge.")] = 83.0,
     seed: Annotated[int, typer.Option(min=0, help="Makes another drive, town and noise.")] = 0,
+    circuit: Annotated[
+        str | None, typer.Option(help=f"A way that comes back to places, instead of a street: {', '.join(CIRCUITS)}.")
+    ] = None,
     trajectory: Annotated[
         Path | None, typer.Option(help="Camera poses to drive along (KITTI 3×4 rows, 4×4 rows or TUM), in metres.")
     ] = None,
@@ -60,6 +65,7 @@ def simulate(
     """Simulate a drive through a street and write it as a rosbag2 with images, CameraInfo, true poses and true depth.
 
     Example: scal3r simulate --length 300 --seed 1 -o street.bag
+    Or: scal3r simulate --circuit eight -o eight.bag
     Or: scal3r simulate --kind handheld_rooms --width 224 --height 112 --max-frames 64 -o rooms.bag
     """
     console = Console(stderr=True)
@@ -69,7 +75,7 @@ def simulate(
         write_frames(simulated_frames(clip, rate), out, clip.intrinsics, storage, depth_every)
         _say(console, out, clip.T_world_cam)
         return
-    drive = street_drive(length, speed, rate, seed) if trajectory is None else read_trajectory(trajectory, rate_hz=rate)
+    drive = _drive(length, speed, rate, seed, trajectory, circuit)
     drive = levelled(drive) if level else drive
     drive = Trajectory(drive.stamps_ns[:max_frames], drive.T_ref_cam[:max_frames])
     with Progress(console=console, transient=True) as bar:
@@ -86,6 +92,16 @@ def simulate(
             progress=lambda done: bar.update(task, completed=done),
         )
     _say(console, out, drive.T_ref_cam)
+
+
+def _drive(
+    length: float, speed: float, rate: float, seed: int, trajectory: Path | None, circuit: str | None
+) -> Trajectory:
+    if trajectory is not None and circuit is not None:
+        raise SimulationError("give either --trajectory or --circuit, not both")
+    if circuit is not None:
+        return circuit_drive(circuit, speed, rate, seed)
+    return street_drive(length, speed, rate, seed) if trajectory is None else read_trajectory(trajectory, rate_hz=rate)
 
 
 def _say(console: Console, out: Path, T_ref_cam: NDArray[np.float64]) -> None:

@@ -14,9 +14,11 @@ from scal3r_ros.sequences.ground_truth import even_stamps
 from scal3r_ros.simulation.levelling import CAMERA_HEIGHT_M
 
 TURN_RADIUS_M = 14.0
+# A raised cosine of this length and height 1/radius turns by 90°.
+TURN_M = math.pi * TURN_RADIUS_M
 TURN_SPACING_M = 110.0
 SIDEWAYS_MPS2 = 2.5
-_STEP_M = 0.05
+STEP_M = 0.05
 
 
 def street_drive(length_m: float, speed_mps: float = 8.0, rate_hz: float = 10.0, seed: int = 0) -> Trajectory:
@@ -33,14 +35,18 @@ def street_drive(length_m: float, speed_mps: float = 8.0, rate_hz: float = 10.0,
             f"drive of {length_m} m at {speed_mps} m/s and {rate_hz} Hz can not be made; all three must be positive"
         )
     rng = np.random.default_rng(seed)
-    s = np.arange(0.0, length_m + _STEP_M, _STEP_M)
-    curvature = _curvature(s, rng)
-    heading = np.concatenate([[0.0], np.cumsum(0.5 * (curvature[1:] + curvature[:-1])) * _STEP_M])
-    x = np.concatenate([[0.0], np.cumsum(np.cos(heading[:-1])) * _STEP_M])
-    y = np.concatenate([[0.0], np.cumsum(np.sin(heading[:-1])) * _STEP_M])
+    s = np.arange(0.0, length_m + STEP_M, STEP_M)
+    return drive_of(_curvature(s, rng), speed_mps, rate_hz, rng)
+
+
+def drive_of(curvature: NDArray[np.float64], speed_mps: float, rate_hz: float, rng: np.random.Generator) -> Trajectory:
+    """The drive of a car along a way whose curvature (1/m) is given every `STEP_M`; poses as of `street_drive`."""
+    heading = np.concatenate([[0.0], np.cumsum(0.5 * (curvature[1:] + curvature[:-1])) * STEP_M])
+    x = np.concatenate([[0.0], np.cumsum(np.cos(heading[:-1])) * STEP_M])
+    y = np.concatenate([[0.0], np.cumsum(np.sin(heading[:-1])) * STEP_M])
     speed = np.minimum(speed_mps, np.sqrt(SIDEWAYS_MPS2 / np.maximum(np.abs(curvature), 1e-6)))
-    speed = gaussian_filter1d(speed, 6.0 / _STEP_M, mode="nearest")  # brakes before the turn, gathers speed after it
-    time = np.concatenate([[0.0], np.cumsum(_STEP_M / speed[:-1])])
+    speed = gaussian_filter1d(speed, 6.0 / STEP_M, mode="nearest")  # brakes before the turn, gathers speed after it
+    time = np.concatenate([[0.0], np.cumsum(STEP_M / speed[:-1])])
 
     count = int(np.floor(time[-1] * rate_hz)) + 1
     at = np.arange(count) / rate_hz
@@ -56,15 +62,20 @@ def _curvature(s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.f
         curvature += (
             swing * 2 * math.pi / wavelength * np.sin(2 * math.pi * s / wavelength + rng.uniform(0, 2 * math.pi))
         )
-    length = math.pi * TURN_RADIUS_M  # a raised cosine of this length and height 1/radius turns by 90°
+    length = TURN_M
     side = float(rng.choice([-1.0, 1.0]))
     begin = float(rng.uniform(0.5, 0.8)) * TURN_SPACING_M
     while begin < s[-1]:
         inside = (s >= begin) & (s <= begin + length)
-        curvature[inside] += side * (0.5 / TURN_RADIUS_M) * (1.0 - np.cos(2 * math.pi * (s[inside] - begin) / length))
+        curvature[inside] += side * turn_of_90_degrees(s[inside] - begin)
         side = -side
         begin += length + float(rng.uniform(0.7, 1.3)) * TURN_SPACING_M
     return curvature
+
+
+def turn_of_90_degrees(s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Curvature (1/m) after `s` metres of a turn of 90° to the left, which is `TURN_M` long."""
+    return np.asarray((0.5 / TURN_RADIUS_M) * (1.0 - np.cos(2 * math.pi * s / TURN_M)))
 
 
 def _camera_poses(

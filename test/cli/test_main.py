@@ -58,6 +58,17 @@ def test_the_process_ends_with_1_and_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_circuit_is_driven_and_an_unknown_one_refused(scal3r: Scal3r, tmp_path: Path) -> None:
+    small = ("--width", "64", "--height", "32", "--max-frames", "3")
+    assert scal3r("simulate", "-o", str(tmp_path / "eight"), "--circuit", "eight", *small).code == 0
+    assert (tmp_path / "eight" / "metadata.yaml").is_file()
+    refused = scal3r("simulate", "-o", str(tmp_path / "nine"), "--circuit", "nine", *small)
+    assert refused.code == 1
+    assert "choose one of block, eight, errand" in refused.err
+    both = scal3r("simulate", "-o", str(tmp_path / "x"), "--circuit", "eight", "--trajectory", "x.txt", *small)
+    assert "either --trajectory or --circuit" in both.err
+
+
 def test_an_interrupt_ends_with_130(scal3r: Scal3r, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
