@@ -59,7 +59,7 @@ def test_the_process_ends_with_1_and_one_line(tmp_path: Path) -> None:
 
 
 def test_a_circuit_is_driven_and_an_unknown_one_refused(scal3r: Scal3r, tmp_path: Path) -> None:
-    small = ("--width", "64", "--height", "32", "--max-frames", "3")
+    small = ("--width", "64", "--height", "32", "--max-frames", "12")
     assert scal3r("simulate", "-o", str(tmp_path / "eight"), "--circuit", "eight", *small).code == 0
     assert (tmp_path / "eight" / "metadata.yaml").is_file()
     refused = scal3r("simulate", "-o", str(tmp_path / "nine"), "--circuit", "nine", *small)
