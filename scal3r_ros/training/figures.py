@@ -24,13 +24,15 @@ _STANDING = 0.02
 class ChunkErrors:
     """Errors of one chunk.
 
-    `depth`: mean |d̂ − d| / d at the chunk's own scale; `log_scale`: logarithm of truth over said, at the median;
+    `depth`: mean |d̂ − d| / d at the chunk's own scale; `sure_depth`: of the pixels that the network is sure enough of
+    to become points, None where it is of none; `log_scale`: logarithm of truth over said, at the median;
     `rotation_deg` and `translation` of every pair of frames, the latter as a share of its distance, at the depth's
     scale, pairs that nearly stand being left out; `neighbour_rotation_deg`; `still_deg`: rotation that a network which
     says nothing would be wrong by; `field_of_view`: relative.
     """
 
     depth: float
+    sure_depth: float | None
     log_scale: float
     rotation_deg: Array
     translation: Array
@@ -40,13 +42,20 @@ class ChunkErrors:
 
 
 def chunk_errors(
-    said_T_chunk_cam: Array, said_depth: Array, true_T_chunk_cam: Array, true_depth: Array, fov_ratio: float
+    said_T_chunk_cam: Array,
+    said_depth: Array,
+    true_T_chunk_cam: Array,
+    true_depth: Array,
+    fov_ratio: float,
+    sure: NDArray[np.bool_] | None = None,
 ) -> ChunkErrors:
-    """Errors of a chunk: poses (F, 4, 4) and depth (F, h, w), 0 where unknown, of all its frames."""
+    """Errors of a chunk: poses (F, 4, 4) and depth (F, h, w), 0 where unknown, of all its frames; `sure` (F, h, w)."""
     known = true_depth > 0
     log_scale = float(np.median(np.log(true_depth[known] / said_depth[known]))) if known.any() else 0.0
     scale = np.exp(log_scale)
-    depth = float(np.mean(np.abs(scale * said_depth[known] / true_depth[known] - 1.0))) if known.any() else 0.0
+    missed_depth = np.abs(scale * said_depth[known] / true_depth[known] - 1.0)
+    depth = float(missed_depth.mean()) if known.any() else 0.0
+    believed = np.ones(len(missed_depth), bool) if sure is None else sure[known]
     unit = float(np.median(true_depth[known])) if known.any() else 1.0
     first, second = np.triu_indices(len(true_T_chunk_cam), 1)
     said = se3.invert(said_T_chunk_cam[first]) @ said_T_chunk_cam[second]
@@ -57,6 +66,7 @@ def chunk_errors(
     missed = np.linalg.norm(scale * said[moving, :3, 3] - true[moving, :3, 3], axis=1) / distance[moving]
     return ChunkErrors(
         depth,
+        float(missed_depth[believed].mean()) if believed.any() else None,
         log_scale,
         rotation,
         missed,
@@ -77,6 +87,7 @@ def summary(sequences: Iterable[list[ChunkErrors]]) -> dict[str, float]:
     ]
     return {
         "depth": float(np.mean([chunk.depth for chunk in chunks])),
+        "sure_depth": _mean([chunk.sure_depth for chunk in chunks if chunk.sure_depth is not None]),
         "rotation_deg": _median(chunk.rotation_deg for chunk in chunks),
         "translation": _median(chunk.translation for chunk in chunks),
         "neighbour_rotation_deg": _median(chunk.neighbour_rotation_deg for chunk in chunks),
@@ -84,6 +95,10 @@ def summary(sequences: Iterable[list[ChunkErrors]]) -> dict[str, float]:
         "field_of_view": float(np.median([chunk.field_of_view for chunk in chunks])),
         "seam_spread": float(np.std(seams)) if seams else 0.0,
     }
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
 
 
 def _median(values: Iterable[Array]) -> float:

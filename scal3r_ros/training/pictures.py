@@ -30,7 +30,7 @@ def write_picture(path: Path, batch: Batch, outputs: Outputs) -> None:
 
 
 def _row(batch: Batch, said: Said, chunk: int) -> NDArray[np.uint8]:
-    errors = chunk_errors_of(said, 1.0)
+    errors = chunk_errors_of(said, 1.0, sure_from=1.0)
     scale = float(np.exp(errors.log_scale))
     first = batch.order[0]
     image = (255 * batch.images[chunk * batch.layout.frames]).byte().permute(1, 2, 0).numpy()

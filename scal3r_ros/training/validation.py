@@ -45,7 +45,7 @@ def validate(
     """Figures of `summary` over all batches; a network that solves for poses is told the lens if `calibrated`."""
     model.eval()
     answered = answers(model, batches, context, device, autocast, calibrated)
-    return summary([batch_errors(outputs, batch) for batch, outputs in answered])
+    return summary([batch_errors(outputs, batch, model.preset.confidence_half) for batch, outputs in answered])
 
 
 @torch.no_grad()
@@ -94,13 +94,17 @@ def said_and_true(outputs: Outputs, batch: Batch) -> list[Said]:
     return [Said(*chunk) for chunk in chunks]
 
 
-def chunk_errors_of(said: Said, fov_ratio: float) -> ChunkErrors:
-    """`chunk_errors` of what was said."""
-    return chunk_errors(said.T_chunk_cam, said.depth, said.true_T_chunk_cam, said.true_depth, fov_ratio)
+def chunk_errors_of(said: Said, fov_ratio: float, sure_from: float) -> ChunkErrors:
+    """`chunk_errors` of what was said; depth counts as sure from a confidence of `sure_from`."""
+    sure = said.confidence >= sure_from
+    return chunk_errors(said.T_chunk_cam, said.depth, said.true_T_chunk_cam, said.true_depth, fov_ratio, sure)
 
 
-def batch_errors(outputs: Outputs, batch: Batch) -> list[ChunkErrors]:
-    """Errors of each chunk of a batch of one sequence."""
+def batch_errors(outputs: Outputs, batch: Batch, sure_from: float) -> list[ChunkErrors]:
+    """Errors of each chunk of a batch of one sequence; depth counts as sure from a confidence of `sure_from`."""
     said_fov = in_time(outputs.poses[-1][:, 8].cpu(), batch).mean(1)
     ratios = (said_fov / in_time(batch.poses[:, 8], batch).mean(1)).tolist()
-    return [chunk_errors_of(said, ratio) for said, ratio in zip(said_and_true(outputs, batch), ratios, strict=True)]
+    return [
+        chunk_errors_of(said, ratio, sure_from)
+        for said, ratio in zip(said_and_true(outputs, batch), ratios, strict=True)
+    ]

@@ -47,3 +47,17 @@ def test_seams_are_between_chunks_of_one_sequence(truth):
     twice = dataclasses.replace(one, log_scale=one.log_scale + 0.2)
     assert summary([[one, one], [one, one]])["seam_spread"] == 0.0
     assert summary([[one, twice, one]])["seam_spread"] == pytest.approx(0.2)
+
+
+def test_depth_that_is_not_believed_does_not_count_as_sure():
+    T, depth = np.tile(np.eye(4), (2, 1, 1)), np.full((2, 4, 6), 2.0)
+    said = depth.copy()
+    said[:, 0] *= 3
+    sure = np.ones(depth.shape, bool)
+    sure[:, 0] = False
+    errors = chunk_errors(T, said, T, depth, 1.0, sure)
+    assert errors.sure_depth == pytest.approx(0.0)
+    assert errors.depth == pytest.approx(0.5)
+    nothing = chunk_errors(T, said, T, depth, 1.0, np.zeros(depth.shape, bool))
+    assert nothing.sure_depth is None
+    assert summary([[errors, nothing]])["sure_depth"] == pytest.approx(0.0)
