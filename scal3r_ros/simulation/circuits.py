@@ -38,7 +38,7 @@ def circuit_drive(name: str, speed_mps: float = 8.0, rate_hz: float = 10.0, seed
 
 def curvature_of(way: str) -> NDArray[np.float64]:
     """Curvature (1/m) every `STEP_M` along a way, corners being cut by the turns."""
-    turn = turn_of_90_degrees(np.arange(round(TURN_M / STEP_M)) * STEP_M)
+    turn = turn_of_90_degrees(np.arange(round(TURN_M / STEP_M), dtype=np.float64) * STEP_M)
     # By so much a turn shortens the street before it and the one after it.
     heading = np.cumsum(turn) * STEP_M
     cut_m = float(np.sin(heading).sum()) * STEP_M
