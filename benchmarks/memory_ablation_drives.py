@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import scal3r_ros
-from scal3r_ros.assembly import CoreConfig
+from scal3r_ros.assembly import CoreConfig, chunks_seen
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping import OnlineMapper
@@ -132,14 +132,7 @@ class DriveFolder:
 
 def chunks_of(config: CoreConfig, frames: Iterator[Frame]) -> Iterator[Chunk]:
     """The chunks that the mapper makes of `frames`: they depend on nothing that is reconstructed."""
-    scout = OnlineMapper(config, GeometricReconstructor(config.geometric, config.tracker.klt))
-    for frame in frames:
-        chunk = scout.observe(frame).chunk
-        if chunk is not None:
-            yield chunk
-    last = scout.close_window()
-    if last is not None:
-        yield last
+    return chunks_seen(OnlineMapper(config, GeometricReconstructor(config.geometric, config.tracker.klt)), frames)
 
 
 def digest_of_code(*paths: Path) -> str:

@@ -167,11 +167,11 @@ def build_offline_mapper(config: CoreConfig, frames: Iterable[Frame], folder: Pa
         raise ConfigurationError("memory_peers.rendezvous is set, but an offline memory can not be shared: empty it")
     config = spelt_out(config)
     reconstructor = OfflineReconstructor(config.network, folder)
-    reconstructor.learn(_chunks(OnlineMapper(config, reconstructor), frames))
+    reconstructor.learn(chunks_seen(OnlineMapper(config, reconstructor), frames))
     return OnlineMapper(config, _refining(config, reconstructor))
 
 
-def _chunks(scout: OnlineMapper, frames: Iterable[Frame]) -> Iterator[Chunk]:
+def chunks_seen(scout: OnlineMapper, frames: Iterable[Frame]) -> Iterator[Chunk]:
     """The chunks that a mapper makes of `frames`: they depend on nothing that is reconstructed."""
     for frame in frames:
         chunk = scout.observe(frame).chunk
