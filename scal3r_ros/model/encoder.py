@@ -42,8 +42,8 @@ class StemConfig:
 
     `refinements` residual units follow each halving but the first. With `sees_previous` each frame is compared with
     the one before it: by correlation within `reach` cells of the last but one level (patch / 2 pixels a cell), then
-    about what that found, on the level before it; the patch is then 8 pixels or more. With `shows_detail` that level,
-    of patch / 4 pixels a cell, is shown to the depth head: patches alone are too coarse for edges.
+    about what that found, on the level before it; the patch is then 8 pixels or more. That level, of patch / 4 pixels
+    a cell, is also shown to those who say depth: patches alone are too coarse for edges.
     """
 
     channels: int
@@ -51,12 +51,11 @@ class StemConfig:
     refinements: int = 0
     sees_previous: bool = False
     reach: int = 4
-    shows_detail: bool = False
 
     @property
     def detail_channels(self) -> int:
         """Channels of the detail shown, 0 where none is."""
-        return max(16, self.channels >> 2) if self.shows_detail else 0
+        return max(16, self.channels >> 2) if self.sees_previous else 0
 
 
 VIT_SMALL = VitConfig(channels=384, depth=12, heads=6)
@@ -67,15 +66,16 @@ VIT_LARGE = VitConfig(channels=1024, depth=24, heads=16)
 class Encoding(NamedTuple):
     """What is known of each frame before the others of its chunk are asked.
 
-    `patches` (S, N, C), one `descriptor` (S, C) of the whole frame, `matches` (S, 3, Y, X) with the frame before as in
-    `matching.Matched`, and `detail` (S, D, Y, X), features finer than the patches; the latter two are (S, 0) where the
-    encoder does not compare frames or show detail.
+    `patches` (S, N, C), one `descriptor` (S, C or 0) of the whole frame, `matches` (S, 3, Y, X) with the frame before
+    as in `matching.Matched`, and `detail` (S, E, Y, X), features finer than the patches, of which `compared`
+    (S, C, Y, X) are what frames are matched by. The latter three are (S, 0) where the encoder does not compare frames.
     """
 
     patches: Tensor
     descriptor: Tensor
     matches: Tensor
     detail: Tensor
+    compared: Tensor
 
 
 def normalise_colours(images_S3hw: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class VitEncoder(nn.Module):
             x_SLC = block(x_SLC)
         x_SLC = self.norm(x_SLC)
         nothing_S0 = images_S3hw.new_zeros(S, 0)
-        return Encoding(x_SLC[:, 1 + self.config.registers :], x_SLC[:, 0], nothing_S0, nothing_S0)
+        return Encoding(x_SLC[:, 1 + self.config.registers :], x_SLC[:, 0], nothing_S0, nothing_S0, nothing_S0)
 
     def _positions(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """Position embedding of the class token (1, C) and of the patches (rows · columns, C)."""
@@ -140,7 +140,10 @@ class VitEncoder(nn.Module):
 
 
 class StemEncoder(nn.Module):
-    """Strided 3 × 3 convolutions, each halving the image; a frame's descriptor is the mean of its patches."""
+    """Strided 3 × 3 convolutions, each halving the image; a frame's descriptor is the mean of its patches.
+
+    One that compares frames gives none: what a small network learns for that does not tell places apart.
+    """
 
     def __init__(self, config: StemConfig) -> None:
         super().__init__()
@@ -159,12 +162,11 @@ class StemEncoder(nn.Module):
         self.proj = nn.Conv2d(widths[-1], config.channels, 1)
         self.norm = nn.LayerNorm(config.channels)
         self.matcher: Matcher | None = None
-        if halvings < 3 and (config.sees_previous or config.shows_detail):
-            raise ModelError(
-                "a stem that sees the frame before or shows detail needs patches of 8 pixels or more, not"
-                f" {config.patch}"
-            )
         if config.sees_previous:
+            if halvings < 3:
+                raise ModelError(
+                    f"a stem that sees the frame before needs patches of 8 pixels or more, not {config.patch}"
+                )
             self.matcher = Matcher(config.channels, widths[-3], config.reach)
         # Compared is what enters the last halving, and once more, finer, what enters the one before it.
         self._compared = starts[-2:]
@@ -185,15 +187,14 @@ class StemEncoder(nn.Module):
             )
         tokens_SNC = self.proj(x_SCyx.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)
         patches_SNC = self.norm(tokens_SNC.to(self.norm.weight.dtype))
-        descriptor_SC = patches_SNC.mean(dim=1)
         nothing_S0 = patches_SNC.new_zeros(len(patches_SNC), 0)
-        detail_SDYX = compared[0] if self.config.shows_detail else nothing_S0
         if self.matcher is None:
-            return Encoding(patches_SNC, descriptor_SC, nothing_S0, detail_SDYX), None
+            return Encoding(patches_SNC, patches_SNC.mean(dim=1), nothing_S0, nothing_S0, nothing_S0), None
         if previous is None:
             previous = [max(0, position - 1) for position in range(len(images_S3hw))]
         matched: Matched = self.matcher(*compared, previous)
-        return Encoding(patches_SNC + matched.tokens, descriptor_SC, matched.matches, detail_SDYX), matched
+        patches_SNC = patches_SNC + matched.tokens
+        return Encoding(patches_SNC, nothing_S0, matched.matches, compared[0], matched.compared), matched
 
 
 def build_encoder(config: VitConfig | StemConfig) -> VitEncoder | StemEncoder:

@@ -45,12 +45,13 @@ class Matched(NamedTuple):
 
     `tokens` (S, N, C) tell the network of motion; `matches` (S, 3, Y, X) for every fine cell how far to the right and
     down it was in the frame before, in widths of the image, and the logarithm of how precise that is (one over the
-    expected error in widths). For training: `first_matches`, those before the last look, and `likeness` (S, R, y, x) of
-    the coarse cells.
+    expected error in widths); `compared` (S, C, Y, X) by what. For training: `first_matches`, those before the last
+    look, and `likeness` (S, R, y, x) of the coarse cells.
     """
 
     tokens: Tensor
     matches: Tensor
+    compared: Tensor
     first_matches: Tensor
     likeness: Tensor
 
@@ -103,7 +104,7 @@ class Matcher(nn.Module):
         tokens = functional.gelu(self.down1(torch.cat(seen, dim=1).to(self.down1.weight.dtype)))
         tokens_SNC = self.down2(tokens.to(self.down2.weight.dtype)).flatten(2).transpose(1, 2)
         tokens_SNC = self.norm(tokens_SNC.to(self.norm.weight.dtype))
-        return Matched(tokens_SNC, last.matches(), first.matches(), likeness_SRyx)
+        return Matched(tokens_SNC, last.matches(), compared_SCYX, first.matches(), likeness_SRyx)
 
     def _look(self, x_SCYX: Tensor, before_SCYX: Tensor, start_S2YX: Tensor, share_S1YX: Tensor) -> _Look:
         """Compares about where the cells are believed to have been, and corrects that."""

@@ -88,12 +88,13 @@ def reconstruct_offline(
         store.put(f"{len(grids)}_descriptors", encoding.descriptor)
         store.put(f"{len(grids)}_matches", encoding.matches)
         store.put(f"{len(grids)}_detail", encoding.detail)
+        store.put(f"{len(grids)}_compared", encoding.compared)
         grids.append(model.grid(images_S3hw))
     for layer in range(model.preset.aggregator.depth):
         advance_layer(model, layer, grids, store)
     for index, grid in enumerate(grids):
         features = [store.get(f"{index}_layer{layer}", device) for layer in model.preset.aggregator.head_layers]
-        of_frames = (store.get(f"{index}_{name}", device) for name in ("descriptors", "matches", "detail"))
+        of_frames = (store.get(f"{index}_{name}", device) for name in ("descriptors", "matches", "detail", "compared"))
         # The patches have become the features.
         encoding = Encoding(features[-1], *of_frames)
         yield model.decode(features, grid, encoding, with_points, orders[index], focals(index))

@@ -103,7 +103,7 @@ SMALL = Preset(
 TINY = Preset(
     name="tiny",
     image_width=224,
-    encoder=StemConfig(channels=192, patch=16, refinements=1, sees_previous=True, shows_detail=True),
+    encoder=StemConfig(channels=192, patch=16, refinements=1, sees_previous=True),
     aggregator=AggregatorConfig(channels=192, depth=5, heads=3, head_layers=(1, 2, 3, 4), informed_camera=True),
     # Two units: what the second is taught has been answered by the first.
     memory=MemoryConfig(layers=(2, 3), expansion=2),

@@ -25,7 +25,7 @@ from scal3r_ros.model.camera_head import CameraHead
 from scal3r_ros.model.dpt_head import DptHead, depth_of, points_of
 from scal3r_ros.model.encoder import Encoding, StemConfig, build_encoder, normalise_colours
 from scal3r_ros.model.presets import Preset
-from scal3r_ros.model.solved_cameras import SolvedCameras
+from scal3r_ros.model.solved_cameras import SeenFrames, SolvedCameras
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class DenseMaps:
 class Prediction:
     """What the network says of a chunk, in the chunk's own frame (that of its first camera) and scale.
 
-    `pose_encoding` (S, 9), see pose_encoding.py; `descriptors` (S, C) of each frame on its own; `points` is None where
-    there is no point head or it was not asked.
+    `pose_encoding` (S, 9), see pose_encoding.py; `descriptors` (S, C or 0) of each frame on its own; `points` is None
+    where there is no point head or it was not asked.
     """
 
     pose_encoding: Tensor
@@ -59,8 +59,12 @@ class Scal3R(nn.Module):
         channels = 2 * preset.aggregator.channels
         self.encoder = build_encoder(preset.encoder)
         self.aggregator = Aggregator(preset.aggregator, preset.memory)
-        self.camera_head = SolvedCameras(channels) if self.sees_previous else CameraHead(channels, preset.camera_head)
         finer = preset.encoder.detail_channels if isinstance(preset.encoder, StemConfig) else 0
+        self.camera_head = (
+            SolvedCameras(channels, finer, preset.patch // 4)
+            if self.sees_previous
+            else CameraHead(channels, preset.camera_head)
+        )
         self.depth_head = DptHead(channels, 1, depth_of, preset.patch, preset.dpt_head, finer)
         self.point_head = (
             DptHead(channels, 3, points_of, preset.patch, preset.dpt_head) if preset.has_point_head else None
@@ -133,10 +137,9 @@ class Scal3R(nn.Module):
         if previous is None:
             previous = [max(0, position - 1) for position in range(len(features[-1]))]
         focal_B = None if focal is None else depth.values.new_tensor([focal])
-        encoding_S9, values = self.camera_head(
-            features[-1].float(), depth.values, encoding.matches.float(), previous, focal_B=focal_B
-        )
-        return encoding_S9, DenseMaps(values, depth.confidence)
+        seen = SeenFrames(features[-1].float(), depth.values, depth.confidence, *encoding[2:])
+        said = self.camera_head(seen, previous, focal_B=focal_B)
+        return said.pose_encoding, DenseMaps(said.depth, said.confidence)
 
     def decode(
         self,

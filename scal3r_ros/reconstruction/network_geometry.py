@@ -44,7 +44,7 @@ def geometry_of(framing: Framing, answer: Answer, config: NetworkConfig) -> Chun
         intrinsics=cameras.intrinsics,
         depth=framing.on_whole_frames(torch.where(usable, depth_nhw, 0.0).numpy(), answer.asked),
         confidence=framing.on_whole_frames(confidence_nhw.numpy(), answer.asked),
-        descriptors=descriptors_SC.numpy(),
+        descriptors=descriptors_SC.numpy() if descriptors_SC.shape[1] else None,
     )
 
 

@@ -25,7 +25,7 @@ from scal3r_ros.model.aggregator import Grid, Tables
 from scal3r_ros.model.encoder import Encoding, StemEncoder, normalise_colours
 from scal3r_ros.model.matching import Matched
 from scal3r_ros.model.memory import AdaptiveMemoryUnit, Projections, fast_weights, gradient
-from scal3r_ros.model.solved_cameras import SolvedCameras
+from scal3r_ros.model.solved_cameras import SeenFrames, SolvedCameras
 
 Reduce = Callable[[Tensor], Tensor]
 """Sums a tensor over the processes that share a sequence, so that gradients find their way back to all of them."""
@@ -62,14 +62,14 @@ class Layout:
 class Outputs:
     """`poses`: encodings (S, 9) after each iteration of the camera head; `depth` and `points` of the frames asked.
 
-    Of a stem that compares frames: how, and `depth_seen` (n, h, w), the depth before the motion was known.
+    Of a stem that compares frames: how, and `depth_seen`, the depth before the motion was known.
     """
 
     poses: list[Tensor]
     depth: DenseMaps
     points: DenseMaps | None
     matched: Matched | None = None
-    depth_seen: Tensor | None = None
+    depth_seen: DenseMaps | None = None
 
 
 def forward_chunks(
@@ -101,12 +101,12 @@ def forward_chunks(
         # Poses are solved from the depth of all frames.
         seen = model.depth(features, grid, encoding.detail, layout.all_frames)
         with torch.autocast(images_S3hw.device.type, enabled=False):
-            poses_S9, values = model.camera_head(
-                features[-1].float(), seen.values.float(), encoding.matches, within, layout.all_chunks, focal_B
-            )
+            frames = SeenFrames(features[-1].float(), seen.values.float(), seen.confidence.float(), *encoding[2:])
+            said = model.camera_head(frames, within, layout.all_chunks, focal_B)
         kept = list(dense)
-        depth = DenseMaps(values[kept], seen.confidence[kept])
-        return Outputs([poses_S9], depth, points, matched, seen.values[kept])
+        depth = DenseMaps(said.depth[kept], said.confidence[kept])
+        before = DenseMaps(frames.depth[kept], frames.confidence[kept])
+        return Outputs([said.pose_encoding], depth, points, matched, before)
     with torch.autocast(images_S3hw.device.type, enabled=False):
         poses = model.camera_head.refinements(features[-1].float(), layout.all_chunks)
     return Outputs(poses, model.depth(chosen, grid, encoding.detail[list(dense)], max(1, len(dense))), points)

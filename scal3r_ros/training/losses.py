@@ -7,13 +7,14 @@ Shapes: B sequences of T chunks of F frames, S frames of the batch, n of them wi
     matching   cross entropy of the stem's correlation with the true places, see matching.py
     motion     |ê| p − log p                                                 error of the matches, precision p
     scale      |mean log(d̂ / d)| of each chunk
-    dense      mean c · e − α log c + mean |∇ (d̂ − d)|                       e = |d̂ − d| or of their logarithms
+    dense      mean (c + w_p) · e − α log c + mean |∇ (d̂ − d)|               e = |d̂ − d| or of their logarithms
 
 Source: VGGT and Scal3R (camera, dense), DUSt3R (confidence), MiDaS (gradient over scales).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,8 @@ from scal3r_ros.training.matching import matching_loss, motion_loss
 
 _NEAREST_SHARE = 0.02
 _SCALES = 3
+# Logarithm of the ratio from which a relative error counts by its logarithm.
+_LARGEST_RATIO = math.log(3.0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,14 @@ class LossConfig:
         0.2, "weight of the translation between neighbours, as a share of their distance", minimum=0.0
     )
     depth: float = parameter(1.0, "weight of the depth", minimum=0.0)
-    depth_error: str = parameter("log", "what is compared: depths or their logarithms", choices=("log", "linear"))
+    depth_error: str = parameter(
+        "log",
+        "what is compared: depths, their logarithms, or these and, of depth too large, d̂ / d − 1",
+        choices=("log", "linear", "relative"),
+    )
+    plain: float = parameter(
+        0.0, "weight of the error of depth however confident, beside that by confidence", minimum=0.0
+    )
     points: float = parameter(0.0, "weight of the point head; 0 leaves it as it is", minimum=0.0)
     gradient: float = parameter(1.0, "weight of the gradients within depth and points", minimum=0.0)
     confidence: float = parameter(0.2, "α: the reward for confidence", minimum=0.0)
@@ -81,8 +91,7 @@ def loss_of(outputs: Outputs, batch: Batch, dense: list[int], config: LossConfig
         parts["scale"] = scale_loss(outputs.depth, batch, dense)
         total = total + config.scale * parts["scale"]
     if outputs.depth_seen is not None:
-        seen = DenseMaps(outputs.depth_seen, outputs.depth.confidence.detach())
-        parts["depth_seen"] = depth_loss(seen, batch.depth[dense], batch.sky[dense], config)
+        parts["depth_seen"] = depth_loss(outputs.depth_seen, batch.depth[dense], batch.sky[dense], config)
         total = total + config.depth_seen * parts["depth_seen"]
     if outputs.points is not None:
         parts["points"] = points_loss(outputs.points, batch, dense, config)
@@ -134,9 +143,11 @@ def depth_loss(said: DenseMaps, true_nhw: Tensor, sky_nhw: Tensor, config: LossC
     known_nhw = true_nhw > 0
     safe_nhw = torch.where(known_nhw, true_nhw, 1.0)
     said_nhw = said.values.float()
-    error_nhw = said_nhw.log() - safe_nhw.log() if config.depth_error == "log" else said_nhw - safe_nhw
+    error_nhw = said_nhw - safe_nhw if config.depth_error == "linear" else said_nhw.log() - safe_nhw.log()
+    size_nhw = relative_size(error_nhw) if config.depth_error == "relative" else error_nhw.abs()
     confidence_nhw = said.confidence.float()
-    loss = _dense_loss(error_nhw[..., None], confidence_nhw, known_nhw, config)
+    loss = _dense_loss(error_nhw[..., None], size_nhw, confidence_nhw, known_nhw, config)
+    loss = loss + config.plain * (size_nhw * known_nhw).sum() / known_nhw.sum().clamp(min=1)
     far = (confidence_nhw * config.sky - config.confidence * confidence_nhw.log()) * sky_nhw
     return loss + far.sum() / (known_nhw.sum() + sky_nhw.sum()).clamp(min=1)
 
@@ -164,12 +175,23 @@ def points_loss(said: DenseMaps, batch: Batch, dense: list[int], config: LossCon
     pixels_hw3 = torch.stack((u, v, torch.ones_like(u)), dim=-1).float()
     rays_nhw3 = pixels_hw3 @ torch.linalg.inv(batch.K[dense]).mT[:, None]
     points_nhw3 = (depth_nhw[..., None] * rays_nhw3) @ T_n44[:, None, :3, :3].mT + T_n44[:, None, None, :3, 3]
-    return _dense_loss(said.values.float() - points_nhw3, said.confidence.float(), depth_nhw > 0, config)
+    error_nhw3 = said.values.float() - points_nhw3
+    return _dense_loss(error_nhw3, smooth_norm(error_nhw3), said.confidence.float(), depth_nhw > 0, config)
 
 
-def _dense_loss(error_nhwv: Tensor, confidence_nhw: Tensor, known_nhw: Tensor, config: LossConfig) -> Tensor:
+def relative_size(error: Tensor) -> Tensor:
+    """Size of an error of the logarithm of depth: |error| of depth too small, d̂ / d − 1 of depth too large.
+
+    From three times too large on it grows with the logarithm again, so that no pixel outweighs all others.
+    """
+    bounded = error.clamp(0.0, _LARGEST_RATIO)
+    return bounded.expm1() + math.exp(_LARGEST_RATIO) * (error - bounded).clamp(min=0.0) + (-error).clamp(min=0.0)
+
+
+def _dense_loss(
+    error_nhwv: Tensor, size_nhw: Tensor, confidence_nhw: Tensor, known_nhw: Tensor, config: LossConfig
+) -> Tensor:
     count = known_nhw.sum().clamp(min=1)
-    size_nhw = error_nhwv.abs().squeeze(-1) if error_nhwv.shape[-1] == 1 else smooth_norm(error_nhwv)
     weighted = (confidence_nhw * size_nhw - config.confidence * confidence_nhw.log()) * known_nhw
     return weighted.sum() / count + config.gradient * gradient_loss(error_nhwv, known_nhw)
 

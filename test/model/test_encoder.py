@@ -62,6 +62,7 @@ def test_a_stem_that_sees_the_frame_before_sees_no_other():
     with torch.no_grad():
         tokens, changed = encoder(images).patches, encoder(other).patches
         backwards = encoder(images.flip(0), previous=[1, 2, 3, 3]).patches
+    assert encoder(images).descriptor.shape == (4, 0)  # such tokens do not tell places apart
     moved = (tokens - changed).abs().amax((1, 2)) > 1e-4
     assert moved.tolist() == [False, True, True, False]
     torch.testing.assert_close(backwards.flip(0), tokens, atol=1e-4, rtol=1e-4)

@@ -41,7 +41,7 @@ def test_some_frames_can_be_decoded_without_the_others(model, chunk):
 
 
 def test_detail_is_learnt_from_and_shows_between_patches():
-    preset = replace(NANO, encoder=StemConfig(channels=64, patch=8, shows_detail=True), has_point_head=False)
+    preset = replace(NANO, encoder=StemConfig(channels=64, patch=8, sees_previous=True), has_point_head=False)
     model = random_model(preset, 0)
     images = torch.rand(2, 3, 32, 48)
     with torch.no_grad():

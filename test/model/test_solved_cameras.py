@@ -7,7 +7,7 @@ import torch
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.model import decode_pose, encode_pose
-from scal3r_ros.model.solved_cameras import SolvedCameras, in_time
+from scal3r_ros.model.solved_cameras import Measured, SeenFrames, SolvedCameras, in_time
 
 ROWS, COLUMNS, CELL = 8, 16, 4
 FOCAL = 0.8
@@ -34,10 +34,28 @@ def drive(frames: int) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
 
 
 def quiet_head() -> SolvedCameras:
-    head = SolvedCameras(24)
+    """A head that takes all that two frames tell of depth, and nothing that is swept."""
+    head = SolvedCameras(24, 8, CELL)
     with torch.no_grad():
-        head.out.weight.zero_()
+        head.sweep.out.weight.zero_()
+        head.sweep.out.bias.copy_(torch.tensor([0.0, 0.0, 30.0, -30.0]))
     return head
+
+
+def said(
+    head: SolvedCameras,
+    depth: torch.Tensor,
+    matches: torch.Tensor,
+    previous: list[int],
+    focal: float | None = FOCAL,
+    chunks: int = 1,
+) -> Measured:
+    """What a head says of frames whose tokens and features tell nothing."""
+    frames = len(depth)
+    detail = torch.zeros(frames, 8, ROWS, COLUMNS)
+    tokens = torch.zeros(frames, 1 + ROWS * COLUMNS // 16, 24)
+    seen = SeenFrames(tokens, depth, torch.full_like(depth, 2.0), matches, detail, detail)
+    return head(seen, previous, chunks, None if focal is None else torch.full((chunks,), focal))
 
 
 def poses(encodings: torch.Tensor) -> np.ndarray:
@@ -54,7 +72,7 @@ def test_exact_matches_and_depth_give_true_poses_about_the_first_frame() -> None
     T_world_cam, depth, matches = drive(4)
     order, previous = [1, 0, 2, 3], [1, 1, 0, 2]
     head = quiet_head()
-    encoding, told = head(torch.randn(4, 6, 24), depth[order], matches[order], previous, focal_B=torch.tensor([FOCAL]))
+    encoding, told, _ = said(head, depth[order], matches[order], previous)
     true = se3.invert(T_world_cam[1]) @ T_world_cam[order]
     np.testing.assert_allclose(poses(encoding), true, atol=2e-3)
     torch.testing.assert_close(told, depth[order], rtol=0.02, atol=0)
@@ -64,13 +82,12 @@ def test_exact_matches_and_depth_give_true_poses_about_the_first_frame() -> None
 
 def test_chunks_together_are_what_each_is_alone() -> None:
     torch.manual_seed(0)
-    head = SolvedCameras(24)
+    head = SolvedCameras(24, 8, CELL)
     _, depth, matches = drive(6)
-    tokens = torch.randn(6, 6, 24)
     previous = [0, 0, 1]
-    together = head(tokens, depth, matches, previous, chunks=2)
+    together = said(head, depth, matches, previous, chunks=2)
     for part in (slice(0, 3), slice(3, 6)):
-        alone = head(tokens[part], depth[part], matches[part], previous)
+        alone = said(head, depth[part], matches[part], previous)
         torch.testing.assert_close(together[0][part], alone[0], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(together[1][part], alone[1], atol=1e-5, rtol=1e-5)
 
@@ -79,7 +96,7 @@ def test_parallax_makes_wrong_depth_better() -> None:
     _, depth, matches = drive(3)
     wrong = depth.clone()
     wrong[:, 8:16, 16:32] *= 1.25
-    _, told = quiet_head()(torch.randn(3, 6, 24), wrong, matches, [0, 0, 1], focal_B=torch.tensor([FOCAL]))
+    told = said(quiet_head(), wrong, matches, [0, 0, 1]).depth
     patch = (slice(1, None), slice(9, 15), slice(17, 31))  # the first frame has none before it
     before = (wrong[patch] / depth[patch] - 1).abs().mean()
     after = (told[patch] / depth[patch] - 1).abs().mean()
@@ -89,7 +106,7 @@ def test_parallax_makes_wrong_depth_better() -> None:
 
 def test_a_single_frame_stands_where_it_is() -> None:
     _, depth, matches = drive(1)
-    encoding, told = quiet_head()(torch.randn(1, 6, 24), depth, matches, [0])
+    encoding, told, _ = said(quiet_head(), depth, matches, [0])
     np.testing.assert_allclose(poses(encoding)[0], np.eye(4), atol=1e-6)
     torch.testing.assert_close(told, depth)
 
@@ -99,7 +116,7 @@ def test_matches_without_any_texture_leave_finite_poses_and_gradients() -> None:
     matches = matches.clone()
     matches[:, 2] = -20.0
     matches.requires_grad_(True)
-    encoding, told = SolvedCameras(24)(torch.randn(3, 6, 24), depth, matches, [0, 0, 1])
+    encoding, told, _ = said(SolvedCameras(24, 8, CELL), depth, matches, [0, 0, 1], focal=None)
     (encoding.sum() + told.sum()).backward()
     assert torch.isfinite(encoding).all()
     assert torch.isfinite(matches.grad).all()

@@ -1,6 +1,7 @@
 """The truth costs nothing, and each error costs what it should."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from scal3r_ros.training.losses import (
     neighbour_loss,
     points_loss,
     relative_poses,
+    relative_size,
     scale_loss,
 )
 
@@ -26,10 +28,10 @@ def said(values: torch.Tensor, confidence: float = 1.0) -> DenseMaps:
     return DenseMaps(values, torch.full(values.shape[:3], confidence))
 
 
-@pytest.mark.parametrize("error", ["log", "linear"])
+@pytest.mark.parametrize("error", ["log", "linear", "relative"])
 def test_the_truth_costs_nothing(batch_of, error):
     batch = batch_of(1, 2, 3)
-    config = dataclasses.replace(CONFIG, depth_error=error, points=1.0)
+    config = dataclasses.replace(CONFIG, depth_error=error, plain=2.0, points=1.0)
     height, width = batch.depth.shape[1:]
     v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     rays = torch.stack((u, v, torch.ones_like(u)), -1).float() @ torch.linalg.inv(batch.K).mT[:, None]
@@ -55,6 +57,24 @@ def test_a_factor_in_depth_costs_its_logarithm_and_has_no_gradients_within(batch
     batch = batch_of(1, 1, 2)
     config = dataclasses.replace(CONFIG, confidence=0.0)
     assert float(depth_loss(said(1.2 * batch.depth), batch.depth, batch.sky, config)) == pytest.approx(0.1823, abs=1e-3)
+
+
+def test_depth_too_large_costs_its_share_and_depth_too_small_its_logarithm():
+    ratios = torch.tensor([0.25, 0.5, 1.0, 1.1, 2.0, 3.0, 30.0], requires_grad=True)
+    size = relative_size(ratios.log())
+    expected = [math.log(4), math.log(2), 0.0, 0.1, 1.0, 2.0, 2.0 + 3.0 * math.log(10)]
+    torch.testing.assert_close(size, torch.tensor(expected))
+    size.sum().backward()
+    assert torch.isfinite(ratios.grad).all()
+
+
+def test_plain_error_counts_however_little_is_believed(batch_of):
+    batch = batch_of(1, 1, 2)
+    config = dataclasses.replace(CONFIG, confidence=0.0, plain=2.0)
+    for confidence in (1.0, 5.0):
+        loss = depth_loss(said(1.2 * batch.depth, confidence), batch.depth, batch.sky, config)
+        unbelieved = depth_loss(said(batch.depth, confidence), batch.depth, batch.sky, config)
+        assert float(loss - unbelieved) == pytest.approx((confidence + 2.0) * math.log(1.2), abs=5e-3)
 
 
 def test_the_scale_of_whole_chunks_costs_what_their_depths_share(batch_of):
