@@ -17,7 +17,7 @@ from scal3r_ros.features.klt import KltConfig
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.dense import KnownDepth, dense_depth
 from scal3r_ros.reconstruction.device import torch_device
-from scal3r_ros.reconstruction.motion import KnownStart, Motion, MotionConfig, estimate_motion
+from scal3r_ros.reconstruction.motion import Motion, MotionConfig, estimate_motion, start_from
 from scal3r_ros.reconstruction.plane_sweep import PlaneSweepConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Tracks
 from scal3r_ros.reconstruction.tracks import features_of, track_table
@@ -76,7 +76,7 @@ class GeometricReconstructor:
         started = time.perf_counter()
         table = track_table(features_of(chunk, self._klt), [intrinsics] * len(chunk.frames))
         tracked = time.perf_counter()
-        start = None if previous is None else _start_from(chunk, previous, self._near_depth)
+        start = None if previous is None else start_from(chunk, previous, self._near_depth)
         frames = len(chunk.frames)
         motion = estimate_motion(table, frames, intrinsics.fx, start, self._config.motion)
         moved = time.perf_counter()
@@ -113,19 +113,6 @@ def _common_intrinsics(chunk: Chunk) -> Intrinsics:
     if any(frame.intrinsics != first for frame in chunk.frames):
         raise ReconstructionError(f"the camera's calibration changes within chunk {chunk.index}")
     return first
-
-
-def _start_from(chunk: Chunk, previous: Previous, depth_before: float) -> KnownStart | None:
-    """Poses of the shared frames and the points of the chunk before, seen from the first shared camera."""
-    if chunk.shared < 2:
-        return None
-    geometry = previous.geometry
-    T = geometry.T_chunk_cam[-chunk.shared :]
-    to_first = np.linalg.inv(T[0])
-    if geometry.tracks is None:
-        return KnownStart(to_first @ T, np.empty(0, np.int64), np.empty((0, 3)), depth_before)
-    points = geometry.tracks.points_chunk @ to_first[:3, :3].T + to_first[:3, 3]
-    return KnownStart(to_first @ T, geometry.tracks.ids, points, depth_before)
 
 
 def _points_by_frame(table: TrackTable, motion: Motion, frames: int) -> dict[int, NDArray[np.float64]]:

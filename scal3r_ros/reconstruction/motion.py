@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scal3r_ros.configuration import parameter
 from scal3r_ros.reconstruction.bundle import PosePrior, adjust
-from scal3r_ros.reconstruction.protocol import ChunkHealth
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Previous
 from scal3r_ros.reconstruction.triangulation import TrackTable, consistent, near_depth, reprojection, triangulate
 from scal3r_ros.reconstruction.turning import rotation_between, turned_on_the_spot
 from scal3r_ros.reconstruction.two_view import MIN_COMMON, common_points, most_telling_pair
@@ -58,6 +58,26 @@ class KnownStart:
     points: NDArray[np.float64]
     near_depth: float
 
+    def points_of(self, table: TrackTable) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Points (n, 3) of the table's tracks that the chunk before knew, and which those are."""
+        points, known = np.zeros((len(table.ids), 3)), np.zeros(len(table.ids), bool)
+        _, here, there = np.intersect1d(table.ids, self.ids, return_indices=True)
+        points[here], known[here] = self.points[there], True
+        return points, known
+
+
+def start_from(chunk: Chunk, previous: Previous, depth_before: float) -> KnownStart | None:
+    """Poses of the shared frames and the points of the chunk before, seen from the first shared camera."""
+    if chunk.shared < 2:
+        return None
+    geometry = previous.geometry
+    T = geometry.T_chunk_cam[-chunk.shared :]
+    to_first = np.linalg.inv(T[0])
+    if geometry.tracks is None:
+        return KnownStart(to_first @ T, np.empty(0, np.int64), np.empty((0, 3)), depth_before)
+    points = geometry.tracks.points_chunk @ to_first[:3, :3].T + to_first[:3, 3]
+    return KnownStart(to_first @ T, geometry.tracks.ids, points, depth_before)
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -85,7 +105,7 @@ def estimate_motion(
     T = np.tile(np.eye(4), (frames, 1, 1))
     shared = len(start.T_ref_cam)
     T[:shared] = start.T_ref_cam
-    points, known = _points_from(start, table)
+    points, known = start.points_of(table)
     turned = turned_on_the_spot(table, T, shared - 1, sigma)
     if turned is not None:
         return _stayed(table, turned, shared - 1, points, known)
@@ -197,14 +217,6 @@ def _with_unit_depth(motion: Motion) -> Motion:
     return Motion(
         T, motion.ids, motion.points * unit, motion.sigma * unit, motion.health, motion.note, motion.inlier_share
     )
-
-
-def _points_from(start: KnownStart, table: TrackTable) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Points of the tracks that the chunk before knew; the others are still unknown."""
-    points, known = np.zeros((len(table.ids), 3)), np.zeros(len(table.ids), bool)
-    _, here, there = np.intersect1d(table.ids, start.ids, return_indices=True)
-    points[here], known[here] = start.points[there], True
-    return points, known
 
 
 def _triangulated(

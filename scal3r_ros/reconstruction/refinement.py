@@ -18,6 +18,7 @@ from scal3r_ros.features.klt import KltConfig
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.bundle import Adjusted, DistancePriors, PosePrior, adjust
 from scal3r_ros.reconstruction.depth_fit import fitted_depth
+from scal3r_ros.reconstruction.motion import start_from
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Reconstructor, Tracks
 from scal3r_ros.reconstruction.tracks import features_of, track_table
 from scal3r_ros.reconstruction.triangulation import TrackTable, consistent, reprojection, triangulate
@@ -50,6 +51,9 @@ class RefinementConfig:
         maximum=1.0,
     )  # fmt: skip
     iterations: int = parameter(10, "steps of each of the bundle adjustments at most", minimum=1, maximum=100)
+    held: int = parameter(
+        6, "shared frames that are held where the chunk before has placed them", unit="frames", minimum=1, maximum=64
+    )
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,16 @@ class _Sights:
 
     depth: Array
     confidence: Array
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Poses `T` (S, 4, 4), of which the first `held` stay, and points (n, 3) of those tracks that are `known` (n,)."""
+
+    T: Array
+    points: Array
+    known: NDArray[np.bool_]
+    held: int
 
 
 class RefiningReconstructor:
@@ -78,7 +92,8 @@ class RefiningReconstructor:
 
     def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """The inner reconstructor's geometry, refined where the tracks suffice; its note says where they do not."""
-        return refined(chunk, self._inner.reconstruct(chunk, previous, following), self._config, self._klt)
+        geometry = self._inner.reconstruct(chunk, previous, following)
+        return refined(chunk, geometry, self._config, self._klt, previous)
 
     def reset(self) -> None:
         """Forgets what the inner reconstructor has learnt."""
@@ -93,10 +108,13 @@ class RefiningReconstructor:
         self._inner.close()
 
 
-def refined(chunk: Chunk, geometry: ChunkGeometry, config: RefinementConfig, klt: KltConfig) -> ChunkGeometry:
+def refined(
+    chunk: Chunk, geometry: ChunkGeometry, config: RefinementConfig, klt: KltConfig, previous: Previous | None = None
+) -> ChunkGeometry:
     """`geometry` with adjusted poses, its depth fitted to the adjusted points, and those points as tracks.
 
-    The gauge stays: the first camera is held, and the scale is that in which tracks and depth agree best.
+    The gauge stays: the first camera is held, and the scale is that in which tracks and depth agree best. Shared frames
+    are held where the chunk before has placed them, at the scale of this one's depth.
     """
     if geometry.health is not ChunkHealth.OK:
         return geometry
@@ -108,7 +126,10 @@ def refined(chunk: Chunk, geometry: ChunkGeometry, config: RefinementConfig, klt
     table = track_table(features_of(chunk, klt), cameras)
     sights = _sights(table, geometry)
     sigma = config.sigma / float(np.median([camera.fx for camera in cameras]))
-    table, points, adjusted = _adjusted(table, geometry, sights, sigma, config)
+    start = _Start(geometry.T_chunk_cam, *_points_from_depth(table, geometry.T_chunk_cam, sights), 1)
+    if previous is not None and previous.geometry.health is ChunkHealth.OK:
+        start = _carried_over(start, chunk, previous, table, sights, config)
+    table, points, adjusted = _adjusted(table, start, sights, sigma, config)
     if adjusted is None:
         return replace(geometry, note=_with(geometry.note, "too few tracks agree to refine it"))
     used = np.unique(table.track)
@@ -128,13 +149,40 @@ def refined(chunk: Chunk, geometry: ChunkGeometry, config: RefinementConfig, klt
     )
 
 
+def _carried_over(
+    start: _Start, chunk: Chunk, previous: Previous, table: TrackTable, sights: _Sights, config: RefinementConfig
+) -> _Start:
+    """The start with shared frames and known points as the chunk before has them; as it was where too few are known.
+
+    Between the chunk before and this one the scale changes by what the depth of this one says of the known points.
+    """
+    before = start_from(chunk, previous, 1.0)
+    if before is None:
+        return start
+    shared, (known_points, common) = chunk.shared, before.points_of(table)
+    rows = common[table.track] & (table.frame < shared) & (sights.depth > 0)
+    z = reprojection(table.select(rows), known_points, before.T_ref_cam)[1]
+    ratio = sights.depth[rows][z > 0] / z[z > 0]
+    if len(ratio) < config.min_tracks:
+        return start
+    scale = float(np.exp(np.median(np.log(ratio))))
+    T, T_first = start.T.copy(), start.T[0]
+    T_held = before.T_ref_cam.copy()
+    T_held[:, :3, 3] *= scale
+    T[:shared] = T_first @ T_held
+    T[shared:] = T[shared - 1] @ np.linalg.inv(start.T[shared - 1]) @ start.T[shared:]
+    carried = scale * known_points @ T_first[:3, :3].T + T_first[:3, 3]
+    points = np.where(common[:, None], carried, start.points)
+    return _Start(T, points, start.known | common, min(config.held, shared))
+
+
 def _adjusted(
-    table: TrackTable, geometry: ChunkGeometry, sights: _Sights, sigma: float, config: RefinementConfig
+    table: TrackTable, start: _Start, sights: _Sights, sigma: float, config: RefinementConfig
 ) -> tuple[TrackTable, Array, Adjusted | None]:
     """Three adjustments, from coarse to fine: the table of what agrees with the last one, and that; None if too few."""
-    T, points, known = geometry.T_chunk_cam, *_points_from_depth(table, geometry.T_chunk_cam, sights)
+    T, points, known = start.T, start.points, start.known
     enough = max(config.min_tracks, config.min_inliers * len(table.ids))
-    prior = PosePrior(0, T[0], _HELD, _HELD)
+    priors = [PosePrior(frame, T[frame], _HELD, _HELD) for frame in range(start.held)]
     depth_sigma, result = config.depth_sigma, None
     for looseness in (8.0, 2.0, 1.0):
         kept = consistent(table, points, known, T, looseness * 4.0 * config.outlier * sigma)
@@ -142,7 +190,7 @@ def _adjusted(
             return table, points, None
         distances = _distances(kept, sights, table, depth_sigma)
         loose = sigma * max(1.0, looseness)
-        result = adjust(kept, T, points, [prior], sigma=loose, max_iterations=config.iterations, distances=distances)
+        result = adjust(kept, T, points, priors, sigma=loose, max_iterations=config.iterations, distances=distances)
         T, points = result.T_ref_cam, result.points
         depth_sigma = _measured_sigma(table, points, known, T, sights)
     final = consistent(table, points, known, T, config.outlier * sigma)

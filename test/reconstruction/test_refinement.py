@@ -10,7 +10,7 @@ import pytest
 from scal3r_ros.features.klt import KltConfig, KltTracker
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame, Previous
 from scal3r_ros.reconstruction.refinement import RefinementConfig, RefiningReconstructor, refined
 from scal3r_ros.simulation.simulate import SimulatedFrame
 
@@ -111,6 +111,33 @@ def test_the_first_camera_and_the_gauge_stay(seen, street_camera):
     rough = Network().geometry(seen[0], street_camera)
     geometry = refined(seen[1], rough, CONFIG, KltConfig())
     np.testing.assert_allclose(geometry.T_chunk_cam[0], rough.T_chunk_cam[0], atol=1e-4)
+
+
+def test_shared_frames_stay_where_the_chunk_before_has_placed_them(seen, exact, street_camera):
+    frames, chunk = seen
+    before = Chunk(0, chunk.frames[:7], 0)
+    first = refined(before, Network().geometry(frames[:7], street_camera, 0), CONFIG, KltConfig())
+    rough = Network().geometry(frames[3:], street_camera, 1)
+    second = Chunk(1, chunk.frames[3:], 4)
+    ours = refined(second, rough, CONFIG, KltConfig(), Previous(before, first))
+    assert ours.note == ""
+    placed, known = (np.linalg.inv(T[0]) @ T for T in (ours.T_chunk_cam[:4], first.T_chunk_cam[3:7]))
+    unit = np.linalg.norm(placed[3, :3, 3]) / np.linalg.norm(known[3, :3, 3])
+    np.testing.assert_allclose(placed[:, :3, 3], unit * known[:, :3, 3], atol=1e-4)
+    np.testing.assert_allclose(placed[:, :3, :3], known[:, :3, :3], atol=1e-3)
+    true = Network(rotation_deg=0.0, motion=0.0, depth=0.0).geometry(frames[3:], street_camera)
+    after = errors(ours, true)
+    assert after[0] < 0.2
+    assert after[1] < 0.1
+
+
+def test_a_chunk_before_without_tracks_changes_nothing(seen, exact, street_camera):
+    frames, chunk = seen
+    rough = Network().geometry(frames[3:], street_camera, 1)
+    second = Chunk(1, chunk.frames[3:], 4)
+    before = Previous(Chunk(0, chunk.frames[:7], 0), Network().geometry(frames[:7], street_camera, 0))
+    ours, alone = (refined(second, rough, CONFIG, KltConfig(), previous) for previous in (before, None))
+    np.testing.assert_array_equal(ours.T_chunk_cam, alone.T_chunk_cam)
 
 
 def test_nonsense_is_left_as_it_was_and_said(seen, street_camera):
