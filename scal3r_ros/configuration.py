@@ -8,8 +8,9 @@ dots.
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from scal3r_ros.errors import ConfigurationError
 Value = bool | int | float | str | tuple[str, ...]
 """What a parameter may hold; a tuple stands for a list of strings."""
 ConfigT = TypeVar("ConfigT")
+_WITH_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class ParameterInfo:
             return self._strings(value)
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
+        if self.kind is float and isinstance(value, str) and _WITH_EXPONENT.fullmatch(value):
+            value = float(value)  # YAML takes 1e-3 for text
         if not isinstance(value, self.kind) or (self.kind is int and isinstance(value, bool)):
             raise ConfigurationError(
                 f"parameter {self.name} is {value!r}, but it must be of type {self.kind.__name__} ({self.doc})"
@@ -117,6 +121,24 @@ def to_parameters(config: object, prefix: str = "") -> dict[str, Value]:
             values |= to_parameters(value, prefix + item.name + ".")
         elif "doc" in item.metadata:
             values[prefix + item.name] = value
+    return values
+
+
+def read_settings(settings: Iterable[str]) -> dict[str, object]:
+    """Values by dotted names of a command's `--set name=value`, the value as in YAML.
+
+    Raises:
+        ConfigurationError: one has no `=`, or no value.
+    """
+    values: dict[str, object] = {}
+    for setting in settings:
+        name, separator, text = setting.partition("=")
+        if not separator:
+            raise ConfigurationError(f"--set {setting} has no '='; write --set name=value")
+        try:
+            values[name.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"--set {setting} holds no value; write --set name=value") from error
     return values
 
 

@@ -12,6 +12,7 @@ from scal3r_ros.configuration import (
     parameter,
     parameters_of,
     read_parameter_file,
+    read_settings,
     section,
     to_parameters,
 )
@@ -63,6 +64,17 @@ def test_what_is_not_given_keeps_its_default() -> None:
 def test_names_and_values_come_back() -> None:
     config = Outer(count=2, enabled=False, name="x", places=("a", "b"), inner=Inner(9.5, "fast"))
     assert from_parameters(Outer, to_parameters(config)) == config
+
+
+def test_settings_of_a_command_are_read_as_yaml_and_numbers_with_exponents_are_numbers() -> None:
+    values = read_settings(["motor.gear=3", "name=a=b", "motor.flags=[x, y]"])
+    assert values == {"motor.gear": 3, "name": "a=b", "motor.flags": ["x", "y"]}
+    info = next(info for info in parameters_of(Outer) if info.name == "free")
+    assert info.check(read_settings(["x=1e-1"])["x"]) == 0.1
+    with pytest.raises(ConfigurationError, match="write --set name=value"):
+        read_settings(["motor"])
+    with pytest.raises(ConfigurationError, match="holds no value"):
+        read_settings(["motor={"])
 
 
 def test_a_list_of_strings_is_kept_as_a_tuple() -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scal3r_ros.assembly import CoreConfig, build_mapper, core_config, shipped_weights_used
 from scal3r_ros.cli.offline import Memory, offline_mapper, with_memory
-from scal3r_ros.configuration import read_parameter_file, to_parameters
+from scal3r_ros.configuration import read_parameter_file, read_settings, to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.map_store import MapWriter, StoredMap
@@ -151,17 +150,9 @@ def _save(mapper: OnlineMapper, folder: Path | None) -> Scal3rError | None:
 
 def _configuration(path: Path | None, settings: list[str], memory: Memory | None, console: Console) -> CoreConfig:
     values: dict[str, object] = {}
-    given: dict[str, object] = {}
+    given = read_settings(settings)
     if path is not None:
         values = read_parameter_file(path)
-    for setting in settings:
-        name, separator, text = setting.partition("=")
-        if not separator:
-            raise ConfigurationError(f"--set {setting} has no '='; write --set name=value")
-        try:
-            given[name.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"--set {setting} holds no value; write --set name=value") from error
     if memory is not None:
         given["reconstructor"] = with_memory(given.get("reconstructor"), values.get("reconstructor"), memory)
         if memory is not Memory.OFFLINE:

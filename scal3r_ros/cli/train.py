@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scal3r_ros.errors import ConfigurationError
+from scal3r_ros.configuration import read_settings
 from scal3r_ros.training.config import TrainingConfig, read_training_config
 from scal3r_ros.training.run import train_run
 from scal3r_ros.training.trainer import LAST, StepReport
@@ -35,7 +34,7 @@ def train(
     Example: scal3r train config/training/tiny.yaml -o out/tiny
     """
     console = Console(stderr=True)
-    chosen = read_training_config(config, _settings(settings or []))
+    chosen = read_training_config(config, read_settings(settings or []))
     columns = (
         TextColumn("training"),
         BarColumn(),
@@ -67,13 +66,3 @@ class _Reporter:
         if self._bar.disable and time.monotonic() - self._told > _LINE_EVERY_S:
             self._told = time.monotonic()
             self._console.print(f"step {report.step}: {now}", highlight=False)
-
-
-def _settings(settings: list[str]) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise ConfigurationError(f"--set {setting!r} is not of the form name=value")
-        values[name] = yaml.safe_load(value)
-    return values
