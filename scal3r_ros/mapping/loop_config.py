@@ -29,6 +29,12 @@ class LoopConfig:
     min_points: int = parameter(
         25, "image points that have to agree on where a place seen again lies", unit="points", minimum=8
     )
+    depth_sigma: float = parameter(
+        0.05,
+        "standard deviation of the depths that loops are verified by, as a share of them",
+        minimum=0.005,
+        maximum=0.5,
+    )
     min_share: float = parameter(0.25, "share of the matched image points that have to agree", minimum=0.0, maximum=1.0)
     max_scale_ratio: float = parameter(
         2.0, "ratio between the scales of both ends beyond which a loop is refused", minimum=1.0

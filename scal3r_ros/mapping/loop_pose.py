@@ -18,8 +18,6 @@ Array = NDArray[np.float64]
 
 SAMPLES = 300
 INLIER_SIGMAS = 4.0
-DEPTH_SIGMA = 0.05
-"""Standard deviation of a depth, relative to it."""
 CORRELATION = 4.0
 """Points that share one independent error."""
 _MOST_POINTS = 500
@@ -33,7 +31,8 @@ class SeenTwice:
     """Scene points seen from two submaps, n of them; each side in its own frame and unit.
 
     `points` (n, 3) are the points, `A` (n, 3, 3) and `b` (n, 3) turn them into camera coordinates A p + b of the camera
-    that saw each, `rays` (n, 2) where it saw them on the z = 1 plane, `sigma` (n,) how surely.
+    that saw each, `rays` (n, 2) where it saw them on the z = 1 plane, `sigma` (n,) how surely; `depth_sigma` is one
+    standard deviation of their depths, relative to them.
     """
 
     points: Array
@@ -41,6 +40,7 @@ class SeenTwice:
     b: Array
     rays: Array
     sigma: Array
+    depth_sigma: float = 0.05
 
     def centres(self) -> Array:
         """Where the cameras are (n, 3)."""
@@ -49,7 +49,9 @@ class SeenTwice:
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> SeenTwice:
         """Some of them."""
-        return SeenTwice(self.points[rows], self.A[rows], self.b[rows], self.rays[rows], self.sigma[rows])
+        return SeenTwice(
+            self.points[rows], self.A[rows], self.b[rows], self.rays[rows], self.sigma[rows], self.depth_sigma
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +112,7 @@ def _widened(by: SeenTwice, points: Array, centres: Array) -> Array:
     along = np.einsum("nij,nj->ni", by.A, points - centres)
     z = np.maximum(local[:, 2], 1e-9)[:, None]
     moved = (along[:, :2] - local[:, :2] / z * along[:, 2:]) / z
-    return np.asarray(np.hypot(by.sigma, DEPTH_SIGMA * np.linalg.norm(moved, axis=1)))
+    return np.asarray(np.hypot(by.sigma, by.depth_sigma * np.linalg.norm(moved, axis=1)))
 
 
 def _image_errors(S: Sim3, old: SeenTwice, new: SeenTwice) -> Array:
@@ -160,7 +162,7 @@ def _residuals(S: Sim3, old: SeenTwice, new: SeenTwice) -> Array:
         parts.append((local[:, :2] / z[:, None] - by.rays) / by.sigma[:, None])
         if by is old:
             measured = np.einsum("nj,nj->n", by.A[:, 2], own) + by.b[:, 2]
-            ratio = np.log(z / np.maximum(measured, 1e-9)) / (np.sqrt(2.0) * DEPTH_SIGMA)
+            ratio = np.log(z / np.maximum(measured, 1e-9)) / np.hypot(old.depth_sigma, new.depth_sigma)
     return np.concatenate([*parts, ratio[:, None]], axis=1)
 
 

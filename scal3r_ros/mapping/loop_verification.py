@@ -56,7 +56,7 @@ def verify(
     submap_old, submap_new = shelf.submap(candidate.place), shelf.submap(candidate.row)
     olds = _neighbourhood(shelf, candidate.place, candidate.row, anchors)
     news = _neighbourhood(shelf, candidate.row, len(shelf), anchors)
-    sides = _seen_twice(olds, news, (anchors[submap_old], anchors[submap_new]), anchors)
+    sides = _seen_twice(olds, news, (anchors[submap_old], anchors[submap_new]), anchors, config.depth_sigma)
     if sides is None:
         return None
     old, new, names = sides
@@ -87,6 +87,7 @@ def _seen_twice(
     news: Sequence[tuple[int, KeptKeyframe]],
     ends: tuple[Sim3, Sim3],
     anchors: Mapping[int, Sim3],
+    depth_sigma: float,
 ) -> tuple[SeenTwice, SeenTwice, NDArray[np.int64]] | None:
     """What each side saw of the points matched between any two keyframes, and a name (n,) of each new point."""
     sides: tuple[list[SeenTwice], list[SeenTwice]] = ([], [])
@@ -101,7 +102,7 @@ def _seen_twice(
             names.append(row * 2**20 + pairs[:, 1].astype(np.int64))
     if not names:
         return None
-    return _joined(sides[0]), _joined(sides[1]), np.concatenate(names)
+    return _joined(sides[0], depth_sigma), _joined(sides[1], depth_sigma), np.concatenate(names)
 
 
 def _seen(keyframe: KeptKeyframe, rows: NDArray[np.intp], S_end_submap: Sim3) -> SeenTwice:
@@ -118,10 +119,11 @@ def _seen(keyframe: KeptKeyframe, rows: NDArray[np.intp], S_end_submap: Sim3) ->
     )
 
 
-def _joined(parts: Sequence[SeenTwice]) -> SeenTwice:
-    return SeenTwice(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("points", "A", "b", "rays", "sigma"))
-    )
+def _joined(parts: Sequence[SeenTwice], depth_sigma: float) -> SeenTwice:
+    def column(name: str) -> Array:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return SeenTwice(column("points"), column("A"), column("b"), column("rays"), column("sigma"), depth_sigma)
 
 
 def _is_plausible(
