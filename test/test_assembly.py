@@ -81,8 +81,11 @@ def test_tiny_is_the_small_network_with_the_packages_weights_refined(ship: Calla
     assert isinstance(refining, RefiningReconstructor)
     assert refining.name == "scal3r"
     meant = {"reconstructor": "scal3r", "network.preset": "tiny", "refine": "bundle_adjustment"}
+    meant |= {"loops.depth_sigma": 0.15}
     assert spelt_out(config) == core_config({**to_parameters(config), **meant})[0]
     assert shipped_weights_used(config) == folder / "tiny.safetensors"
+    unsure = core_config({"reconstructor": "tiny", "loops.depth_sigma": 0.3})[0]
+    assert spelt_out(unsure).loops.depth_sigma == 0.3
 
 
 def test_only_tiny_stands_for_something_else() -> None:
