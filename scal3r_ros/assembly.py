@@ -103,6 +103,7 @@ def build_mapper(config: CoreConfig, name: str = "mapper") -> OnlineMapper:
         MappingError: the window's sizes contradict each other.
         ConfigurationError: the memory can not be shared as asked.
     """
+    config = spelt_out(config)
     return OnlineMapper(config, build_reconstructor(config, name))
 
 

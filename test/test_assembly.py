@@ -88,6 +88,17 @@ def test_tiny_is_the_small_network_with_the_packages_weights_refined(ship: Calla
     assert spelt_out(unsure).loops.depth_sigma == 0.3
 
 
+def test_the_mapper_of_tiny_is_made_of_what_it_stands_for(
+    ship: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship("tiny")
+    made: list[CoreConfig] = []
+    monkeypatch.setattr("scal3r_ros.assembly.OnlineMapper", lambda config, _: made.append(config))
+    build_mapper(core_config({"reconstructor": "tiny", "network.device": "cpu"})[0])
+    assert made[0].reconstructor == "scal3r"
+    assert made[0].loops.depth_sigma == 0.15
+
+
 def test_only_tiny_stands_for_something_else() -> None:
     for name in ("geometric", "scal3r"):
         config = core_config({"reconstructor": name})[0]
