@@ -32,6 +32,9 @@ def model() -> Scal3R:
     for module in model.modules():
         if isinstance(module, LayerScale):
             module.gamma.fill_(0.5)
+    # Of random weights, which depth along a ray scores best hangs on the last bit.
+    model.camera_head.sweep.out.weight.zero_()
+    model.camera_head.sweep.out.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -30.0]))
     return model
 
 
@@ -58,8 +61,7 @@ def test_the_first_new_frame_is_compared_with_the_last_shared_one(model: Scal3R,
     reconstructor = NetworkReconstructor(CONFIG, model)
     first = reconstructor.reconstruct(Chunk(0, tuple(frames[:5]), 0), None)
     second = reconstructor.reconstruct(Chunk(1, tuple(frames[3:8]), 2), None)
-    # Which depth along a ray scores best may hang on the last bit.
-    np.testing.assert_allclose(first.T_chunk_cam, expected(model, frames, 0, 5, 0), atol=5e-4)
+    np.testing.assert_allclose(first.T_chunk_cam, expected(model, frames, 0, 5, 0), atol=1e-4)
     aware = expected(model, frames, 3, 8, 0)
     np.testing.assert_allclose(second.T_chunk_cam, aware, atol=1e-5)
     unaware = expected(model, frames, 3, 8, 3)
