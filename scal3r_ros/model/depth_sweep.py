@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scal3r_ros.model.matching import StemUnit, places_of
-from scal3r_ros.model.rigid_motion import RigidMotion, rotate_by
+from scal3r_ros.model.rigid_motion import RigidMotion, places_of_cells, rotate_by
 
 # Frames so far apart in time are compared; those beside each other apart from all others, as they tell less of depth
 # but lose less from sight.
@@ -182,9 +182,7 @@ def _seen_in_other(
     that is inside of it."""
     to_chunk = RigidMotion(*(part[frame_P] for part in views.T_cam_chunk)).inverse()
     T_other_frame = RigidMotion(*(part[other_P] for part in views.T_cam_chunk)).after(to_chunk)
-    across_X = torch.arange(columns, device=depths_SD.device) / columns - 0.5
-    down_Y = torch.arange(rows, device=depths_SD.device) / columns - 0.5 * rows / columns
-    uv_N2 = torch.stack(torch.meshgrid(across_X, down_Y, indexing="xy"), dim=-1).flatten(0, 1)
+    uv_N2 = places_of_cells(rows, columns, depths_SD.device)
     focal_P11 = views.focal[frame_P][:, None, None]
     rays_PN3 = functional.pad(uv_N2 / focal_P11, (0, 1), value=1.0)
     turned_PN3 = rotate_by(T_other_frame.quat_xyzw, rays_PN3)

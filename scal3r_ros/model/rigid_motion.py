@@ -51,6 +51,13 @@ class Places(NamedTuple):
     focal: Tensor
 
 
+def places_of_cells(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Image coordinates (N, 2) of a map's cells, row by row; the principal point is (w/2, h/2), cells are square."""
+    across_X = torch.arange(columns, device=device) / columns - 0.5
+    down_Y = torch.arange(rows, device=device) / columns - 0.5 * rows / columns
+    return torch.stack(torch.meshgrid(across_X, down_Y, indexing="xy"), dim=-1).flatten(0, 1)
+
+
 def standing(pairs: int, like: Tensor) -> RigidMotion:
     """No motion at all."""
     return RigidMotion(like.new_tensor([0.0, 0.0, 0.0, 1.0]).repeat(pairs, 1), like.new_zeros(pairs, 3))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from scal3r_ros.model.blocks import Mlp
 from scal3r_ros.model.depth_sweep import DepthSweep, Swept, Views
-from scal3r_ros.model.rigid_motion import Places, RigidMotion, improve, parallax, solve, standing
+from scal3r_ros.model.rigid_motion import Places, RigidMotion, improve, parallax, places_of_cells, solve, standing
 
 _COMMON_FOCAL = 0.6
 _STEPS = 5
@@ -144,10 +144,7 @@ def _later(previous: Sequence[int], frames: int, chunks: int) -> list[int]:
 
 def _places(matches_P3YX: Tensor, focal_P: Tensor) -> Places:
     rows, columns = matches_P3YX.shape[-2:]
-    across_X = torch.arange(columns, device=matches_P3YX.device) / columns - 0.5
-    # The principal point is (w/2, h/2), and rows are as high as columns are wide.
-    down_Y = torch.arange(rows, device=matches_P3YX.device) / columns - 0.5 * rows / columns
-    uv_N2 = torch.stack(torch.meshgrid(across_X, down_Y, indexing="xy"), dim=-1).flatten(0, 1)
+    uv_N2 = places_of_cells(rows, columns, matches_P3YX.device)
     rays_PN2 = uv_N2 / focal_P[:, None, None]
     rays_PN3 = torch.cat((rays_PN2, torch.ones_like(rays_PN2[..., :1])), dim=-1)
     matches_PN3 = matches_P3YX.flatten(2).mT
