@@ -24,8 +24,6 @@ from scal3r_ros.sync.peers_config import MemoryPeersConfig
 from scal3r_ros.sync.sharing import SharingReconstructor
 
 TINY = "tiny"
-# What its depth is wrong by on recorded images (benchmarks/recorded.py): 13 to 15 %.
-_TINY_DEPTH_SIGMA = 0.15
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,6 @@ def core_config(values: Mapping[str, object]) -> tuple[CoreConfig, list[str]]:
 def spelt_out(config: CoreConfig) -> CoreConfig:
     """`config` with the reconstructor `tiny` written as what it stands for; any other as it is.
 
-    Loops are then verified knowing how sure that network's depth is, unless they are told it is less sure still.
-
     Raises:
         ConfigurationError: `network.preset` names another one.
     """
@@ -76,8 +72,7 @@ def spelt_out(config: CoreConfig) -> CoreConfig:
             "reconstructor to scal3r for that one, or leave network.preset out"
         )
     network = replace(config.network, preset=TINY)
-    loops = replace(config.loops, depth_sigma=max(config.loops.depth_sigma, _TINY_DEPTH_SIGMA))
-    return replace(config, reconstructor="scal3r", refine="bundle_adjustment", network=network, loops=loops)
+    return replace(config, reconstructor="scal3r", refine="bundle_adjustment", network=network)
 
 
 def shipped_weights_used(config: CoreConfig) -> Path | None:

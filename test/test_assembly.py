@@ -81,11 +81,8 @@ def test_tiny_is_the_small_network_with_the_packages_weights_refined(ship: Calla
     assert isinstance(refining, RefiningReconstructor)
     assert refining.name == "scal3r"
     meant = {"reconstructor": "scal3r", "network.preset": "tiny", "refine": "bundle_adjustment"}
-    meant |= {"loops.depth_sigma": 0.15}
     assert spelt_out(config) == core_config({**to_parameters(config), **meant})[0]
     assert shipped_weights_used(config) == folder / "tiny.safetensors"
-    unsure = core_config({"reconstructor": "tiny", "loops.depth_sigma": 0.3})[0]
-    assert spelt_out(unsure).loops.depth_sigma == 0.3
 
 
 def test_the_mapper_of_tiny_is_made_of_what_it_stands_for(
@@ -96,7 +93,6 @@ def test_the_mapper_of_tiny_is_made_of_what_it_stands_for(
     monkeypatch.setattr("scal3r_ros.assembly.OnlineMapper", lambda config, _: made.append(config))
     build_mapper(core_config({"reconstructor": "tiny", "network.device": "cpu"})[0])
     assert made[0].reconstructor == "scal3r"
-    assert made[0].loops.depth_sigma == 0.15
 
 
 def test_only_tiny_stands_for_something_else() -> None:

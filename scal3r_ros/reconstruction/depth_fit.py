@@ -1,70 +1,72 @@
-"""A depth map drawn to the few points that are known better: a smooth factor over the image."""
+"""A depth map drawn to the few points that are known better: the more points there are around a pixel, the nearer."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS, _COLUMNS = 3, 5
-_TO_ONE_FACTOR = 2.0
-_SMOOTH = 4.0
-_OUTLYING = 0.05
-_ROUNDS = 4
+_PARTS = (4, 8, 16, 32, 64)
+"""Each round's standard deviation, as a part of the image's width: from the shape of the whole to single points."""
+_REACH = 2.0
+"""Standard deviations after which a point no longer counts."""
+_TO_ONE_FACTOR = 0.1
+"""Points that say 'as it is' at each pixel."""
+_USUAL = 0.75
+"""Share of the points that are off by no more than usual; those beyond count less, as they may lie across an edge."""
+_EXACT = 0.02
+"""Difference of logarithms below which no point counts less."""
+_JUDGED_UP_TO = 32
+"""The last part by which the spread is found: the few points in reach of narrower ones agree by chance."""
 _FEWEST = 8
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`depth` (h, w) after a fit, and `spread` (h, w): how far the points around differed on log(depth), one sigma."""
+
+    depth: NDArray[np.float32]
+    spread: NDArray[np.float32]
 
 
 def fitted_depth(
     depth: NDArray[np.float32], column: NDArray[np.int64], row: NDArray[np.int64], z: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """`depth` (h, w) times a smooth factor, so that it meets depths `z` (k,) at pixels `column`, `row` (k,).
+) -> Fit:
+    """`depth` (h, w) times a factor, so that it meets depths `z` (k,) at pixels `column`, `row` (k,).
 
-    log(z / depth) is interpolated bilinearly between 3 × 5 supports, which are found by robust least squares and drawn
-    to each other and to their common median, so that a part of the image without points follows the others. Unknown
-    depth (0) stays unknown; with fewer than eight points all of it stays.
+    log(z / depth) is spread from the points over the image by normalised convolution (Knutsson and Westin, 1993), in
+    rounds of ever narrower Gaussians, each of what the rounds before have left. So a part of the image without points
+    follows the others, and around a point its own depth counts. Unknown depth (0) stays unknown; with fewer than eight
+    points all of it stays, with a spread of 0: nothing is known against it.
     """
     usable = (depth[row, column] > 0) & (z > 0)
     column, row, z = column[usable], row[usable], z[usable]
     if len(z) < _FEWEST:
-        return depth
-    off = np.log(z / depth[row, column])
+        return Fit(depth, np.zeros_like(depth))
+    off: NDArray[np.float64] = np.log(z / depth[row, column])
     middle = float(np.median(off))
-    height, width = depth.shape
-    A = _weights_of_supports(column / max(1, width - 1), row / max(1, height - 1))
-    neighbours = _differences()
-    weight = np.ones(len(z))
-    field = np.full(_ROWS * _COLUMNS, middle)
-    ties = _SMOOTH * neighbours.T @ neighbours + _TO_ONE_FACTOR * np.eye(len(field))
-    for _ in range(_ROUNDS):
-        left = (A * weight[:, None]).T @ A + ties
-        field = np.linalg.solve(left, (A * weight[:, None]).T @ off + _TO_ONE_FACTOR * middle)
-        weight = 1.0 / np.maximum(1.0, np.abs(off - A @ field) / _OUTLYING)
-    supports = np.exp(field).reshape(_ROWS, _COLUMNS)
-    across, down = np.meshgrid(np.linspace(0, _COLUMNS - 1, width), np.linspace(0, _ROWS - 1, height))
-    factor = cv2.remap(
-        supports.astype(np.float32),
-        across.astype(np.float32),
-        down.astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    fitted: NDArray[np.float32] = depth * factor
-    return fitted
+    off = off - middle
+    field = np.full(depth.shape, middle, np.float32)
+    variance = np.full(depth.shape, np.mean(np.square(np.clip(off, -1.0, 1.0))), np.float32)
+    for part in _PARTS:
+        kernel = _gaussian(depth.shape[1] / part)
+        usual = max(_EXACT, float(np.quantile(np.abs(off), _USUAL)))
+        weight = 1.0 / (1.0 + np.square(off / usual))
+        sums = np.zeros((*depth.shape, 3), np.float32)
+        np.add.at(sums, (row, column), np.stack([weight, weight * off, weight * off**2], axis=1))
+        blurred = cv2.sepFilter2D(sums, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
+        points, factors, squares = np.moveaxis(blurred, -1, 0)
+        if part <= _JUDGED_UP_TO:
+            variance = (squares + variance) / (points + 1.0)
+        more = factors / (points + _TO_ONE_FACTOR)
+        field += more
+        off = off - more[row, column].astype(np.float64)
+    return Fit(depth * np.exp(field), np.sqrt(variance))
 
 
-def _weights_of_supports(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bilinear weights (k, supports) at places x, y in 0 … 1."""
-    across = np.maximum(0.0, 1.0 - np.abs(x[:, None] * (_COLUMNS - 1) - np.arange(_COLUMNS)))
-    down = np.maximum(0.0, 1.0 - np.abs(y[:, None] * (_ROWS - 1) - np.arange(_ROWS)))
-    return (down[:, :, None] * across[:, None, :]).reshape(len(x), -1)
-
-
-def _differences() -> NDArray[np.float64]:
-    """One row for each pair of supports beside or above each other."""
-    index = np.arange(_ROWS * _COLUMNS).reshape(_ROWS, _COLUMNS)
-    pairs = [*zip(index[:, 1:].ravel(), index[:, :-1].ravel(), strict=True)]
-    pairs += [*zip(index[1:].ravel(), index[:-1].ravel(), strict=True)]
-    differences = np.zeros((len(pairs), index.size))
-    for number, (one, other) in enumerate(pairs):
-        differences[number, one], differences[number, other] = 1.0, -1.0
-    return differences
+def _gaussian(sigma: float) -> NDArray[np.float64]:
+    """One row of it, 1 in the middle."""
+    kernel = np.asarray(cv2.getGaussianKernel(2 * int(np.ceil(_REACH * sigma)) + 1, sigma), np.float64)
+    return kernel / kernel.max()

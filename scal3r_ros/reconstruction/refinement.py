@@ -17,7 +17,7 @@ from scal3r_ros.configuration import parameter
 from scal3r_ros.features.klt import KltConfig
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.bundle import Adjusted, DistancePriors, PosePrior, adjust
-from scal3r_ros.reconstruction.depth_fit import fitted_depth
+from scal3r_ros.reconstruction.depth_fit import Fit, fitted_depth
 from scal3r_ros.reconstruction.motion import start_from
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Reconstructor, Tracks
 from scal3r_ros.reconstruction.tracks import features_of, track_table
@@ -26,6 +26,8 @@ from scal3r_ros.reconstruction.triangulation import TrackTable, consistent, repr
 Array = NDArray[np.float64]
 
 _HELD = 1e-5
+_HALF_AGREED = 0.15
+"""Spread of what the points around a pixel say of its depth, in its logarithm, that counts as an agreement of 0.5."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ def refined(
 ) -> ChunkGeometry:
     """`geometry` with adjusted poses, its depth fitted to the adjusted points, and those points as tracks.
 
+    Its confidence becomes the geometric mean of what the network said and of how far the points around agree.
+
     The gauge stays: the first camera is held, and the scale is that in which tracks and depth agree best. Shared frames
     are held where the chunk before has placed them, at the scale of this one's depth.
     """
@@ -135,7 +139,8 @@ def refined(
     used = np.unique(table.track)
     moved = time.perf_counter()
     T, points = adjusted.T_ref_cam, adjusted.points
-    depths = np.stack([_fitted(number, geometry, table, points, T) for number in range(len(chunk.frames))])
+    fits = [_fitted(number, geometry, table, points, T) for number in range(len(chunk.frames))]
+    agreement = 1.0 / (1.0 + np.square(np.stack([fit.spread for fit in fits]) / _HALF_AGREED))
     timings = {**geometry.timings, "refine_s": moved - started, "fit_s": time.perf_counter() - moved}
     angle, depth_of = triangulate(table, T).angle[used], np.zeros(len(table.ids))
     np.maximum.at(depth_of, table.track, reprojection(table, points, T)[1])
@@ -143,7 +148,8 @@ def refined(
     return replace(
         geometry,
         T_chunk_cam=T,
-        depth=depths,
+        depth=np.stack([fit.depth for fit in fits]),
+        confidence=np.sqrt(geometry.confidence * agreement),
         tracks=Tracks(table.ids[used], points[used], spread.astype(np.float32)),
         timings=timings,
     )
@@ -254,7 +260,7 @@ def _measured_sigma(table: TrackTable, points: Array, known: NDArray[np.bool_], 
     return float(np.clip(1.48 * np.median(np.abs(off - np.median(off))), 0.02, 1.0))
 
 
-def _fitted(number: int, geometry: ChunkGeometry, table: TrackTable, points: Array, T: Array) -> NDArray[np.float32]:
+def _fitted(number: int, geometry: ChunkGeometry, table: TrackTable, points: Array, T: Array) -> Fit:
     rows = table.frame == number
     z = reprojection(table.select(rows), points, T)[1]
     column, row, inside = _pixels(table.xy[rows], geometry.intrinsics[number])
