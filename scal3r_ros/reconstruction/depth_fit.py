@@ -25,10 +25,13 @@ _FEWEST = 8
 
 @dataclass(frozen=True)
 class Fit:
-    """`depth` (h, w) after a fit, and `spread` (h, w): how far the points around differed on log(depth), one sigma."""
+    """`depth` (h, w) after a fit, and `spread` (h, w): how far the points around differed on log(depth), one sigma.
+
+    `spread` is None where too few points said anything.
+    """
 
     depth: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    spread: NDArray[np.float32] | None
 
 
 def fitted_depth(
@@ -39,12 +42,12 @@ def fitted_depth(
     log(z / depth) is spread from the points over the image by normalised convolution (Knutsson and Westin, 1993), in
     rounds of ever narrower Gaussians, each of what the rounds before have left. So a part of the image without points
     follows the others, and around a point its own depth counts. Unknown depth (0) stays unknown; with fewer than eight
-    points all of it stays, with a spread of 0: nothing is known against it.
+    points all of it stays, and there is no spread.
     """
     usable = (depth[row, column] > 0) & (z > 0)
     column, row, z = column[usable], row[usable], z[usable]
     if len(z) < _FEWEST:
-        return Fit(depth, np.zeros_like(depth))
+        return Fit(depth, None)
     off: NDArray[np.float64] = np.log(z / depth[row, column])
     middle = float(np.median(off))
     off = off - middle

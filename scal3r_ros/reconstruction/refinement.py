@@ -115,7 +115,8 @@ def refined(
 ) -> ChunkGeometry:
     """`geometry` with adjusted poses, its depth fitted to the adjusted points, and those points as tracks.
 
-    Its confidence becomes the geometric mean of what the network said and of how far the points around agree.
+    Its confidence becomes the geometric mean of what the network said and of how far the points around agree; in frames
+    with too few points it stays.
 
     The gauge stays: the first camera is held, and the scale is that in which tracks and depth agree best. Shared frames
     are held where the chunk before has placed them, at the scale of this one's depth.
@@ -140,7 +141,6 @@ def refined(
     moved = time.perf_counter()
     T, points = adjusted.T_ref_cam, adjusted.points
     fits = [_fitted(number, geometry, table, points, T) for number in range(len(chunk.frames))]
-    agreement = 1.0 / (1.0 + np.square(np.stack([fit.spread for fit in fits]) / _HALF_AGREED))
     timings = {**geometry.timings, "refine_s": moved - started, "fit_s": time.perf_counter() - moved}
     angle, depth_of = triangulate(table, T).angle[used], np.zeros(len(table.ids))
     np.maximum.at(depth_of, table.track, reprojection(table, points, T)[1])
@@ -149,7 +149,7 @@ def refined(
         geometry,
         T_chunk_cam=T,
         depth=np.stack([fit.depth for fit in fits]),
-        confidence=np.sqrt(geometry.confidence * agreement),
+        confidence=np.stack([_believed(said, fit) for said, fit in zip(geometry.confidence, fits, strict=True)]),
         tracks=Tracks(table.ids[used], points[used], spread.astype(np.float32)),
         timings=timings,
     )
@@ -265,6 +265,13 @@ def _fitted(number: int, geometry: ChunkGeometry, table: TrackTable, points: Arr
     z = reprojection(table.select(rows), points, T)[1]
     column, row, inside = _pixels(table.xy[rows], geometry.intrinsics[number])
     return fitted_depth(geometry.depth[number], column[inside], row[inside], z[inside])
+
+
+def _believed(confidence: NDArray[np.float32], fit: Fit) -> NDArray[np.float32]:
+    """Confidence (h, w) after a fit: as the network said where the points said nothing."""
+    if fit.spread is None:
+        return confidence
+    return np.sqrt(confidence / (1.0 + np.square(fit.spread / _HALF_AGREED)))
 
 
 def _with(note: str, more: str) -> str:

@@ -107,6 +107,27 @@ def test_what_was_exact_stays(seen, exact):
     assert {"refine_s", "fit_s"} <= set(geometry.timings)
 
 
+def test_depth_is_believed_less_where_the_tracks_contradict_it(seen, exact, street_camera):
+    rough = Network().geometry(seen[0], street_camera, 0)
+    spoilt = rough.depth.copy()
+    spoilt[:, :, 56:] *= np.exp(np.random.default_rng(0).normal(0, 0.5, spoilt[:, :, 56:].shape)).astype(np.float32)
+    geometry = refined(seen[1], replace(rough, depth=spoilt), CONFIG, KltConfig())
+    assert geometry.note == ""
+    believed = np.where(rough.confidence > 0, geometry.confidence, np.nan)
+    assert np.nanmedian(believed[:, :, 56:]) < 0.7 * np.nanmedian(believed[:, :, :56])
+    assert (geometry.confidence[rough.confidence == 0] == 0).all()
+
+
+def test_a_frame_whose_depth_no_track_meets_is_believed_as_before(seen, street_camera):
+    rough = Network().geometry(seen[0], street_camera, 0)
+    depth = rough.depth.copy()
+    depth[3] = 0.0
+    geometry = refined(seen[1], replace(rough, depth=depth), CONFIG, KltConfig())
+    assert geometry.note == ""
+    np.testing.assert_array_equal(geometry.confidence[3], rough.confidence[3])
+    assert not np.array_equal(geometry.confidence[4], rough.confidence[4])
+
+
 def test_the_first_camera_and_the_gauge_stay(seen, street_camera):
     rough = Network().geometry(seen[0], street_camera)
     geometry = refined(seen[1], rough, CONFIG, KltConfig())
