@@ -107,7 +107,7 @@ def test_what_was_exact_stays(seen, exact):
     assert {"refine_s", "fit_s"} <= set(geometry.timings)
 
 
-def test_depth_is_believed_less_where_the_tracks_contradict_it(seen, exact, street_camera):
+def test_depth_is_believed_less_where_the_tracks_contradict_it(seen, street_camera):
     rough = Network().geometry(seen[0], street_camera, 0)
     spoilt = rough.depth.copy()
     spoilt[:, :, 56:] *= np.exp(np.random.default_rng(0).normal(0, 0.5, spoilt[:, :, 56:].shape)).astype(np.float32)
