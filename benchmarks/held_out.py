@@ -21,16 +21,16 @@ import numpy as np
 import torch
 
 from scal3r_ros.model import Scal3R, load_checkpoint, preset_named
-from scal3r_ros.model.products import attend_by_products
-from scal3r_ros.reconstruction.shipped import shipped_weights
-from scal3r_ros.simulation.training_world import SequenceSpec
-from scal3r_ros.training.batches import Batch, Unit
-from scal3r_ros.training.clips import Clip, ClipFolder
-from scal3r_ros.training.figures import ChunkErrors, summary
+from scal3r_ros.model.layers.cpu_kernels import attend_by_products
+from scal3r_ros.reconstruction.network.bundled_weights import shipped_weights
+from scal3r_ros.simulation.worlds.clips import SequenceSpec
+from scal3r_ros.training.data.batches import Batch, Unit
+from scal3r_ros.training.data.clips import Clip, ClipFolder
+from scal3r_ros.training.data.rendering import render_clip
+from scal3r_ros.training.data.sampling import ChunkShape
 from scal3r_ros.training.forward import ChunkContext
-from scal3r_ros.training.rendering import render_clip
-from scal3r_ros.training.sampling import ChunkShape
-from scal3r_ros.training.validation import answers, batch_errors, validation_batches
+from scal3r_ros.training.records.errors import ChunkErrors, summary
+from scal3r_ros.training.records.validation import answers, batch_errors, validation_batches
 
 SHAPE, STRIDE, CLIP_FRAMES = ChunkShape(chunks=3, frames=6, shared=2), 2, 40
 FIRST_SEED = 900_000_000

@@ -28,7 +28,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from scal3r_ros.sequences.bag_reader import BagReader
+from scal3r_ros.io.bags.reader import BagReader
 
 
 class Listener(Node):

@@ -22,15 +22,15 @@ from pathlib import Path
 import numpy as np
 
 from scal3r_ros.assembly import build_mapper, core_config
-from scal3r_ros.evaluation.trajectories import compare_trajectories
+from scal3r_ros.evaluation.metrics.trajectories import compare_trajectories
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.trajectories import read_trajectory
 from scal3r_ros.mapping import OnlineMapper, SubmapSummary
 from scal3r_ros.reconstruction.protocol import Frame
-from scal3r_ros.sequences.ground_truth import read_trajectory
-from scal3r_ros.simulation.circuits import CIRCUITS, circuit_drive
-from scal3r_ros.simulation.levelling import levelled
+from scal3r_ros.simulation.drives.circuits import CIRCUITS, circuit_drive
+from scal3r_ros.simulation.drives.levelling import levelled
 from scal3r_ros.simulation.simulate import pinhole, render_frames
-from scal3r_ros.simulation.town import build_town
+from scal3r_ros.simulation.town.town import build_town
 
 RATE_HZ = 10.0
 NEAR_M, NEAR_DEG = 10.0, 45.0

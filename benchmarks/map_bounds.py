@@ -18,13 +18,13 @@ import numpy as np
 import psutil
 
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.edges import Edge
-from scal3r_ros.mapping.frame_log import FrameLog
-from scal3r_ros.mapping.graph import SubmapGraph
-from scal3r_ros.mapping.map_contents import FRAMES, GRAPH, POINTS, MapContents, write_contents
-from scal3r_ros.mapping.map_store import MapWriter
-from scal3r_ros.mapping.point_map import PointMap, PointMapConfig
-from scal3r_ros.mapping.spill import Spill
+from scal3r_ros.mapping.cloud.point_map import PointMap, PointMapConfig
+from scal3r_ros.mapping.graph.edges import Edge
+from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
+from scal3r_ros.mapping.storage.contents import FRAMES, GRAPH, POINTS, MapContents, write_contents
+from scal3r_ros.mapping.storage.map_store import MapWriter
+from scal3r_ros.mapping.storage.offload import Spill
+from scal3r_ros.mapping.submaps.frame_log import FrameLog
 
 SUBMAP_M = 8.0
 FRAMES_PER_SUBMAP = 8

@@ -16,12 +16,12 @@ import scal3r_ros
 from scal3r_ros.assembly import CoreConfig, chunks_seen
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.trajectories import even_stamps
 from scal3r_ros.mapping import OnlineMapper
-from scal3r_ros.reconstruction.geometric import GeometricReconstructor
+from scal3r_ros.reconstruction.geometric.reconstructor import GeometricReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
-from scal3r_ros.sequences.ground_truth import even_stamps
-from scal3r_ros.simulation.training_world import SequenceSpec, render_sequence
-from scal3r_ros.training.clips import Clip, ClipFolder
+from scal3r_ros.simulation.worlds.clips import SequenceSpec, render_sequence
+from scal3r_ros.training.data.clips import Clip, ClipFolder
 
 RATE_HZ = 10.0
 _FIRST_SEED = 1 << 40  # far from those that training validates with

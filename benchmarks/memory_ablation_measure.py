@@ -18,21 +18,21 @@ from numpy.typing import NDArray
 
 from scal3r_ros.assembly import CoreConfig
 from scal3r_ros.errors import ConfigurationError, EvaluationError, GeometryError
-from scal3r_ros.evaluation.trajectories import compare_trajectories
+from scal3r_ros.evaluation.metrics.trajectories import compare_trajectories
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.alignment import align_sim3_with_poses
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping import MapUpdate, OnlineMapper
-from scal3r_ros.mapping.alignment import AlignmentConfig, AlignmentMethod, ChunkAlignment, align_chunk
+from scal3r_ros.mapping.submaps.alignment import AlignmentConfig, AlignmentMethod, ChunkAlignment, align_chunk
 from scal3r_ros.model import MemoryRule, Preset, Scal3R, load_checkpoint, preset_named
-from scal3r_ros.model.products import ask_onednn, has_onednn
+from scal3r_ros.model.layers.cpu_kernels import ask_onednn, has_onednn
 from scal3r_ros.reconstruction.device import torch_device
-from scal3r_ros.reconstruction.network import NetworkReconstructor
-from scal3r_ros.reconstruction.network_config import NetworkMemoryConfig
-from scal3r_ros.reconstruction.network_offline import OfflineReconstructor
-from scal3r_ros.reconstruction.network_setup import compute_type
+from scal3r_ros.reconstruction.network.config import NetworkMemoryConfig
+from scal3r_ros.reconstruction.network.offline import OfflineReconstructor
+from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
+from scal3r_ros.reconstruction.network.setup import compute_type
 from scal3r_ros.reconstruction.protocol import ChunkGeometry, ChunkHealth, Reconstructor
-from scal3r_ros.reconstruction.refinement import RefiningReconstructor
+from scal3r_ros.reconstruction.refinement.adjustment import RefiningReconstructor
 
 Array = NDArray[np.float64]
 

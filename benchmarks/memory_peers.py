@@ -27,12 +27,12 @@ import numpy as np
 import torch
 
 from scal3r_ros.model import preset_named, random_model
-from scal3r_ros.reconstruction.network import NetworkReconstructor
-from scal3r_ros.reconstruction.network_config import NetworkConfig
+from scal3r_ros.reconstruction.network.config import NetworkConfig
+from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
-from scal3r_ros.sync.peers import MemoryPeers
-from scal3r_ros.sync.peers_config import MemoryPeersConfig
-from scal3r_ros.sync.sharing import SharingReconstructor
+from scal3r_ros.sync.peers.config import MemoryPeersConfig
+from scal3r_ros.sync.peers.peers import MemoryPeers
+from scal3r_ros.sync.peers.sharing import SharingReconstructor
 
 FRAMES = 3
 IMAGE = (64, 128)

@@ -29,9 +29,9 @@ import numpy as np
 
 from scal3r_ros.cli.bag import bag as make_bag
 from scal3r_ros.errors import Scal3rError
-from scal3r_ros.evaluation.consistency import seam_scales, yaw_correlation
 from scal3r_ros.evaluation.evaluator import evaluate_result
-from scal3r_ros.reconstruction.shipped import shipped_weights
+from scal3r_ros.evaluation.metrics.consistency import seam_scales, yaw_correlation
+from scal3r_ros.reconstruction.network.bundled_weights import shipped_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"

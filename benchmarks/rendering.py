@@ -14,7 +14,7 @@ import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from scal3r_ros.simulation.training_world import KINDS, SequenceSpec, render_sequence
+from scal3r_ros.simulation.worlds.clips import KINDS, SequenceSpec, render_sequence
 
 
 def main() -> None:

@@ -28,15 +28,15 @@ import torch
 from torch import Tensor
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.mapping.window import WindowConfig
+from scal3r_ros.mapping.frontend.window import WindowConfig
 from scal3r_ros.model import InMemory, Scal3R, reconstruct_offline
 from scal3r_ros.model.aggregator import Aggregator
-from scal3r_ros.model.products import DotProductAttention
-from scal3r_ros.reconstruction.chunk_parts import reference_first
-from scal3r_ros.reconstruction.framing import framing_of
-from scal3r_ros.reconstruction.network import NetworkReconstructor
-from scal3r_ros.reconstruction.network_config import NetworkConfig, NetworkMemoryConfig
-from scal3r_ros.reconstruction.network_setup import build_network
+from scal3r_ros.model.layers.cpu_kernels import DotProductAttention
+from scal3r_ros.reconstruction.network.chunk_parts import reference_first
+from scal3r_ros.reconstruction.network.config import NetworkConfig, NetworkMemoryConfig
+from scal3r_ros.reconstruction.network.crop import framing_of
+from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
+from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, Frame, Previous
 
 

@@ -10,18 +10,18 @@ from pathlib import Path
 from scal3r_ros.configuration import from_parameters, parameter, section
 from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.mapping import MapperConfig, OnlineMapper
-from scal3r_ros.reconstruction.geometric import GeometricConfig, GeometricReconstructor
-from scal3r_ros.reconstruction.network import NetworkReconstructor
-from scal3r_ros.reconstruction.network_config import NetworkConfig
-from scal3r_ros.reconstruction.network_offline import OfflineReconstructor
-from scal3r_ros.reconstruction.network_setup import build_network
+from scal3r_ros.reconstruction.geometric.reconstructor import GeometricConfig, GeometricReconstructor
+from scal3r_ros.reconstruction.network.bundled_weights import shipped_weights
+from scal3r_ros.reconstruction.network.config import NetworkConfig
+from scal3r_ros.reconstruction.network.offline import OfflineReconstructor
+from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
+from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, Frame, Reconstructor
-from scal3r_ros.reconstruction.refinement import RefinementConfig, RefiningReconstructor
-from scal3r_ros.reconstruction.shipped import shipped_weights
-from scal3r_ros.sync.chunk_parallel import ChunkParallelReconstructor
-from scal3r_ros.sync.peers import MemoryPeers
-from scal3r_ros.sync.peers_config import MemoryPeersConfig
-from scal3r_ros.sync.sharing import SharingReconstructor
+from scal3r_ros.reconstruction.refinement.adjustment import RefinementConfig, RefiningReconstructor
+from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
+from scal3r_ros.sync.peers.config import MemoryPeersConfig
+from scal3r_ros.sync.peers.peers import MemoryPeers
+from scal3r_ros.sync.peers.sharing import SharingReconstructor
 
 TINY = "tiny"
 

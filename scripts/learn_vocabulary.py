@@ -8,12 +8,12 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from scal3r_ros.features.local_features import find_local_features
-from scal3r_ros.features.place_descriptor import VOCABULARY, Vocabulary
+from scal3r_ros.features.descriptors import VOCABULARY, Vocabulary
+from scal3r_ros.features.sift import find_local_features
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.simulation.drives import street_drive
+from scal3r_ros.simulation.drives.street import street_drive
 from scal3r_ros.simulation.simulate import pinhole, render_frames
-from scal3r_ros.simulation.town import build_town
+from scal3r_ros.simulation.town.town import build_town
 
 TOWNS = range(11, 17)
 LENGTH_M = 600.0

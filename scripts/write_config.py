@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scal3r_ros.configuration import ParameterInfo, Value, from_parameters, parameters_of, to_parameters
-from scal3r_ros.nodes.mapper_config import MapperNodeConfig
+from scal3r_ros.nodes.mapper.config import MapperNodeConfig
 
 
 @dataclass(frozen=True)

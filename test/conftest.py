@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scal3r_ros.geometry.intrinsics import Intrinsics
     from scal3r_ros.geometry.trajectory import Trajectory
     from scal3r_ros.simulation.simulate import SimulatedFrame
-    from scal3r_ros.simulation.town import Town
+    from scal3r_ros.simulation.town.town import Town
 
 # At import, before any test module loads numba, matplotlib or rclpy, each of which reads these once.
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +30,9 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # each worker of pytest-xdist is a process of its own
 
 
+pytest_plugins = ["box_room"]
+
+
 # One street for all rooms: 90 m at 8 m/s, seen by a small camera; its first 50 frames (40 m) rendered once.
 
 
@@ -42,14 +45,14 @@ def street_camera() -> Intrinsics:
 
 @pytest.fixture(scope="session")
 def street_drive() -> Trajectory:
-    from scal3r_ros.simulation.drives import street_drive
+    from scal3r_ros.simulation.drives.street import street_drive
 
     return street_drive(90.0)
 
 
 @pytest.fixture(scope="session")
 def street_town(street_drive: Trajectory) -> Town:
-    from scal3r_ros.simulation.town import build_town
+    from scal3r_ros.simulation.town.town import build_town
 
     return build_town(street_drive)
 
@@ -67,13 +70,13 @@ def street_frames(street_drive: Trajectory, street_camera: Intrinsics, street_to
 def ship(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Gives the package weights for the length of a test: untrained ones for each preset named, or none."""
     from scal3r_ros.model import preset_named, random_model, save_checkpoint
-    from scal3r_ros.reconstruction import shipped
+    from scal3r_ros.reconstruction.network import bundled_weights
 
     def write(*presets: str) -> Path:
         folder = tmp_path_factory.mktemp("weights")
         for name in presets:
             save_checkpoint(random_model(preset_named(name), 7), folder / f"{name}.safetensors")
-        monkeypatch.setattr(shipped, "_folder", lambda: folder)
+        monkeypatch.setattr(bundled_weights, "_folder", lambda: folder)
         return folder
 
     return write

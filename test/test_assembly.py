@@ -18,8 +18,8 @@ from scal3r_ros.assembly import (
 from scal3r_ros.configuration import from_parameters, parameters_of, read_parameter_file, to_parameters
 from scal3r_ros.errors import ConfigurationError, MappingError, ReconstructionError
 from scal3r_ros.mapping import OnlineMapper
-from scal3r_ros.reconstruction.network import NetworkReconstructor
-from scal3r_ros.reconstruction.refinement import RefiningReconstructor
+from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
+from scal3r_ros.reconstruction.refinement.adjustment import RefiningReconstructor
 
 ROOT = Path(__file__).resolve().parents[1]
 

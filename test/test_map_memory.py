@@ -13,10 +13,10 @@ import torch
 from scal3r_ros.errors import ModelError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping import MapperConfig, OnlineMapper
-from scal3r_ros.mapping.map_store import StoredMap
-from scal3r_ros.mapping.window import WindowConfig
-from scal3r_ros.reconstruction.network import NetworkReconstructor
-from scal3r_ros.reconstruction.network_config import NetworkConfig, NetworkMemoryConfig
+from scal3r_ros.mapping.frontend.window import WindowConfig
+from scal3r_ros.mapping.storage.map_store import StoredMap
+from scal3r_ros.reconstruction.network.config import NetworkConfig, NetworkMemoryConfig
+from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
 
 NANO = NetworkConfig(preset="nano", allow_random_weights=True, device="cpu", precision="fp32", confidence_half=1.5)

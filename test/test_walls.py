@@ -41,18 +41,18 @@ def room(rooms: str, large: str, never: str) -> Room:
     return Room(frozenset(rooms.split()), frozenset(large.split()), frozenset(never.split()))
 
 
-EVERY_ROOM = "geometry features model reconstruction sync mapping sequences evaluation simulation"
+EVERY_ROOM = "geometry features model reconstruction sync mapping io evaluation simulation"
 WALLS = {
     "geometry": room("", "", "torch ROS cv2"),
     "features": room(PROTOCOL, "cv2", "torch ROS"),
     "model": room("", "torch", "ROS"),
     "reconstruction": room("model geometry features", "cv2 gtsam torch", "ROS"),
     "sync": room("model reconstruction", "torch", "ROS"),
-    "mapping": room(f"geometry features {PROTOCOL}", "cv2 faiss gtsam open3d", "torch ROS"),
-    "sequences": room(f"geometry {PROTOCOL}", "cv2 rosbags", "torch ROS"),
-    "evaluation": room("geometry sequences", "evo open3d matplotlib", "torch ROS"),
-    "simulation": room("geometry sequences", "numba", "torch ROS"),
-    "training": room("geometry model reconstruction sequences simulation", "cv2 torch", "ROS"),
+    "mapping": room(f"geometry features io.atomic_write io.export {PROTOCOL}", "cv2 faiss gtsam open3d", "torch ROS"),
+    "io": room(f"geometry mapping.values {PROTOCOL}", "cv2 rosbags", "torch ROS"),
+    "evaluation": room("geometry io", "evo open3d matplotlib", "torch ROS"),
+    "simulation": room("geometry io", "numba", "torch ROS"),
+    "training": room("geometry model reconstruction io simulation", "cv2 torch", "ROS"),
     "assembly": room("mapping reconstruction sync", "", "ROS"),
     "nodes": room(f"{EVERY_ROOM} assembly", "ROS", ""),
     "cli": room(f"{EVERY_ROOM} training assembly", " ".join(LARGE - {ROS}), "ROS"),
@@ -184,7 +184,7 @@ def test_no_room_pulls_in_a_forbidden_library_through_another(name: str) -> None
     ("module", "forbidden"),
     [
         ("mapping", "torch rclpy std_msgs sensor_msgs"),
-        ("sequences", "torch rclpy sensor_msgs"),
+        ("io", "torch rclpy sensor_msgs"),
         ("reconstruction.protocol", "torch rclpy gtsam"),
         ("geometry", "torch rclpy cv2"),
         ("cli.info", "rclpy sensor_msgs"),
@@ -207,7 +207,10 @@ def test_importing_a_room_loads_no_forbidden_library(module: str, forbidden: str
         ("scal3r_ros.mapping.x", "def f():\n    from torch import nn"),
         ("scal3r_ros.mapping.x", "if TYPE_CHECKING:\n    import torch"),
         ("scal3r_ros.mapping.x", "from scal3r_ros.reconstruction import geometric"),
-        ("scal3r_ros.mapping.x", "from scal3r_ros.reconstruction.geometric import GeometricReconstructor"),
+        (
+            "scal3r_ros.mapping.x",
+            "from scal3r_ros.reconstruction.geometric.reconstructor import GeometricReconstructor",
+        ),
         ("scal3r_ros.mapping.x", "from scal3r_ros.reconstruction.protocols import Chunk"),
         ("scal3r_ros.mapping.x", "from ..nodes import qos"),
         ("scal3r_ros.mapping.x", "from .. import nodes"),
@@ -215,10 +218,10 @@ def test_importing_a_room_loads_no_forbidden_library(module: str, forbidden: str
         ("scal3r_ros.mapping.x", "import importlib\nimportlib.import_module('rclpy')"),
         ("scal3r_ros.mapping.x", "__import__('torch')"),
         ("scal3r_ros.evaluation.x", "from sensor_msgs.msg import Image"),
-        ("scal3r_ros.cli.x", "from scal3r_ros.nodes.qos import profile"),
+        ("scal3r_ros.cli.x", "from scal3r_ros.nodes.ros.qos import profile"),
         ("scal3r_ros.cli.x", "import rclpy.node"),
         ("scal3r_ros.mapping.x", "from scal3r_ros.assembly import build_mapper"),
-        ("scal3r_ros.assembly", "from scal3r_ros.sequences import bag_reader"),
+        ("scal3r_ros.assembly", "from scal3r_ros.io.bags import reader"),
         ("scal3r_ros.assembly", "import torch"),
         ("scal3r_ros.nodes.x", "import torch"),
         ("scal3r_ros.configuration", "from scal3r_ros.geometry import se3"),
@@ -235,9 +238,9 @@ def test_a_breach_is_found(module: str, source: str) -> None:
         ("scal3r_ros.mapping.x", "from scal3r_ros.reconstruction.protocol import Chunk\nimport gtsam, cv2, open3d"),
         ("scal3r_ros.mapping.x", "from scal3r_ros.errors import MappingError\nfrom scal3r_ros import configuration"),
         ("scal3r_ros.nodes.x", "from tf2_msgs.msg import TFMessage\nimport rclpy"),
-        ("scal3r_ros.assembly", "from scal3r_ros.reconstruction.geometric import GeometricReconstructor"),
+        ("scal3r_ros.assembly", "from scal3r_ros.reconstruction.geometric.reconstructor import GeometricReconstructor"),
         ("scal3r_ros.cli.x", "from scal3r_ros.assembly import build_mapper"),
-        ("scal3r_ros.sequences.x", "TEXT = 'import torch'  # import torch"),
+        ("scal3r_ros.io.x", "TEXT = 'import torch'  # import torch"),
     ],
 )
 def test_an_open_door_is_no_breach(module: str, source: str) -> None:
@@ -253,4 +256,4 @@ def test_a_library_behind_two_modules_is_found() -> None:
         "scal3r_ros.reconstruction.geometric": ("import torch", False),
         "scal3r_ros.reconstruction.protocol": ("", False),
     }
-    assert pulled_in(modules, "scal3r_ros.mapping") == {"torch": "scal3r_ros.reconstruction.geometric"}
+    assert pulled_in(modules, "scal3r_ros.mapping") == {"torch": "scal3r_ros.reconstruction.geometric.reconstructor"}

@@ -13,11 +13,11 @@ from rich.progress import track
 
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.sequences.bag_writer import BagWriter
-from scal3r_ros.sequences.calibration import read_calibration
-from scal3r_ros.sequences.folder import find_images, frame_number, read_depth, read_image
-from scal3r_ros.sequences.ground_truth import even_stamps, read_times, read_trajectory
-from scal3r_ros.sequences.topics import FIRST_STAMP_NS
+from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
+from scal3r_ros.io.bags.writer import BagWriter
+from scal3r_ros.io.calibration import read_calibration
+from scal3r_ros.io.images.folder import find_images, frame_number, read_depth, read_image
+from scal3r_ros.io.trajectories import even_stamps, read_times, read_trajectory
 
 
 def bag(

@@ -24,9 +24,9 @@ from scal3r_ros.cli.evaluate import evaluate
 from scal3r_ros.cli.simulate import simulate
 from scal3r_ros.configuration import read_parameter_file
 from scal3r_ros.errors import Scal3rError, SequenceError
-from scal3r_ros.reconstruction.shipped import shipped_weights
-from scal3r_ros.sequences.bag_reader import BagReader
-from scal3r_ros.sequences.folder import find_images, read_image
+from scal3r_ros.io.bags.reader import BagReader
+from scal3r_ros.io.images.folder import find_images, read_image
+from scal3r_ros.reconstruction.network.bundled_weights import shipped_weights
 
 ASSUMED_FOV_DEG = 70.0
 LAST_LINES = 12

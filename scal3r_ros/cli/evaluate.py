@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from scal3r_ros.evaluation.evaluator import EvaluationSettings, evaluate_result
-from scal3r_ros.evaluation.headlines import Figure, counts, sections
-from scal3r_ros.evaluation.report import write_report
+from scal3r_ros.evaluation.report.headlines import Figure, counts, sections
+from scal3r_ros.evaluation.report.report import write_report
 
 
 def evaluate(

@@ -13,10 +13,10 @@ from rich.console import Console
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.mapping.formats import colmap_bytes, pcd_bytes, ply_bytes, tum_bytes
-from scal3r_ros.mapping.map_contents import SavedMap
+from scal3r_ros.io.atomic_write import told, write_whole
+from scal3r_ros.io.export import colmap_bytes, pcd_bytes, ply_bytes, tum_bytes
+from scal3r_ros.mapping.storage.contents import SavedMap
 from scal3r_ros.mapping.values import PointCloud
-from scal3r_ros.mapping.whole_files import told, write_whole
 
 COLMAP_POINTS = 500_000
 """Points of a COLMAP model at most: its text takes 60 bytes each, and what reads it takes them for a start."""

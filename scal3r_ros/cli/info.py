@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scal3r_ros.reconstruction.shipped import all_shipped_weights
+from scal3r_ros.reconstruction.network.bundled_weights import all_shipped_weights
 
 PACKAGE = "scal3r_ros"
 
@@ -60,8 +60,8 @@ ROS_PACKAGES = (
 """Packages the nodes need."""
 
 STAND_INS = {
-    "cv_bridge": "images are converted by scal3r_ros.sequences.image_decoding",
-    "sensor_msgs_py": "point clouds are packed by scal3r_ros.nodes.ros_compat",
+    "cv_bridge": "images are converted by scal3r_ros.io.images.decoding",
+    "sensor_msgs_py": "point clouds are packed by scal3r_ros.nodes.ros.compat",
     "launch_ros": "no launch files; start `mapper` and `player` by hand",
 }
 """Packages of a ROS installation that the nodes do without, and how."""

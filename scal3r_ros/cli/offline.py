@@ -12,9 +12,9 @@ from rich.status import Status
 
 from scal3r_ros.assembly import CoreConfig, build_offline_mapper
 from scal3r_ros.errors import ConfigurationError
+from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.reconstruction.protocol import Frame
-from scal3r_ros.sequences.bag_reader import BagReader
 
 
 class Memory(StrEnum):

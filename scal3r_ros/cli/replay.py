@@ -16,11 +16,11 @@ from scal3r_ros.assembly import CoreConfig, build_mapper, core_config, shipped_w
 from scal3r_ros.cli.offline import Memory, offline_mapper, with_memory
 from scal3r_ros.configuration import read_parameter_file, read_settings, to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
+from scal3r_ros.io.bags.reader import BagReader
+from scal3r_ros.io.results.writer import ResultWriter
 from scal3r_ros.mapping import OnlineMapper
-from scal3r_ros.mapping.map_store import MapWriter, StoredMap
-from scal3r_ros.mapping.result import ResultWriter
+from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.values import MapUpdate
-from scal3r_ros.sequences.bag_reader import BagReader
 
 
 def replay(

@@ -14,14 +14,14 @@ from rich.progress import Progress
 
 from scal3r_ros.errors import SimulationError
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.sequences.ground_truth import read_trajectory
-from scal3r_ros.simulation.circuits import CIRCUITS, circuit_drive
-from scal3r_ros.simulation.drives import street_drive
-from scal3r_ros.simulation.levelling import levelled
-from scal3r_ros.simulation.renderer import RenderOptions
+from scal3r_ros.io.trajectories import read_trajectory
+from scal3r_ros.simulation.drives.circuits import CIRCUITS, circuit_drive
+from scal3r_ros.simulation.drives.levelling import levelled
+from scal3r_ros.simulation.drives.street import street_drive
 from scal3r_ros.simulation.simulate import pinhole, write_frames
 from scal3r_ros.simulation.simulate import simulate as simulate_drive
-from scal3r_ros.simulation.training_world import KINDS, SequenceSpec, render_sequence, simulated_frames
+from scal3r_ros.simulation.town.renderer import RenderOptions
+from scal3r_ros.simulation.worlds.clips import KINDS, SequenceSpec, render_sequence, simulated_frames
 
 TOWN = "town"
 CLIP_FRAMES = 200

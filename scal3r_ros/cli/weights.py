@@ -25,7 +25,7 @@ from scal3r_ros.model import (
     save_checkpoint,
     verify_checkpoint,
 )
-from scal3r_ros.reconstruction.shipped import SHIPPED_LICENCE, all_shipped_weights, model_card
+from scal3r_ros.reconstruction.network.bundled_weights import SHIPPED_LICENCE, all_shipped_weights, model_card
 
 DEFAULT_PRESET = "full"
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scal3r_ros.evaluation.clouds import CloudMetrics, compare_clouds
-from scal3r_ros.evaluation.depths import DepthComparison, compare_depths
-from scal3r_ros.evaluation.results import Result, read_result
-from scal3r_ros.evaluation.trajectories import TrajectoryComparison, compare_trajectories
-from scal3r_ros.evaluation.truths import Truth, read_truth
+from scal3r_ros.evaluation.ground_truth import Truth, read_truth
+from scal3r_ros.evaluation.metrics.clouds import CloudMetrics, compare_clouds
+from scal3r_ros.evaluation.metrics.depths import DepthComparison, compare_depths
+from scal3r_ros.evaluation.metrics.trajectories import TrajectoryComparison, compare_trajectories
+from scal3r_ros.io.results.reader import Result, read_result
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Online mapping: `OnlineMapper` turns a stream of frames into poses, submaps and a coloured point map."""
 
+from scal3r_ros.mapping.config import MapperConfig
 from scal3r_ros.mapping.mapper import OnlineMapper
-from scal3r_ros.mapping.mapper_config import MapperConfig
 from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, PoseSource, SubmapSummary
 
 __all__ = [

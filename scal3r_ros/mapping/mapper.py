@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.mapping.between import SeenFrame
-from scal3r_ros.mapping.camera_side import CameraSide
-from scal3r_ros.mapping.edges import Edge, EdgeKind
-from scal3r_ros.mapping.frame_log import FrameLog
-from scal3r_ros.mapping.graph import SubmapGraph
-from scal3r_ros.mapping.loaded_map import Found, LoadedMap
-from scal3r_ros.mapping.loop_closer import LoopCloser, NewSubmap
-from scal3r_ros.mapping.map_contents import (
+from scal3r_ros.mapping.cloud.point_map import PointMap
+from scal3r_ros.mapping.config import MapperConfig
+from scal3r_ros.mapping.frontend.frontend import CameraSide
+from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame
+from scal3r_ros.mapping.frontend.window import ChunkWindow
+from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
+from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
+from scal3r_ros.mapping.loops.closer import LoopCloser, NewSubmap
+from scal3r_ros.mapping.loops.snapshot_parts import places_of
+from scal3r_ros.mapping.storage.contents import (
     FRAMES,
     GRAPH,
     MEMORY,
@@ -33,16 +35,14 @@ from scal3r_ros.mapping.map_contents import (
     Remembering,
     write_contents,
 )
-from scal3r_ros.mapping.map_store import MapWriter, StoredMap
-from scal3r_ros.mapping.mapper_config import MapperConfig
-from scal3r_ros.mapping.place_parts import places_of
-from scal3r_ros.mapping.point_map import PointMap
-from scal3r_ros.mapping.spill import PREFIX as SUBMAP_PREFIX
-from scal3r_ros.mapping.spill import Spill
-from scal3r_ros.mapping.submap_points import coloured_points
-from scal3r_ros.mapping.submaps import Placed, PlacedSubmap, first_submap, next_submap, shared_frames
+from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
+from scal3r_ros.mapping.storage.offload import PREFIX as SUBMAP_PREFIX
+from scal3r_ros.mapping.storage.offload import Spill
+from scal3r_ros.mapping.storage.relocalization import Found, LoadedMap
+from scal3r_ros.mapping.submaps.frame_log import FrameLog
+from scal3r_ros.mapping.submaps.points import coloured_points
+from scal3r_ros.mapping.submaps.submap import Placed, PlacedSubmap, first_submap, next_submap, shared_frames
 from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, SubmapSummary
-from scal3r_ros.mapping.window import ChunkWindow
 from scal3r_ros.reconstruction.protocol import (
     Chunk,
     ChunkGeometry,

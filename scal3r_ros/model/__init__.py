@@ -1,7 +1,12 @@
 """The Scal3R network: layers, a memory that learns while it runs, heads, presets and checkpoints."""
 
-from scal3r_ros.model.catalogue import PUBLISHED, PublishedCheckpoint
-from scal3r_ros.model.checkpoint import (
+from scal3r_ros.model.heads.pose_encoding import decode_pose, encode_pose
+from scal3r_ros.model.memory.state import MemoryMark, MemoryRule, MemoryState, Peers, Synchronizer, frozen
+from scal3r_ros.model.memory.unit import FastWeights
+from scal3r_ros.model.offline import InMemory, OnDisk, reconstruct_offline
+from scal3r_ros.model.preprocessing import ResizeAndCrop, plan_resize
+from scal3r_ros.model.scal3r import DenseMaps, Prediction, Scal3R, random_model
+from scal3r_ros.model.weights.checkpoint import (
     CheckpointReport,
     CheckpointSource,
     load_backbone,
@@ -10,13 +15,8 @@ from scal3r_ros.model.checkpoint import (
     verify_checkpoint,
     weights_fingerprint,
 )
-from scal3r_ros.model.memory import FastWeights
-from scal3r_ros.model.memory_state import MemoryMark, MemoryRule, MemoryState, Peers, Synchronizer, frozen
-from scal3r_ros.model.offline import InMemory, OnDisk, reconstruct_offline
-from scal3r_ros.model.pose_encoding import decode_pose, encode_pose
-from scal3r_ros.model.preprocessing import ResizeAndCrop, plan_resize
-from scal3r_ros.model.presets import PRESETS, Preset, preset_named
-from scal3r_ros.model.scal3r import DenseMaps, Prediction, Scal3R, random_model
+from scal3r_ros.model.weights.model_zoo import PUBLISHED, PublishedCheckpoint
+from scal3r_ros.model.weights.presets import PRESETS, Preset, preset_named
 
 __all__ = [
     "PRESETS",

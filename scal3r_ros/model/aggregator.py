@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from scal3r_ros.model.blocks import Block
-from scal3r_ros.model.memory import AdaptiveMemoryUnit, FastWeights, MemoryConfig, Projections
-from scal3r_ros.model.rope import Rotary, rotary_of, token_positions
+from scal3r_ros.model.layers.blocks import Block
+from scal3r_ros.model.layers.rope import Rotary, rotary_of, token_positions
+from scal3r_ros.model.memory.unit import AdaptiveMemoryUnit, FastWeights, MemoryConfig, Projections
 
 
 @dataclass(frozen=True)

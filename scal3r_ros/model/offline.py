@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from scal3r_ros.model.aggregator import Grid
-from scal3r_ros.model.encoder import Encoding
-from scal3r_ros.model.memory import FastWeights, fast_weights, gradient
+from scal3r_ros.model.encoder.encoder import Encoding
+from scal3r_ros.model.memory.unit import FastWeights, fast_weights, gradient
 from scal3r_ros.model.scal3r import Prediction, Scal3R
 
 

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model.aggregator import Aggregator, FastWeightSource, Grid
-from scal3r_ros.model.camera_head import CameraHead
-from scal3r_ros.model.dpt_head import DptHead, depth_of, points_of
-from scal3r_ros.model.encoder import Encoding, StemConfig, build_encoder, normalise_colours
-from scal3r_ros.model.presets import Preset
-from scal3r_ros.model.solved_cameras import SeenFrames, SolvedCameras
+from scal3r_ros.model.encoder.encoder import Encoding, StemConfig, build_encoder, normalise_colours
+from scal3r_ros.model.heads.camera import CameraHead
+from scal3r_ros.model.heads.dpt import DptHead, depth_of, points_of
+from scal3r_ros.model.heads.solved_cameras import SeenFrames, SolvedCameras
+from scal3r_ros.model.weights.presets import Preset
 
 
 @dataclass(frozen=True)

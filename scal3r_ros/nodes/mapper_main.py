@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scal3r_ros.nodes.process import RunnableNode
+    from scal3r_ros.nodes.ros.process import RunnableNode
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,16 +17,16 @@ def main(arguments: list[str] | None = None) -> int:
     """
     # Until there is a node to finish, a signal just ends the process, also while all that follows is imported.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from scal3r_ros.nodes.process import run_node
+    from scal3r_ros.nodes.ros.process import run_node
 
     return run_node(_make, arguments)
 
 
 def _make() -> RunnableNode:
     from scal3r_ros.assembly import build_mapper
-    from scal3r_ros.nodes.core_log import forward_core_log
-    from scal3r_ros.nodes.mapper_config import MapperNodeConfig
-    from scal3r_ros.nodes.mapper_node import MapperNode
+    from scal3r_ros.nodes.mapper.config import MapperNodeConfig
+    from scal3r_ros.nodes.mapper.core_log import forward_core_log
+    from scal3r_ros.nodes.mapper.node import MapperNode
 
     node: MapperNode[MapperNodeConfig] = MapperNode(
         MapperNodeConfig, lambda config: build_mapper(config, node.get_fully_qualified_name())

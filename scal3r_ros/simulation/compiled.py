@@ -44,6 +44,6 @@ def compiled(function: FunctionT) -> FunctionT:
 def _text_around(folder: Path) -> str:
     digest = hashlib.sha256()
     room = Path(__file__).parent
-    for path in sorted({path for place in (room, folder) for path in place.glob("*.py")}):
+    for path in sorted({path for place in (room, folder) for path in place.rglob("*.py")}):
         digest.update(path.read_bytes())
     return digest.hexdigest()

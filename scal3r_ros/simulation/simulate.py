@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import SimulationError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.sequences.bag_writer import BagWriter
-from scal3r_ros.sequences.calibration import CameraCalibration
-from scal3r_ros.simulation.renderer import Rendering, RenderOptions, render
-from scal3r_ros.simulation.town import Town, build_town
+from scal3r_ros.io.bags.writer import BagWriter
+from scal3r_ros.io.calibration import CameraCalibration
+from scal3r_ros.simulation.town.renderer import Rendering, RenderOptions, render
+from scal3r_ros.simulation.town.town import Town, build_town
 
 
 @dataclass(frozen=True)

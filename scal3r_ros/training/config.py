@@ -14,7 +14,7 @@ import yaml
 from scal3r_ros.configuration import from_parameters, parameter, section
 from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.model import PRESETS
-from scal3r_ros.training.batches import Unit
+from scal3r_ros.training.data.batches import Unit
 from scal3r_ros.training.forward import ChunkContext
 from scal3r_ros.training.losses import LossConfig
 

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from scal3r_ros.model import DenseMaps, FastWeights, Scal3R
 from scal3r_ros.model.aggregator import Grid, Tables
-from scal3r_ros.model.encoder import Encoding, StemEncoder, normalise_colours
-from scal3r_ros.model.matching import Matched
-from scal3r_ros.model.memory import AdaptiveMemoryUnit, Projections, fast_weights, gradient
-from scal3r_ros.model.solved_cameras import SeenFrames, SolvedCameras
+from scal3r_ros.model.encoder.encoder import Encoding, StemEncoder, normalise_colours
+from scal3r_ros.model.encoder.matching import Matched
+from scal3r_ros.model.heads.solved_cameras import SeenFrames, SolvedCameras
+from scal3r_ros.model.memory.unit import AdaptiveMemoryUnit, Projections, fast_weights, gradient
 
 Reduce = Callable[[Tensor], Tensor]
 """Sums a tensor over the processes that share a sequence, so that gradients find their way back to all of them."""

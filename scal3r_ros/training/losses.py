@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from scal3r_ros.configuration import parameter
 from scal3r_ros.model import DenseMaps, decode_pose
-from scal3r_ros.training.batches import Batch, in_time
+from scal3r_ros.training.data.batches import Batch, in_time
 from scal3r_ros.training.forward import Outputs
 from scal3r_ros.training.matching import matching_loss, motion_loss
 

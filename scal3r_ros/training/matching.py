@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scal3r_ros.training.batches import Batch
+from scal3r_ros.training.data.batches import Batch
 
 _SAME_SURFACE = 0.1
 _UNMATCHED = 0.05

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scal3r_ros.model import Scal3R
-from scal3r_ros.model.blocks import LayerScale
+from scal3r_ros.model.layers.blocks import LayerScale
 from scal3r_ros.training.config import OptimiserConfig
 
 _BETAS = (0.9, 0.99)

@@ -11,15 +11,15 @@ from typing import Literal
 import torch
 
 from scal3r_ros.errors import ConfigurationError
-from scal3r_ros.training.batches import Batch, Unit
 from scal3r_ros.training.config import SIMULATION, DataConfig, TrainingConfig
+from scal3r_ros.training.data.batches import Batch, Unit
+from scal3r_ros.training.data.plan import Plan, Source
+from scal3r_ros.training.data.recorded import RecordedClips
+from scal3r_ros.training.data.sampling import ChunkShape
+from scal3r_ros.training.data.simulated import SimulatedClips
 from scal3r_ros.training.parallel import join_run
-from scal3r_ros.training.plan import Plan, Source
-from scal3r_ros.training.recorded import RecordedClips
-from scal3r_ros.training.sampling import ChunkShape
-from scal3r_ros.training.simulated import SimulatedClips
+from scal3r_ros.training.records.validation import validation_batches
 from scal3r_ros.training.trainer import StepReport, Trainer
-from scal3r_ros.training.validation import validation_batches
 
 Size = tuple[int, int]
 Split = Literal["train", "held_out"]

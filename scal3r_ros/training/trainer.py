@@ -15,19 +15,19 @@ from torch import nn
 
 from scal3r_ros.errors import TrainingError
 from scal3r_ros.model import Scal3R, load_backbone, load_checkpoint, preset_named, random_model, save_checkpoint
-from scal3r_ros.model.products import attend_by_products
+from scal3r_ros.model.layers.cpu_kernels import attend_by_products
 from scal3r_ros.reconstruction.device import computes_bfloat16_fast, torch_device
-from scal3r_ros.training.batches import Batch
-from scal3r_ros.training.checkpointing import Progress, load_progress, save_progress
 from scal3r_ros.training.config import TrainingConfig
+from scal3r_ros.training.data.batches import Batch
+from scal3r_ros.training.data.plan import Plan, StepData
 from scal3r_ros.training.forward import ChunkContext, forward_chunks
 from scal3r_ros.training.losses import loss_of
 from scal3r_ros.training.optimising import build_optimiser, follow, prepare_from_scratch, set_rates
 from scal3r_ros.training.parallel import Alone, Together
-from scal3r_ros.training.pictures import write_picture
-from scal3r_ros.training.plan import Plan, StepData
-from scal3r_ros.training.recorder import Recorder
-from scal3r_ros.training.validation import answers, validate
+from scal3r_ros.training.records.checkpointing import Progress, load_progress, save_progress
+from scal3r_ros.training.records.pictures import write_picture
+from scal3r_ros.training.records.recorder import Recorder
+from scal3r_ros.training.records.validation import answers, validate
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"

@@ -18,7 +18,7 @@ from scal3r_ros.assembly import CoreConfig, core_config
 from scal3r_ros.errors import ConfigurationError, ModelError
 from scal3r_ros.geometry import se3
 from scal3r_ros.model import preset_named, random_model, save_checkpoint
-from scal3r_ros.reconstruction.network_config import NetworkConfig
+from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Previous
 
 FRAMES, WIDTH, HEIGHT = 24, 128, 64

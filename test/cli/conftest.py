@@ -11,8 +11,8 @@ import pytest
 
 from scal3r_ros.cli.main import main
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.sequences.bag_writer import BagWriter
-from scal3r_ros.sequences.calibration import CameraCalibration
+from scal3r_ros.io.bags.writer import BagWriter
+from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.simulation.simulate import SimulatedFrame
 
 

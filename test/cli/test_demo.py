@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from scal3r_ros.cli import demo as command
-from scal3r_ros.sequences.bag_reader import BagReader
-from scal3r_ros.sequences.ground_truth import write_tum
+from scal3r_ros.io.bags.reader import BagReader
+from scal3r_ros.io.trajectories import write_tum
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from evo.tools import file_interface
 
-from scal3r_ros.mapping.map_contents import SavedMap
-from scal3r_ros.sequences.ground_truth import read_trajectory
+from scal3r_ros.io.trajectories import read_trajectory
+from scal3r_ros.mapping.storage.contents import SavedMap
 
 Scal3r = Callable[..., Any]
 SMALL = ("--set", "geometric.sweep.width=64", "--set", "geometric.sweep.planes=8", "--set", "window.size=8",

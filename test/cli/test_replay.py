@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from scal3r_ros.sequences.ground_truth import read_trajectory
+from scal3r_ros.io.trajectories import read_trajectory
 
 Scal3r = Callable[..., Any]
 SMALL = ("--set", "geometric.sweep.width=64", "--set", "geometric.sweep.planes=8", "--set", "window.size=8",
@@ -157,7 +157,7 @@ def test_a_disk_that_fills_up_on_the_way_is_one_line(
 
 
 def test_colours_of_the_bag_reach_the_map(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
-    from scal3r_ros.evaluation.ply import read_ply
+    from scal3r_ros.io.clouds.ply import read_ply
 
     assert scal3r("replay", street_bag, "-o", tmp_path / "out", *SMALL).code == 0
     cloud = read_ply(tmp_path / "out" / "map.ply")

@@ -66,8 +66,8 @@ def test_presets_are_files_of_the_package(preset, nodes):
 def test_parameters_are_known_to_the_nodes(nodes):
     pytest.importorskip("rclpy", reason="rclpy is not installed")
     from scal3r_ros.configuration import from_parameters
-    from scal3r_ros.nodes.parameters import NodeConfig
-    from scal3r_ros.nodes.player_node import PlayerConfig
+    from scal3r_ros.nodes.player.node import PlayerConfig
+    from scal3r_ros.nodes.ros.parameters import NodeConfig
 
     made = nodes(bag="drive")
     from_parameters(NodeConfig, made["mapper"]["parameters"][1])

@@ -58,8 +58,8 @@ def test_a_bag_plays_into_the_topics_of_its_robot_and_sets_nobodys_clock(nodes):
 def test_parameters_are_known_to_the_nodes(nodes):
     pytest.importorskip("rclpy", reason="rclpy is not installed")
     from scal3r_ros.configuration import from_parameters
-    from scal3r_ros.nodes.mapper_config import MapperNodeConfig
-    from scal3r_ros.nodes.player_node import PlayerConfig
+    from scal3r_ros.nodes.mapper.config import MapperNodeConfig
+    from scal3r_ros.nodes.player.node import PlayerConfig
 
     made = nodes(bag_a="drive", allow_random_weights="true")
     config = from_parameters(MapperNodeConfig, made["robot_a", "mapper"]["parameters"][1])

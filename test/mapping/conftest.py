@@ -11,11 +11,11 @@ import pytest
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.trajectories import even_stamps
 from scal3r_ros.mapping import MapperConfig, MapUpdate, OnlineMapper
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame, Previous
-from scal3r_ros.sequences.ground_truth import even_stamps
 from scal3r_ros.simulation.simulate import SimulatedFrame, render_frames
-from scal3r_ros.simulation.town import Town
+from scal3r_ros.simulation.town.town import Town
 
 SMALL = (40, 80)
 

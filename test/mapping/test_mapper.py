@@ -14,11 +14,11 @@ import pytest
 
 from scal3r_ros.assembly import build_mapper, core_config
 from scal3r_ros.errors import ReconstructionError
-from scal3r_ros.evaluation.trajectories import compare_trajectories
+from scal3r_ros.evaluation.metrics.trajectories import compare_trajectories
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping import FramePose, MapperConfig, MapUpdate, OnlineMapper, PoseSource
-from scal3r_ros.mapping.window import WindowConfig
+from scal3r_ros.mapping.frontend.window import WindowConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Frame
 from scal3r_ros.simulation.simulate import SimulatedFrame
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scal3r_ros.assembly import build_mapper, core_config
-from scal3r_ros.evaluation.trajectories import compare_trajectories
+from scal3r_ros.evaluation.metrics.trajectories import compare_trajectories
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping import MapUpdate, OnlineMapper

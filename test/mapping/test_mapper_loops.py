@@ -11,17 +11,17 @@ import pytest
 
 from scal3r_ros.assembly import build_mapper, core_config
 from scal3r_ros.errors import MappingError
-from scal3r_ros.evaluation.trajectories import compare_trajectories
+from scal3r_ros.evaluation.metrics.trajectories import compare_trajectories
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.trajectories import even_stamps
 from scal3r_ros.mapping import MapperConfig, MapUpdate, OnlineMapper
-from scal3r_ros.mapping.kept_keyframes import KeptKeyframe, KeyframeShelf
-from scal3r_ros.mapping.loop_config import LoopConfig
+from scal3r_ros.mapping.loops.config import LoopConfig
+from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeyframeShelf
 from scal3r_ros.reconstruction.protocol import Frame
-from scal3r_ros.sequences.ground_truth import even_stamps
-from scal3r_ros.simulation.levelling import CAMERA_HEIGHT_M
+from scal3r_ros.simulation.drives.levelling import CAMERA_HEIGHT_M
 from scal3r_ros.simulation.simulate import SimulatedFrame, render_frames
-from scal3r_ros.simulation.town import build_town
+from scal3r_ros.simulation.town.town import build_town
 
 SETTINGS: dict[str, Any] = {
     "geometric.sweep.width": 96, "geometric.sweep.planes": 16, "loops.min_gap_s": 8.0,

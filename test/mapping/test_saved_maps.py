@@ -14,16 +14,16 @@ import pytest
 from scipy.spatial import cKDTree
 
 from scal3r_ros.errors import MappingError, ModelError
-from scal3r_ros.evaluation.trajectories import compare_trajectories
+from scal3r_ros.evaluation.metrics.trajectories import compare_trajectories
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping import MapperConfig, MapUpdate, OnlineMapper
-from scal3r_ros.mapping.graph import Edge, EdgeKind
-from scal3r_ros.mapping.loop_config import LoopConfig
-from scal3r_ros.mapping.map_contents import SavedMap
-from scal3r_ros.mapping.map_store import StoredMap
-from scal3r_ros.mapping.point_map import PointMapConfig
-from scal3r_ros.mapping.window import WindowConfig
+from scal3r_ros.mapping.cloud.point_map import PointMapConfig
+from scal3r_ros.mapping.frontend.window import WindowConfig
+from scal3r_ros.mapping.graph.pose_graph import Edge, EdgeKind
+from scal3r_ros.mapping.loops.config import LoopConfig
+from scal3r_ros.mapping.storage.contents import SavedMap
+from scal3r_ros.mapping.storage.map_store import StoredMap
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.simulation.simulate import SimulatedFrame
 

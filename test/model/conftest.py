@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from scal3r_ros.model import Scal3R
-from scal3r_ros.model.presets import REFERENCE_SMALL
-from scal3r_ros.model.released_names import to_scal3r
+from scal3r_ros.model.weights.presets import REFERENCE_SMALL
+from scal3r_ros.model.weights.state_dict_adapter import to_scal3r
 
 _REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 

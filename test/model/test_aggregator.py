@@ -5,7 +5,7 @@ import torch
 
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model import MemoryState, frozen, random_model
-from scal3r_ros.model.presets import NANO
+from scal3r_ros.model.weights.presets import NANO
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from scal3r_ros.model import InMemory, MemoryState, OnDisk, decode_pose, load_checkpoint, reconstruct_offline
-from scal3r_ros.model.memory import fast_weights, gradient
-from scal3r_ros.model.presets import REFERENCE_SMALL
+from scal3r_ros.model.memory.unit import fast_weights, gradient
+from scal3r_ros.model.weights.presets import REFERENCE_SMALL
 
 EXACT = 1e-4
 BEHIND_NEWTON_SCHULZ = 2e-2

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scal3r_ros.model import MemoryState, random_model
-from scal3r_ros.model.presets import NANO
+from scal3r_ros.model.weights.presets import NANO
 
 
 @pytest.fixture(scope="module")

@@ -237,7 +237,7 @@ class Bench:
 def ros_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of this process and of those it starts: a domain of their own, on this machine only."""
     pytest.importorskip("rclpy", reason="rclpy is not installed")
-    from scal3r_ros.nodes.transport import prefer_shared_memory
+    from scal3r_ros.nodes.ros.transport import prefer_shared_memory
 
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
@@ -287,8 +287,8 @@ def make_node(bench: Bench, scripted: ScriptedMapper) -> Callable[..., Any]:
     """Makes a MapperNode of the scripted mapper with parameters, dots written as two underscores; not configured."""
     from rclpy.parameter import Parameter
 
-    from scal3r_ros.nodes.mapper_node import MapperNode
-    from scal3r_ros.nodes.parameters import NodeConfig
+    from scal3r_ros.nodes.mapper.node import MapperNode
+    from scal3r_ros.nodes.ros.parameters import NodeConfig
 
     def make(**parameters: Any) -> Any:
         patient = {
@@ -311,7 +311,7 @@ def image_message() -> Callable[..., Any]:
     from sensor_msgs.msg import Image
     from std_msgs.msg import Header
 
-    from scal3r_ros.nodes.conversion import stamp_message
+    from scal3r_ros.nodes.ros.messages import stamp_message
 
     def make(stamp_s: float, encoding: str = "mono8", **changes: Any) -> Any:
         channels = {"mono8": 1, "rgb8": 3}.get(encoding, 1)

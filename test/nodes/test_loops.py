@@ -14,7 +14,7 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.nodes.conversion import loop_markers, matrix_of, stamp_ns
+from scal3r_ros.nodes.ros.messages import loop_markers, matrix_of, stamp_ns
 
 pytestmark = pytest.mark.ros
 

@@ -15,7 +15,7 @@ from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
 
 from scal3r_ros.errors import MappingError
-from scal3r_ros.mapping.map_store import MapWriter
+from scal3r_ros.mapping.storage.map_store import MapWriter
 
 pytestmark = pytest.mark.ros
 

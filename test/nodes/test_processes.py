@@ -25,11 +25,11 @@ from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
-from scal3r_ros.nodes.conversion import matrix_of, stamp_ns
-from scal3r_ros.sequences.bag_writer import BagWriter
-from scal3r_ros.sequences.calibration import read_calibration
-from scal3r_ros.sequences.ground_truth import even_stamps, read_trajectory
-from scal3r_ros.simulation.drives import street_drive
+from scal3r_ros.io.bags.writer import BagWriter
+from scal3r_ros.io.calibration import read_calibration
+from scal3r_ros.io.trajectories import even_stamps, read_trajectory
+from scal3r_ros.nodes.ros.messages import matrix_of, stamp_ns
+from scal3r_ros.simulation.drives.street import street_drive
 from scal3r_ros.simulation.simulate import pinhole, simulate
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]

@@ -17,7 +17,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 from diagnostic_msgs.msg import DiagnosticArray
 
-from scal3r_ros.simulation.drives import street_drive
+from scal3r_ros.simulation.drives.street import street_drive
 from scal3r_ros.simulation.simulate import pinhole, simulate
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(500)]

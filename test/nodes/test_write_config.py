@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 from scal3r_ros.configuration import from_parameters, parameters_of, read_parameter_file, to_parameters
-from scal3r_ros.nodes.mapper_config import MapperNodeConfig
+from scal3r_ros.nodes.mapper.config import MapperNodeConfig
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, PointCloud2
 
 from scal3r_ros.errors import MappingError
-from scal3r_ros.mapping.result import ResultWriter
+from scal3r_ros.io.results.writer import ResultWriter
 
 pytestmark = pytest.mark.ros
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.reconstruction.triangulation import TrackTable
+from scal3r_ros.reconstruction.geometric.triangulation import TrackTable
 
 FOCAL = 300.0
 HALF_IMAGE = np.array([0.8, 0.5])

@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 from scal3r_ros.cli.simulate import simulate as simulate_command
 from scal3r_ros.errors import SequenceError, SimulationError
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.sequences.bag_reader import BagReader
+from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.simulation import compiled as compiling
-from scal3r_ros.simulation.drives import street_drive
+from scal3r_ros.simulation.drives.street import street_drive
 from scal3r_ros.simulation.simulate import pinhole, render_frames, simulate
-from scal3r_ros.simulation.town import build_town
-from scal3r_ros.simulation.training_world import SequenceSpec, render_sequence
+from scal3r_ros.simulation.town.town import build_town
+from scal3r_ros.simulation.worlds.clips import SequenceSpec, render_sequence
 
 CAMERA = pinhole(96, 64, 80.0)
 

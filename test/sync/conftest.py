@@ -12,14 +12,14 @@ import torch
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.model import FastWeights, Scal3R
-from scal3r_ros.model.memory import fast_weights, gradient, step
-from scal3r_ros.reconstruction.chunk_parts import frames_with_depth, reference_first
-from scal3r_ros.reconstruction.framing import framing_of
-from scal3r_ros.reconstruction.network_config import NetworkConfig
-from scal3r_ros.reconstruction.network_geometry import Answer, geometry_of
-from scal3r_ros.reconstruction.network_setup import build_network
+from scal3r_ros.model.memory.unit import fast_weights, gradient, step
+from scal3r_ros.reconstruction.network.chunk_parts import frames_with_depth, reference_first
+from scal3r_ros.reconstruction.network.config import NetworkConfig
+from scal3r_ros.reconstruction.network.crop import framing_of
+from scal3r_ros.reconstruction.network.geometry import Answer, geometry_of
+from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame
-from scal3r_ros.sync.chunk_parallel import ChunkParallelReconstructor
+from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
 
 NANO = NetworkConfig(preset="nano", allow_random_weights=True, precision="fp32", device="cpu")
 CAMERA = Intrinsics(100.0, 100.0, 63.5, 31.5, 128, 64)

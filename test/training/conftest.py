@@ -11,12 +11,12 @@ import torch
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.model import Scal3R, random_model
-from scal3r_ros.model.encoder import StemConfig
-from scal3r_ros.model.presets import NANO
-from scal3r_ros.training.batches import Batch, Unit, make_batch
-from scal3r_ros.training.clips import Clip
+from scal3r_ros.model.encoder.encoder import StemConfig
+from scal3r_ros.model.weights.presets import NANO
+from scal3r_ros.training.data.batches import Batch, Unit, make_batch
+from scal3r_ros.training.data.clips import Clip
+from scal3r_ros.training.data.sampling import NONE, ChunkShape, cut_sequence
 from scal3r_ros.training.optimising import prepare_from_scratch
-from scal3r_ros.training.sampling import NONE, ChunkShape, cut_sequence
 
 SEEING = dataclasses.replace(
     NANO, name="seeing", encoder=StemConfig(channels=64, patch=8, sees_previous=True), has_point_head=False

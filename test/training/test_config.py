@@ -6,8 +6,8 @@ import pytest
 
 from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.training.config import TrainingConfig, read_training_config
+from scal3r_ros.training.data.sampling import ChunkShape
 from scal3r_ros.training.run import parse_size, validation_shape
-from scal3r_ros.training.sampling import ChunkShape
 
 CONFIGS = sorted((Path(__file__).parents[2] / "config" / "training").glob("*.yaml"))
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from scal3r_ros.model import MemoryRule, MemoryState, reconstruct_offline
-from scal3r_ros.model.encoder import Encoding
+from scal3r_ros.model.encoder.encoder import Encoding
 from scal3r_ros.model.offline import InMemory
-from scal3r_ros.training.batches import in_time
+from scal3r_ros.training.data.batches import in_time
 from scal3r_ros.training.forward import ChunkContext, forward_chunks
 from scal3r_ros.training.losses import LossConfig, loss_of
 
@@ -86,7 +86,7 @@ def test_gradients_reach_what_made_the_evidence(model, batch_of):
 
 def test_gradient_through_the_memory_is_that_of_finite_differences(model, batch_of):
     """Newton-Schulz in double precision: in bfloat16 a finite difference drowns in rounding."""
-    from scal3r_ros.model import memory
+    from scal3r_ros.model.memory import unit as memory
 
     def newton_schulz(G, steps):
         tall = G.shape[-2] > G.shape[-1]
@@ -122,7 +122,7 @@ def test_gradient_through_the_memory_is_that_of_finite_differences(model, batch_
 
 def test_the_released_bfloat16_steps_have_nearly_the_gradient_of_exact_ones(model, batch_of):
     """Through bfloat16 the direction of the gradient survives."""
-    from scal3r_ros.model.memory import newton_schulz
+    from scal3r_ros.model.memory.unit import newton_schulz
 
     torch.manual_seed(0)
     G = torch.randn(2, 24, 48, requires_grad=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scal3r_ros.model import DenseMaps
-from scal3r_ros.training.batches import in_time
+from scal3r_ros.training.data.batches import in_time
 from scal3r_ros.training.forward import Outputs
 from scal3r_ros.training.losses import (
     LossConfig,

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from scal3r_ros.errors import TrainingError
-from scal3r_ros.training.batches import Unit, make_batch
+from scal3r_ros.training.data.batches import Unit, make_batch
+from scal3r_ros.training.data.sampling import NONE, ChunkShape, cut_sequence
 from scal3r_ros.training.parallel import join_run
-from scal3r_ros.training.sampling import NONE, ChunkShape, cut_sequence
 
 PROCESS = Path(__file__).with_name("gradients_of_a_process.py")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

@@ -10,12 +10,12 @@ import torch
 
 from scal3r_ros.errors import ModelError, TrainingError
 from scal3r_ros.model import load_checkpoint, preset_named, random_model, save_checkpoint
-from scal3r_ros.model.presets import NANO
+from scal3r_ros.model.weights.presets import NANO
 from scal3r_ros.training.config import DataConfig, OptimiserConfig, TrainingConfig
+from scal3r_ros.training.data.plan import Plan, StepData
+from scal3r_ros.training.data.sampling import ChunkShape
 from scal3r_ros.training.losses import LossConfig
 from scal3r_ros.training.parallel import Place
-from scal3r_ros.training.plan import Plan, StepData
-from scal3r_ros.training.sampling import ChunkShape
 from scal3r_ros.training.trainer import BEST, CHECKPOINT, LAST, Trainer
 
 DATA = DataConfig(frames=("3", "4"), chunks=2, clip_frames=12, frames_per_step=12, sizes=("48x32",))

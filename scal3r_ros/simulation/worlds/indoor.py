@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from scal3r_ros.simulation.worlds.floorplan import CELL_M, SOLID, Floorplan, Room, draw_floorplan
-from scal3r_ros.simulation.worlds.light import Light
-from scal3r_ros.simulation.worlds.mesh import GLOWING, MeshBuilder, up
 from scal3r_ros.simulation.worlds.motion import camera_poses
 from scal3r_ros.simulation.worlds.objects import Maker
+from scal3r_ros.simulation.worlds.rendering.light import Light
+from scal3r_ros.simulation.worlds.surfaces.mesh import GLOWING, MeshBuilder, up
 from scal3r_ros.simulation.worlds.world import Clearing, Request, World, weave
 
 TEXTURES = {

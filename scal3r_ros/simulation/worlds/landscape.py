@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from scal3r_ros.simulation.worlds.mesh import MeshBuilder
 from scal3r_ros.simulation.worlds.motion import wave
+from scal3r_ros.simulation.worlds.surfaces.mesh import MeshBuilder
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.simulation.worlds.mesh import CUTOUT, GLOWING, TWO_SIDED, MeshBuilder, turn, up
+from scal3r_ros.simulation.worlds.surfaces.mesh import CUTOUT, GLOWING, TWO_SIDED, MeshBuilder, turn, up
 
 Tint = NDArray[np.float64]
 

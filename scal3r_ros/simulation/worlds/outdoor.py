@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.simulation.worlds.landscape import Hills, Road, Way, lay_ground, lay_strip, raise_mountains
-from scal3r_ros.simulation.worlds.mesh import MeshBuilder, up
 from scal3r_ros.simulation.worlds.motion import camera_poses
 from scal3r_ros.simulation.worlds.objects import Maker
+from scal3r_ros.simulation.worlds.surfaces.mesh import MeshBuilder, up
 from scal3r_ros.simulation.worlds.world import Clearing, Request, World, daylight, weave
 
 BEFORE_M, AHEAD_M = 60.0, 170.0

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from scal3r_ros.simulation.worlds.atlas import Atlas, build_atlas
-from scal3r_ros.simulation.worlds.fields import Palette
-from scal3r_ros.simulation.worlds.light import Light
-from scal3r_ros.simulation.worlds.mesh import Mesh
 from scal3r_ros.simulation.worlds.motion import Motion
-from scal3r_ros.simulation.worlds.pictures import textures_for
+from scal3r_ros.simulation.worlds.rendering.light import Light
+from scal3r_ros.simulation.worlds.surfaces.atlas import Atlas, build_atlas
+from scal3r_ros.simulation.worlds.surfaces.fields import Palette
+from scal3r_ros.simulation.worlds.surfaces.mesh import Mesh
+from scal3r_ros.simulation.worlds.surfaces.pictures import textures_for
 
 NO_LAMPS = np.zeros((0, 7))
 SQUARE_M = 8.0

@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from scal3r_ros.simulation.worlds.fields import COMB, Palette
 from scal3r_ros.simulation.worlds.floorplan import CELL_M, SOLID, draw_floorplan
 from scal3r_ros.simulation.worlds.indoor import build_corridor, build_rooms
-from scal3r_ros.simulation.worlds.mesh import TWO_SIDED, Mesh
 from scal3r_ros.simulation.worlds.motion import DRIVEN, HANDHELD, make_motion
 from scal3r_ros.simulation.worlds.outdoor import build_country, build_street
+from scal3r_ros.simulation.worlds.surfaces.fields import COMB, Palette
+from scal3r_ros.simulation.worlds.surfaces.mesh import TWO_SIDED, Mesh
 from scal3r_ros.simulation.worlds.world import Request
 
 BUILDERS = (build_street, build_country, build_corridor, build_rooms)

@@ -1,0 +1,164 @@
+"""Writes a rosbag2 with the images, calibration, true poses and true depth of a sequence."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2.errors import WriterError
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.se3 import quat_xyzw
+from scal3r_ros.io.bags.topics import (
+    CAMERA_FRAME,
+    CAMERA_INFO_TOPIC,
+    IMAGE_TOPIC,
+    TRUE_DEPTH_TOPIC,
+    TRUE_POSE_TOPIC,
+    WORLD_FRAME,
+    typestore,
+)
+from scal3r_ros.io.calibration import CameraCalibration
+
+STORAGES = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
+
+
+class BagWriter:
+    """A new rosbag2 folder, complete when the context ends; where it ends by an error, nothing is left behind.
+
+    Raises:
+        SequenceError: the storage is unknown, the path is taken, or the bag can not be written (a full disk).
+    """
+
+    def __init__(self, path: Path, storage: Literal["sqlite3", "mcap"] = "sqlite3") -> None:
+        if storage not in STORAGES:
+            raise SequenceError(f"bag storage {storage!r} is unknown; choose one of {', '.join(STORAGES)}")
+        self._path = path
+        self._storage = STORAGES[storage]
+        self._writer: Writer | None = None
+        self._connections: dict[str, Connection] = {}
+
+    def __enter__(self) -> BagWriter:
+        if self._path.exists():
+            if not self._path.is_dir() or any(self._path.iterdir()):
+                raise SequenceError(f"bag {self._path} exists already; remove it or choose another path")
+            self._path.rmdir()  # the writer of rosbags insists on making the folder itself
+        self._attempt(self._open)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is None:
+            return
+        if kind is None:
+            self._attempt(self._writer.close)
+        else:
+            self._discard()
+        self._writer = None
+
+    def write_image(self, stamp_ns: int, image: NDArray[np.uint8]) -> None:
+        """Writes an image: (h, w) uint8 as mono8, (h, w, 3) uint8 RGB as rgb8.
+
+        Raises:
+            SequenceError: the array is neither, or the bag can not be written.
+        """
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+            raise SequenceError(
+                f"image of shape {image.shape} and type {image.dtype} can not be written; "
+                "give (h, w) or (h, w, 3) uint8"
+            )
+        encoding = "mono8" if image.ndim == 2 else "rgb8"
+        self._write_array(IMAGE_TOPIC, stamp_ns, image, encoding)
+
+    def write_depth(self, stamp_ns: int, depth_m: NDArray[np.float32]) -> None:
+        """Writes z-depth (h, w) in metres, 0 where unknown, with the stamp of its image, as 32FC1."""
+        if depth_m.ndim != 2:
+            raise SequenceError(f"depth of shape {depth_m.shape} can not be written; give (h, w)")
+        self._write_array(TRUE_DEPTH_TOPIC, stamp_ns, depth_m.astype("<f4", copy=False), "32FC1")
+
+    def write_camera_info(self, stamp_ns: int, calibration: CameraCalibration) -> None:
+        """Writes the calibration that belongs to the image of the same stamp."""
+        types = typestore().types
+        message = types["sensor_msgs/msg/CameraInfo"](
+            header=_header(stamp_ns, CAMERA_FRAME),
+            height=calibration.height,
+            width=calibration.width,
+            distortion_model=calibration.distortion_model,
+            d=np.array(calibration.d, np.float64),
+            k=np.array(calibration.k, np.float64),
+            r=np.array(calibration.r, np.float64),
+            p=np.array(calibration.p, np.float64),
+            binning_x=0,
+            binning_y=0,
+            roi=types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
+        )
+        self._write(CAMERA_INFO_TOPIC, stamp_ns, message)
+
+    def write_pose(self, stamp_ns: int, T_world_cam: NDArray[np.float64]) -> None:
+        """Writes the true pose (4, 4) of the camera in the frame `world`, in metres."""
+        types = typestore().types
+        position = types["geometry_msgs/msg/Point"](*map(float, T_world_cam[:3, 3]))
+        orientation = types["geometry_msgs/msg/Quaternion"](*map(float, quat_xyzw(T_world_cam[:3, :3])))
+        pose = types["geometry_msgs/msg/Pose"](position=position, orientation=orientation)
+        message = types["geometry_msgs/msg/PoseStamped"](header=_header(stamp_ns, WORLD_FRAME), pose=pose)
+        self._write(TRUE_POSE_TOPIC, stamp_ns, message)
+
+    def _write_array(self, topic: str, stamp_ns: int, image: NDArray[Any], encoding: str) -> None:
+        height, width = image.shape[:2]
+        message = typestore().types["sensor_msgs/msg/Image"](
+            header=_header(stamp_ns, CAMERA_FRAME),
+            height=height,
+            width=width,
+            encoding=encoding,
+            is_bigendian=0,
+            step=image.nbytes // height if height else 0,
+            data=np.ascontiguousarray(image).reshape(-1).view(np.uint8),
+        )
+        self._write(topic, stamp_ns, message)
+
+    def _write(self, topic: str, stamp_ns: int, message: Any) -> None:
+        if self._writer is None:
+            raise SequenceError(f"bag {self._path} is not open; write to it inside its `with` block")
+        writer, kind = self._writer, message.__msgtype__
+        if topic not in self._connections:
+            self._connections[topic] = writer.add_connection(topic, kind, typestore=typestore())
+        data = typestore().serialize_cdr(message, kind)
+        self._attempt(lambda: writer.write(self._connections[topic], stamp_ns, data))
+
+    def _open(self) -> None:
+        self._writer = Writer(self._path, version=9, storage_plugin=self._storage)
+        self._writer.open()
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (OSError, sqlite3.Error, WriterError) as error:
+            self._discard()
+            self._writer = None
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise SequenceError(
+                f"bag {self._path} can not be written ({reason}); is its disk full or read-only?"
+            ) from error
+
+    def _discard(self) -> None:
+        """A bag without its end can not be opened: it goes, and with it the space it took."""
+        if self._writer is not None and self._writer.storage is not None:
+            with suppress(OSError, sqlite3.Error):  # what can not be flushed is removed below
+                self._writer.abort()
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _header(stamp_ns: int, frame: str) -> Any:
+    types = typestore().types
+    stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame)

@@ -1,0 +1,173 @@
+"""Turns the pixels of an image message into RGB, and removes lens distortion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.camera import CameraModel
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.io.calibration import CameraCalibration
+
+
+class ImageError(SequenceError):
+    """An image that can not be used; `reason` is a short name of the kind of fault, to count faults by."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How one pixel lies in memory, and the OpenCV conversion that makes it RGB; None where it is RGB already."""
+
+    dtype: str
+    channels: int
+    conversion: int | None
+
+
+# OpenCV names a Bayer pattern by its second row, ROS by its first: RGGB is OpenCV's BayerBG.
+_LAYOUTS = {
+    "mono8": _Layout("u1", 1, cv2.COLOR_GRAY2RGB),
+    "8UC1": _Layout("u1", 1, cv2.COLOR_GRAY2RGB),
+    "mono16": _Layout("u2", 1, cv2.COLOR_GRAY2RGB),
+    "16UC1": _Layout("u2", 1, cv2.COLOR_GRAY2RGB),
+    "rgb8": _Layout("u1", 3, None),
+    "bgr8": _Layout("u1", 3, cv2.COLOR_BGR2RGB),
+    "8UC3": _Layout("u1", 3, cv2.COLOR_BGR2RGB),
+    "rgba8": _Layout("u1", 4, cv2.COLOR_RGBA2RGB),
+    "bgra8": _Layout("u1", 4, cv2.COLOR_BGRA2RGB),
+    "8UC4": _Layout("u1", 4, cv2.COLOR_BGRA2RGB),
+    "rgb16": _Layout("u2", 3, None),
+    "bgr16": _Layout("u2", 3, cv2.COLOR_BGR2RGB),
+    "bayer_rggb8": _Layout("u1", 1, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr8": _Layout("u1", 1, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg8": _Layout("u1", 1, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg8": _Layout("u1", 1, cv2.COLOR_BayerGB2RGB),
+    "bayer_rggb16": _Layout("u2", 1, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr16": _Layout("u2", 1, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg16": _Layout("u2", 1, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg16": _Layout("u2", 1, cv2.COLOR_BayerGB2RGB),
+    "yuv422": _Layout("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": _Layout("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": _Layout("u1", 2, cv2.COLOR_YUV2RGB_YUYV),
+    "yuyv": _Layout("u1", 2, cv2.COLOR_YUV2RGB_YUYV),
+}
+
+ENCODINGS = tuple(_LAYOUTS)
+"""Encodings of sensor_msgs/Image that `decode_image` understands."""
+
+
+def decode_image(
+    encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: bytes | memoryview | NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """The pixels of a sensor_msgs/Image as (height, width, 3) uint8 RGB; `step` is the length of a row in bytes.
+
+    16-bit values are scaled from 0…65535 to 0…255, as cv_bridge does.
+
+    Raises:
+        ImageError: the encoding is unknown, the size is zero, `step` is too short for a row, or data is missing.
+    """
+    layout = _LAYOUTS.get(encoding)
+    if layout is None:
+        raise ImageError(
+            "unknown encoding",
+            f"image has encoding {encoding!r}, which is not supported; use one of {', '.join(ENCODINGS)}",
+        )
+    if height <= 0 or width <= 0:
+        raise ImageError("zero size", f"image has {width}×{height} pixels; check what the camera driver publishes")
+    dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
+    row_bytes = width * layout.channels * dtype.itemsize
+    if step < row_bytes:
+        raise ImageError(
+            "size mismatch",
+            f"image of {width}×{height} pixels in {encoding} has rows of {step} bytes, but needs {row_bytes}; "
+            "check what the camera driver publishes",
+        )
+    flat = np.frombuffer(data, np.uint8)
+    # The last row may lack its padding.
+    needed = step * (height - 1) + row_bytes
+    if flat.size < needed:
+        raise ImageError(
+            "truncated data",
+            f"image of {width}×{height} pixels in {encoding} has {flat.size} bytes, but needs {needed}; "
+            "it was cut off on its way here",
+        )
+    rows = np.lib.stride_tricks.as_strided(flat, (height, row_bytes), (step, 1), writeable=False)
+    pixels = np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False)
+    pixels = pixels.reshape((height, width) if layout.channels == 1 else (height, width, layout.channels))
+    try:
+        rgb = pixels if layout.conversion is None else cv2.cvtColor(pixels, layout.conversion)
+    except cv2.error:
+        # Bayer and YUV pixels come in pairs: OpenCV refuses the sizes that break them.
+        raise ImageError(
+            "size mismatch",
+            f"image of {width}×{height} pixels can not be in {encoding}; check what the driver publishes",
+        ) from None
+    if rgb.dtype == np.uint16:
+        rgb = cv2.convertScaleAbs(rgb, alpha=255.0 / 65535.0)
+    return rgb.astype(np.uint8, copy=False)
+
+
+def decode_compressed_image(data: bytes | memoryview | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture of a sensor_msgs/CompressedImage (JPEG or PNG) as (h, w, 3) uint8 RGB.
+
+    Raises:
+        ImageError: the data is no picture, or is damaged.
+    """
+    flat = np.frombuffer(data, np.uint8)
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(flat, flags) if flat.size else None
+    if image is None:
+        raise ImageError(
+            "undecodable picture",
+            f"compressed image of {flat.size} bytes is no readable JPEG or PNG; check its transport",
+        )
+    return image.astype(np.uint8, copy=False)
+
+
+class Rectifier:
+    """Removes the lens distortion of one camera; without a calibration it leaves images as they are.
+
+    Raises:
+        GeometryError: the calibration can not be used (an unknown distortion model, for example).
+    """
+
+    def __init__(self, calibration: CameraCalibration | None) -> None:
+        self._calibration = calibration if calibration is not None and calibration.is_calibrated else None
+        self._maps: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._intrinsics: Intrinsics | None = None
+        if self._calibration is not None:
+            model = CameraModel.from_camera_info(**vars(self._calibration))
+            self._intrinsics = model.rectified
+            if not model.is_rectified:
+                self._maps = model.rectification_maps()
+
+    @property
+    def intrinsics(self) -> Intrinsics | None:
+        """Pinhole camera of the rectified images, None where the camera is not calibrated."""
+        return self._intrinsics
+
+    def rectify(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The image (h, w, 3) without lens distortion; pixels whose ray the lens did not see are black.
+
+        Raises:
+            ImageError: the image has another size than its calibration.
+        """
+        if self._calibration is None:
+            return image
+        height, width = image.shape[:2]
+        if (width, height) != (self._calibration.width, self._calibration.height):
+            raise ImageError(
+                "calibration of another size",
+                f"image has {width}×{height} pixels, but its camera_info is for {self._calibration.width}×"
+                f"{self._calibration.height}; give the camera_info of this camera at this size",
+            )
+        if self._maps is None:
+            return image
+        return cv2.remap(image, *self._maps, cv2.INTER_LINEAR).astype(np.uint8, copy=False)

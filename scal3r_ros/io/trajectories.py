@@ -1,0 +1,144 @@
+"""Trajectory files: KITTI rows, 4×4 rows and TUM lines, and their times."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.se3 import is_rotation, quat_xyzw, rotation_from_quat_xyzw
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
+
+KITTI_COLUMNS = 12
+MATRIX_COLUMNS = 16
+TUM_COLUMNS = 8
+ROTATION_TOLERANCE = 1e-2
+
+
+def even_stamps(count: int, rate_hz: float) -> NDArray[np.int64]:
+    """Stamps (count,) int64 in nanoseconds at a steady rate, for sequences without a clock of their own."""
+    return FIRST_STAMP_NS + np.round(np.arange(count) * (1e9 / rate_hz)).astype(np.int64)
+
+
+def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None, rate_hz: float | None = None) -> Trajectory:
+    """The camera poses of a file, in metres; its form is told by the number of columns.
+
+    12 columns are the 3×4 rows of KITTI, 16 a 4×4 matrix a line, 8 TUM's `stamp tx ty tz qx qy qz qw` in seconds. The
+    first two have no stamps: `stamps_ns` (n,) int64 gives them in the file's order, or a steady `rate_hz` does.
+    TUM's own are kept, and sorted.
+
+    Raises:
+        SequenceError: the file is missing or of no such form, holds no rotation, or stamps are missing or too few.
+    """
+    rows, numbers = _read_table(path)
+    columns = numbers.shape[1]
+    if columns == TUM_COLUMNS:
+        stamps = np.array([_nanoseconds(row[0], path) for row in rows], np.int64)
+        T = _poses_from_tum(numbers, path)
+        order = np.argsort(stamps, kind="stable")
+        stamps, T = stamps[order], T[order]
+    elif columns in (KITTI_COLUMNS, MATRIX_COLUMNS):
+        if stamps_ns is None and rate_hz is not None:
+            stamps_ns = even_stamps(len(rows), rate_hz)
+        if stamps_ns is None:
+            raise SequenceError(
+                f"trajectory file {path} has no stamps; give the times of its {len(rows)} poses as well"
+            )
+        if len(stamps_ns) < len(rows):
+            raise SequenceError(
+                f"trajectory file {path} has {len(rows)} poses, but only {len(stamps_ns)} stamps are given"
+            )
+        stamps = np.asarray(stamps_ns[: len(rows)], np.int64)
+        T = np.tile(np.eye(4), (len(rows), 1, 1))
+        T[:, :3, :] = numbers.reshape(len(rows), -1, 4)[:, :3, :]
+    else:
+        raise SequenceError(
+            f"trajectory file {path} has {columns} columns, but 12 (KITTI), 16 (4×4) or 8 (TUM) are expected"
+        )
+    _check_rotations(T, path)
+    if np.any(np.diff(stamps) <= 0):
+        raise SequenceError(f"trajectory file {path} has two poses with the same stamp or stamps that go back")
+    return Trajectory(stamps, T)
+
+
+def read_times(path: Path) -> NDArray[np.int64]:
+    """Stamps (n,) int64 in nanoseconds from the first column, in seconds, of a file such as KITTI's `times.txt`.
+
+    Raises:
+        SequenceError: the file is missing, holds something other than numbers, or its times do not increase.
+    """
+    rows, _ = _read_table(path)
+    times = np.array([_nanoseconds(row[0], path) for row in rows], np.int64)
+    if np.any(np.diff(times) <= 0):
+        raise SequenceError(f"times file {path} does not increase from line to line")
+    return times
+
+
+def write_tum(path: Path, trajectory: Trajectory) -> None:
+    """Writes `stamp tx ty tz qx qy qz qw` lines; stamps keep every nanosecond, the rest nine decimals.
+
+    Raises:
+        SequenceError: the file can not be written.
+    """
+    T = trajectory.T_ref_cam
+    quats_xyzw = quat_xyzw(T[:, :3, :3]) if len(T) else np.zeros((0, 4))
+    lines = [
+        f"{stamp // 10**9}.{stamp % 10**9:09d} " + " ".join(f"{value:.9f}" for value in (*pose[:3, 3], *quat)) + "\n"
+        for stamp, pose, quat in zip(trajectory.stamps_ns.tolist(), T, quats_xyzw, strict=True)
+    ]
+    try:
+        path.write_text("".join(lines))
+    except OSError as error:
+        raise SequenceError(f"trajectory file {path} can not be written: {error.strerror}") from error
+
+
+def _read_table(path: Path) -> tuple[list[list[str]], NDArray[np.float64]]:
+    """The words (n rows of equally many) and their numbers (n, columns); lines that start with # are left out."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise SequenceError(f"file {path} can not be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SequenceError(f"file {path} is no text file") from error
+    words = [line.replace(",", " ").split() for line in lines]
+    rows = [row for row in words if row and not row[0].startswith("#")]
+    if not rows:
+        raise SequenceError(f"file {path} holds no numbers")
+    try:
+        numbers = np.array(rows, np.float64)
+    except ValueError:
+        raise SequenceError(f"file {path} is no table of numbers with equally many on every line") from None
+    if not np.all(np.isfinite(numbers)):
+        raise SequenceError(f"file {path} holds numbers that are not finite")
+    return rows, numbers
+
+
+def _nanoseconds(seconds: str, path: Path) -> int:
+    """Exact: a double holds a stamp of today only to about 200 ns."""
+    try:
+        return int((Decimal(seconds) * 10**9).to_integral_value())
+    except InvalidOperation:
+        raise SequenceError(f"file {path} holds the time {seconds!r}, which is no number of seconds") from None
+
+
+def _poses_from_tum(numbers: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
+    norms = np.linalg.norm(numbers[:, 4:8], axis=1)
+    if np.any(np.abs(norms - 1.0) > ROTATION_TOLERANCE):
+        raise SequenceError(
+            f"trajectory file {path} has a quaternion of length {norms[np.argmax(abs(norms - 1))]:.3f}, not 1"
+        )
+    T = np.tile(np.eye(4), (len(numbers), 1, 1))
+    T[:, :3, :3] = rotation_from_quat_xyzw(numbers[:, 4:8])
+    T[:, :3, 3] = numbers[:, 1:4]
+    return T
+
+
+def _check_rotations(T: NDArray[np.float64], path: Path) -> None:
+    if is_rotation(T[:, :3, :3], ROTATION_TOLERANCE):
+        return
+    bad = next(i for i, R in enumerate(T[:, :3, :3]) if not is_rotation(R, ROTATION_TOLERANCE))
+    raise SequenceError(f"trajectory file {path} has no rotation in pose {bad}; a row is 3×4 or 4×4, row by row")

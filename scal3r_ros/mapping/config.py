@@ -1,0 +1,43 @@
+"""Everything the online mapper can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scal3r_ros.configuration import parameter, section
+from scal3r_ros.mapping.cloud.point_map import PointMapConfig
+from scal3r_ros.mapping.frontend.tracker import TrackerConfig
+from scal3r_ros.mapping.frontend.window import WindowConfig
+from scal3r_ros.mapping.loops.config import LoopConfig
+from scal3r_ros.mapping.submaps.alignment import AlignmentConfig
+
+
+@dataclass(frozen=True)
+class MapperConfig:
+    """Parameters of the online mapper."""
+
+    window: WindowConfig = section(WindowConfig)
+    tracker: TrackerConfig = section(TrackerConfig)
+    alignment: AlignmentConfig = section(AlignmentConfig)
+    map: PointMapConfig = section(PointMapConfig)
+    loops: LoopConfig = section(LoopConfig)
+    initial_median_depth_m: float = parameter(
+        10.0,
+        "median depth that the first chunk's scene is given: one camera can not know it, and it sets the map's unit",
+        unit="m",
+        minimum=0.01,
+        maximum=10000.0,
+    )
+    min_confidence: float = parameter(
+        0.5, "confidence from which a depth becomes a point of the map", minimum=0.0, maximum=1.0
+    )
+    correction_fade_s: float = parameter(
+        0.7, "time constant with which a chunk's correction enters odom", unit="s", minimum=0.05, maximum=60.0
+    )
+    drift: float = parameter(
+        0.01, "standard deviation of the position in odom, as a share of the way; part of the covariance given out",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
+    spill_directory: str = parameter(
+        "", "folder for what leaves the memory on long drives; empty takes the system's folder for temporary files"
+    )

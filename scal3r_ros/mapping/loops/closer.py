@@ -1,0 +1,237 @@
+"""Finds places seen again: remembers keyframes, compares and verifies them, and believes what others confirm."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.errors import MappingError
+from scal3r_ros.features.descriptors import place_descriptor
+from scal3r_ros.features.sift import find_local_features
+from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.mapping.graph.edges import Edge
+from scal3r_ros.mapping.loops.config import LoopConfig
+from scal3r_ros.mapping.loops.consistency import LoopConsensus, Ways
+from scal3r_ros.mapping.loops.descriptor_index import PlaceIndex
+from scal3r_ros.mapping.loops.joint_refinement import Recalling, look_again
+from scal3r_ros.mapping.loops.keyframe_database import KeyframeShelf, keep_keyframe
+from scal3r_ros.mapping.loops.retrieval import CandidateFinder
+from scal3r_ros.mapping.loops.verification import VerifiedLoop, verify
+from scal3r_ros.mapping.submaps.alignment import AlignmentConfig
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+
+_log = logging.getLogger(__name__)
+
+MOST_WAITING = 4
+"""Submaps, with their images, that may wait to be looked at; the oldest beyond that are never recognised again."""
+CLEARLY = 1.5
+"""By how much more points a loop has to win over one that leads elsewhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class NewSubmap:
+    """A submap that was just mapped: its chunk and geometry."""
+
+    index: int
+    chunk: Chunk
+    geometry: ChunkGeometry
+
+
+class LoopCloser:
+    """The loop work of a mapper. `give` may be called beside all other methods, which must not overlap.
+
+    Args:
+        config: what is kept, and what a loop has to show.
+        min_confidence: confidence from which a depth is used.
+        alignment: how a joint reconstruction is aligned to both ends.
+        reconstructor: takes a second look at loops where it is `Recalling`.
+    """
+
+    def __init__(
+        self, config: LoopConfig, min_confidence: float, alignment: AlignmentConfig, reconstructor: object
+    ) -> None:
+        self._config = config
+        self._min_confidence = min_confidence
+        self._alignment = alignment
+        self._recalling = reconstructor if isinstance(reconstructor, Recalling) else None
+        self._waiting: deque[NewSubmap] = deque()
+        self._shelf = KeyframeShelf(config.memory_mb)
+        self._index = PlaceIndex()
+        self._finder = CandidateFinder()
+        self._consensus = LoopConsensus(config)
+        self._counts = dict.fromkeys(
+            (
+                "loop_submaps_skipped",
+                "loop_submaps_lost",
+                "loop_candidates",
+                "loops_verified",
+                "loops_ambiguous",
+                "loops_dropped",
+            ),
+            0,
+        )
+        self._believed = 0
+        self._told = False
+
+    def give(self, submap: NewSubmap) -> None:
+        """Queues a submap for `take`; quick."""
+        if not self._config.enabled:
+            return
+        self._waiting.append(submap)
+        if len(self._waiting) > MOST_WAITING:
+            self._waiting.popleft()
+            self._counts["loop_submaps_skipped"] += 1
+
+    @property
+    def waiting(self) -> int:
+        """Submaps that wait for `take`."""
+        return len(self._waiting)
+
+    def take(self) -> NewSubmap | None:
+        """The submap that has waited longest."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def clear(self) -> None:
+        """Forget everything but the counts."""
+        self._waiting.clear()
+        self._shelf.clear()
+        self._index.clear()
+        self._finder.clear()
+        self._consensus.clear()
+
+    def look(self, submap: NewSubmap, anchors: Mapping[int, Sim3], ways: Ways) -> list[VerifiedLoop]:
+        """Remembers a submap's keyframes and gives the places seen again in it that stand up to verification.
+
+        `anchors` place this and all older submaps; `ways` are those between them. Deterministic. A submap whose
+        keyframes can not be kept is counted, and the first of several in a row is logged.
+        """
+        try:
+            rows = self._remember(submap)
+            self._told = False
+        except MappingError as error:
+            self._counts["loop_submaps_lost"] += 1
+            if not self._told:
+                _log.warning("places are not recognised again: %s", error)
+            self._told = True
+            return []
+        candidates = self._finder.find(self._index, rows, self._rows_before(rows), self._config.candidates)
+        self._counts["loop_candidates"] += len(candidates)
+        verified = [loop for loop in (verify(c, self._shelf, anchors, self._config) for c in candidates) if loop]
+        verified = self._unambiguous(verified, anchors, ways)
+        if self._recalling is not None:
+            verified = self._looked_at_again(verified, anchors, self._recalling)
+        self._counts["loops_verified"] += len(verified)
+        return verified
+
+    def believe(self, loop: VerifiedLoop, anchors: Mapping[int, Sim3], ways: Ways) -> list[Edge]:
+        """The edges that a verified loop lets into the graph: none before another confirms it, then both."""
+        admitted = self._consensus.admit(loop.edge, anchors, ways)
+        self._believed += len(admitted)
+        return admitted
+
+    def drop(self, edges: Sequence[Edge]) -> None:
+        """Takes back loops that the graph contradicts."""
+        self._consensus.drop(list(edges))
+        self._believed -= len(edges)
+        self._counts["loops_dropped"] += len(edges)
+
+    def counters(self) -> dict[str, int]:
+        """What was kept, compared, verified, believed and refused so far."""
+        return {
+            "loops": self._believed,
+            "loops_unconfirmed": self._consensus.waiting,
+            "loops_implausible": self._consensus.implausible,
+            "loop_keyframes": len(self._shelf),
+            **self._counts,
+        }
+
+    def snapshot(self) -> dict[str, NDArray[np.generic]]:
+        """All keyframes as plain arrays, for `restore`; what waits is not among them."""
+        parts = {"places": self._index.snapshot(), "keyframes": self._shelf.snapshot()}
+        return {f"{part}_{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def restore(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Know the keyframes whose `snapshot` is given, in place of all others.
+
+        Raises:
+            MappingError: the disk does not take them.
+        """
+        self.clear()
+        for part, owner in (("places", self._index), ("keyframes", self._shelf)):
+            own = {name.removeprefix(f"{part}_"): array for name, array in arrays.items() if name.startswith(part)}
+            owner.restore(own)
+
+    def _remember(self, submap: NewSubmap) -> list[int]:
+        chunk, geometry = submap.chunk, submap.geometry
+        fresh = np.arange(chunk.shared, len(chunk.frames))
+        count = min(len(fresh), self._config.keyframes_per_submap)
+        chosen = fresh[np.linspace(0, len(fresh) - 1, count).round().astype(int)] if count else fresh
+        rows = []
+        for number in (int(place) for place in chosen):
+            frame = chunk.frames[number]
+            features = find_local_features(frame.image, self._config.features)
+            descriptor = place_descriptor(features) if geometry.descriptors is None else geometry.descriptors[number]
+            keyframe = keep_keyframe(
+                submap.index,
+                frame,
+                geometry.T_chunk_cam[number],
+                geometry.depth[number],
+                geometry.confidence[number],
+                geometry.intrinsics[number],
+                features,
+                self._min_confidence,
+                self._recalling is not None,
+            )
+            self._index.check(descriptor[None])
+            rows.append(self._shelf.add(keyframe))
+            self._index.add(descriptor[None])
+        return rows
+
+    def _rows_before(self, rows: Sequence[int]) -> int:
+        """How many of the first rows are long enough ago to be seen again."""
+        if not rows:
+            return 0
+        newest_ns = self._shelf.stamp_ns(rows[0]) - round(self._config.min_gap_s * 1e9)
+        newest_submap = self._shelf.submap(rows[0]) - self._config.min_gap_submaps
+        before = rows[0]
+        while before and not self._is_before(before - 1, newest_ns, newest_submap):
+            before -= 1
+        return before
+
+    def _is_before(self, row: int, stamp_ns: int, submap: int) -> bool:
+        # A drive that was loaded may bear later stamps than this one.
+        stamp, own = self._shelf.stamp_ns(row), self._shelf.submap(row)
+        return own <= submap and (stamp <= stamp_ns or stamp > stamp_ns + round(self._config.min_gap_s * 1e9))
+
+    def _unambiguous(self, loops: list[VerifiedLoop], anchors: Mapping[int, Sim3], ways: Ways) -> list[VerifiedLoop]:
+        """Loops that no other contradicts: where two lead to different places, the better one counts if clearly so."""
+        kept = []
+        for loop in loops:
+            rivals = [other for other in loops if other is not loop and self._contradict(loop, other, anchors, ways)]
+            if all(loop.points >= CLEARLY * rival.points for rival in rivals):
+                kept.append(loop)
+        self._counts["loops_ambiguous"] += len(loops) - len(kept)
+        return kept
+
+    def _contradict(self, one: VerifiedLoop, other: VerifiedLoop, anchors: Mapping[int, Sim3], ways: Ways) -> bool:
+        here, there = (anchors[loop.edge.i].apply(loop.edge.S_i_j.t) for loop in (one, other))
+        sigma = sum(
+            anchors[loop.edge.j].scale * float(np.sqrt(np.trace(loop.edge.covariance[:3, :3]))) for loop in (one, other)
+        )
+        drift = self._config.max_drift * ways.way(one.edge.i, other.edge.i)
+        return float(np.linalg.norm(here - there)) > drift + 4.0 * sigma
+
+    def _looked_at_again(
+        self, loops: list[VerifiedLoop], anchors: Mapping[int, Sim3], recalling: Recalling
+    ) -> list[VerifiedLoop]:
+        kept = []
+        for loop in loops:
+            edge = look_again(loop.edge, (loop.place, loop.row), self._shelf, anchors, recalling, self._alignment)
+            if edge is not None:
+                kept.append(replace(loop, edge=edge))
+        return kept

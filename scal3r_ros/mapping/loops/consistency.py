@@ -1,0 +1,108 @@
+"""Which verified loops are believed: those that others nearby confirm, and that the drift so far can explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.mapping.graph.edges import LOOP_KERNEL, Edge
+from scal3r_ros.mapping.loops.config import LoopConfig
+
+NEAR = 6
+"""Submaps within which two loops speak about the same stretch of way."""
+LOCAL_DRIFT = 0.025
+"""Drift allowed for between two such loops, as a share of the way from one to the other."""
+SIGMAS = 4.0
+MAX_ROTATION_DEG = 6.0
+MAX_LOG_SCALE = 0.15
+PULL = 1 / 3
+"""Width of a believed loop's kernel, as a share of what it disagrees with the graph: it has to be able to pull."""
+MOST_WAITING = 50
+"""Loops without support that are remembered at most; the oldest go first."""
+
+
+class Ways(Protocol):
+    """What a consensus needs of the graph."""
+
+    def way(self, i: int, j: int) -> float: ...
+
+
+class LoopConsensus:
+    """Holds loops back until `min_support` others say the same. State: the loops that wait, and those believed."""
+
+    def __init__(self, config: LoopConfig) -> None:
+        self._config = config
+        self._waiting: list[Edge] = []
+        self._believed: list[Edge] = []
+        self.implausible = 0
+
+    @property
+    def waiting(self) -> int:
+        """Loops that nothing supports so far."""
+        return len(self._waiting)
+
+    def clear(self) -> None:
+        """Forget all loops."""
+        self._waiting, self._believed = [], []
+
+    def believe(self, edges: list[Edge]) -> None:
+        """Count loops of a restored graph as believed."""
+        self._believed += edges
+
+    def drop(self, edges: list[Edge]) -> None:
+        """Believe some loops no more; they support no other."""
+        gone = {id(edge) for edge in edges}
+        self._believed = [edge for edge in self._believed if id(edge) not in gone]
+
+    def admit(self, edge: Edge, anchors: Mapping[int, Sim3], ways: Ways) -> list[Edge]:
+        """Takes a verified loop in; gives those, it among them, that are believed from now on."""
+        if not self._is_plausible(edge, anchors, ways):
+            self.implausible += 1
+            return []
+        waiting = [other for other in self._waiting if _agree(edge, other, anchors)]
+        believed = [other for other in self._believed if _agree(edge, other, anchors)]
+        if len(waiting) + len(believed) < self._config.min_support:
+            self._waiting = [*self._waiting, edge][-MOST_WAITING:]
+            return []
+        taken = {id(other) for other in waiting}
+        self._waiting = [other for other in self._waiting if id(other) not in taken]
+        admitted = [
+            replace(loop, kernel=max(LOOP_KERNEL, PULL * loop.disagreement(anchors))) for loop in (*waiting, edge)
+        ]
+        self._believed += admitted
+        return admitted
+
+    def _is_plausible(self, edge: Edge, anchors: Mapping[int, Sim3], ways: Ways) -> bool:
+        """Whether the way round is long enough for the loop's ends, and their scales, to have drifted so far apart."""
+        ratio = edge.S_i_j.scale * anchors[edge.i].scale / anchors[edge.j].scale
+        if not 1.0 / self._config.max_scale_ratio <= ratio <= self._config.max_scale_ratio:
+            return False
+        said = anchors[edge.i].apply(edge.S_i_j.t)
+        known = anchors[edge.j].t
+        slack = SIGMAS * anchors[edge.i].scale * float(np.sqrt(np.trace(edge.covariance[:3, :3]))) * edge.S_i_j.scale
+        return float(np.linalg.norm(said - known)) <= self._config.max_drift * ways.way(edge.i, edge.j) + slack
+
+
+def _agree(first: Edge, second: Edge, anchors: Mapping[int, Sim3]) -> bool:
+    """Whether going round by one loop and back by the other leads home, but for errors and a little drift."""
+    if first.i == second.i and first.j == second.j and np.array_equal(first.S_i_j.t, second.S_i_j.t):
+        return False  # one and the same
+    if abs(first.i - second.i) > NEAR or abs(first.j - second.j) > NEAR:
+        return False
+    S_i = anchors[first.i].inverse() @ anchors[second.i]
+    S_j = anchors[first.j].inverse() @ anchors[second.j]
+    error = (first.S_i_j @ S_j).inverse() @ (S_i @ second.S_i_j)
+    ways = np.linalg.norm(S_j.t) + np.linalg.norm(S_i.t) / first.S_i_j.scale
+    lever = float(np.linalg.norm(S_j.t))
+    variance = sum(
+        float(np.trace(edge.covariance[:3, :3]) + lever**2 * np.trace(edge.covariance[3:6, 3:6]))
+        for edge in (first, second)
+    )
+    near = np.linalg.norm(error.t) <= SIGMAS * np.sqrt(variance) + LOCAL_DRIFT * ways
+    turned = np.rad2deg(se3.rotation_angle(error.R)) <= MAX_ROTATION_DEG
+    return bool(near and turned and abs(np.log(error.scale)) <= MAX_LOG_SCALE)

@@ -1,0 +1,144 @@
+"""The second look at a loop: the frames around both ends, reconstructed together as one chunk, aligned to both submaps.
+
+Only a reconstructor that can look at a chunk without learning from it takes part; the others have no such look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.mapping.graph.edges import Edge
+from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeptView, KeyframeShelf
+from scal3r_ros.mapping.submaps.alignment import AlignmentConfig, AlignmentMethod, ChunkAlignment, align_chunk
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame
+
+Array = NDArray[np.float64]
+
+REACH = 2
+"""Kept keyframes on either side of both ends that are reconstructed."""
+MAX_SCALE_RATIO = 1.3
+MAX_DISTANCE = 0.5
+"""Of both looks' positions from each other, in median depths of the newer submap."""
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A reconstructor that can answer a chunk without learning from it."""
+
+    def recall(self, chunk: Chunk) -> ChunkGeometry | None:
+        """Geometry of a chunk that leaves everything learnt as it is; None where nothing finite comes out."""
+
+
+def look_again(
+    first: Edge,
+    rows: tuple[int, int],
+    shelf: KeyframeShelf,
+    anchors: Mapping[int, Sim3],
+    recalling: Recalling,
+    config: AlignmentConfig,
+) -> Edge | None:
+    """The edge as a joint reconstruction measures it; None where it does not agree with `first`.
+
+    `rows` are those of the keyframes at the older and the newer end. Deterministic as the reconstructor is.
+    """
+    olds, news = (_around(shelf, row, anchors) for row in rows)
+    if not olds or not news:
+        return None
+    frames = tuple(_frame(number, keyframe, view) for number, (keyframe, view) in enumerate((*olds, *news)))
+    joint = recalling.recall(Chunk(0, frames, 0))
+    if joint is None or joint.health is not ChunkHealth.OK:
+        return None
+    old = _aligned(olds, _part(joint, slice(0, len(olds))), anchors, first.i, config)
+    new = _aligned(news, _part(joint, slice(len(olds), None)), anchors, first.j, config)
+    if AlignmentMethod.POINTS is not old.method or AlignmentMethod.POINTS is not new.method:
+        return None
+    S_old_new = old.S_previous_current @ new.S_previous_current.inverse()
+    # δ of both alignments is that of the joint chunk's frame; the edge's is that of the newer submap.
+    adjoint = _adjoint(new.S_previous_current)
+    covariance = adjoint @ (old.covariance + new.covariance) @ adjoint.T
+    second = replace(first, S_i_j=S_old_new, covariance=(covariance + covariance.T) / 2.0)
+    return second if _agree(first, second, news) else None
+
+
+def _around(shelf: KeyframeShelf, row: int, anchors: Mapping[int, Sim3]) -> list[tuple[KeptKeyframe, KeptView]]:
+    rows = range(max(0, row - REACH), min(len(shelf), row + REACH + 1))
+    keyframes = [shelf.keyframe(r) for r in rows if shelf.submap(r) in anchors]
+    return [(keyframe, keyframe.view) for keyframe in keyframes if keyframe.view is not None]
+
+
+def _frame(number: int, keyframe: KeptKeyframe, view: KeptView) -> Frame:
+    decoded = cv2.imdecode(view.jpeg, cv2.IMREAD_COLOR_RGB)
+    assert decoded is not None  # encoded by keep_keyframe
+    image = np.asarray(decoded, np.uint8)
+    return Frame(number, keyframe.stamp_ns, image, _intrinsics(view.camera, image))
+
+
+def _intrinsics(camera: Array, image: NDArray[np.generic]) -> Intrinsics:
+    fx, fy, cx, cy = map(float, camera)
+    return Intrinsics(fx, fy, cx, cy, image.shape[1], image.shape[0])
+
+
+def _part(joint: ChunkGeometry, frames: slice) -> ChunkGeometry:
+    return replace(
+        joint,
+        T_chunk_cam=joint.T_chunk_cam[frames],
+        intrinsics=joint.intrinsics[frames],
+        depth=joint.depth[frames],
+        confidence=joint.confidence[frames],
+        tracks=None,
+        descriptors=None,
+    )
+
+
+def _aligned(
+    kept: Sequence[tuple[KeptKeyframe, KeptView]],
+    joint: ChunkGeometry,
+    anchors: Mapping[int, Sim3],
+    end: int,
+    config: AlignmentConfig,
+) -> ChunkAlignment:
+    """Where some frames of the joint reconstruction lie in the submap `end`, by what was kept of them."""
+    T, intrinsics, depth, confidence = [], [], [], []
+    for keyframe, view in kept:
+        S_end_submap = anchors[end].inverse() @ anchors[keyframe.submap]
+        T.append(S_end_submap.apply_pose(keyframe.T_submap_cam))
+        intrinsics.append(_intrinsics(view.depth_camera, view.depth))
+        depth.append(view.depth * np.float32(S_end_submap.scale))
+        confidence.append(view.confidence)
+    before = ChunkGeometry(np.stack(T), tuple(intrinsics), np.stack(depth), np.stack(confidence))
+    return align_chunk(before, _resampled(joint, before), len(kept), config)
+
+
+def _resampled(joint: ChunkGeometry, like: ChunkGeometry) -> ChunkGeometry:
+    """The joint depth at the pixels of the kept one."""
+    depth, confidence = np.zeros_like(like.depth), np.zeros_like(like.confidence)
+    for number, (own, other) in enumerate(zip(like.intrinsics, joint.intrinsics, strict=True)):
+        v, u = np.mgrid[0 : own.height, 0 : own.width].astype(np.float64)
+        column = np.rint((u - own.cx) / own.fx * other.fx + other.cx).astype(int)
+        row = np.rint((v - own.cy) / own.fy * other.fy + other.cy).astype(int)
+        inside = (column >= 0) & (column < other.width) & (row >= 0) & (row < other.height)
+        depth[number][inside] = joint.depth[number][row[inside], column[inside]]
+        confidence[number][inside] = joint.confidence[number][row[inside], column[inside]]
+    return replace(joint, intrinsics=like.intrinsics, depth=depth, confidence=confidence)
+
+
+def _agree(first: Edge, second: Edge, news: Sequence[tuple[KeptKeyframe, KeptView]]) -> bool:
+    """Whether both looks put the newer submap at about the same place, in about the same size."""
+    apart = first.S_i_j.inverse() @ second.S_i_j
+    depths = np.concatenate([view.depth[view.confidence > 0] for _, view in news])
+    limit = MAX_DISTANCE * float(np.median(depths)) if len(depths) else 0.0
+    return bool(np.linalg.norm(apart.t) <= limit and abs(np.log(apart.scale)) <= np.log(MAX_SCALE_RATIO))
+
+
+def _adjoint(S: Sim3) -> Array:
+    """Ad (7, 7): S exp(δ) S⁻¹ = exp(Ad δ), column by column."""
+    step = 1e-6
+    return np.stack([(S @ Sim3.from_log(step * axis) @ S.inverse()).log() / step for axis in np.eye(7)], axis=1)

@@ -1,0 +1,230 @@
+"""What is kept of keyframes for as long as the map lives, on disk where it is much."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.errors import MappingError
+from scal3r_ros.features.sift import LocalFeatures
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.geometry.projection import backproject_pixels
+from scal3r_ros.reconstruction.protocol import Frame
+
+Array = NDArray[np.float64]
+
+VIEW_WIDTH = 160
+"""Width to which the depth of a kept view is thinned."""
+JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True, eq=False)
+class KeptView:
+    """An image as JPEG bytes (n,) uint8 with its camera [fx, fy, cx, cy] (4,), and thinned depth (h, w) float32.
+
+    `confidence` (h, w) float32 and `depth_camera` (4,) belong to the depth, which is in the submap's unit.
+    """
+
+    jpeg: NDArray[np.uint8]
+    camera: Array
+    depth: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    depth_camera: Array
+
+
+@dataclass(frozen=True, eq=False)
+class KeptKeyframe:
+    """A keyframe of a submap: `T_submap_cam` (4, 4), local features, and how far away each is.
+
+    `points_cam` (n, 3) float32 in the camera's frame and the submap's unit, of the features (n); `rays` (n, 2) float32
+    their image points on the z = 1 plane, of standard deviation `sigma` (n,) there. `view` is None where it is not
+    needed.
+    """
+
+    submap: int
+    stamp_ns: int
+    T_submap_cam: Array
+    features: LocalFeatures
+    points_cam: NDArray[np.float32]
+    rays: NDArray[np.float32]
+    sigma: NDArray[np.float32]
+    view: KeptView | None
+
+
+def keep_keyframe(
+    submap: int,
+    frame: Frame,
+    T_submap_cam: Array,
+    depth: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+    depth_camera: Intrinsics,
+    features: LocalFeatures,
+    min_confidence: float,
+    with_view: bool,
+) -> KeptKeyframe:
+    """What is kept of a frame: its features whose depth (h, w) is known with at least `min_confidence`."""
+    height, width = frame.image.shape[:2]
+    camera = frame.intrinsics or depth_camera.scaled(width, height)
+    small = (features.uv.astype(np.float64) + 0.5) * [depth.shape[1] / width, depth.shape[0] / height] - 0.5
+    column = np.clip(np.rint(small[:, 0]).astype(int), 0, depth.shape[1] - 1)
+    row = np.clip(np.rint(small[:, 1]).astype(int), 0, depth.shape[0] - 1)
+    z = depth[row, column].astype(np.float64)
+    known = np.flatnonzero((confidence[row, column] >= max(min_confidence, 1e-6)) & (z > 0) & np.isfinite(z))
+    features = features.take(known)
+    uv = features.uv.astype(np.float64)
+    points = backproject_pixels(uv, z[known], camera)
+    view = _view(frame, camera, depth, confidence, depth_camera) if with_view else None
+    return KeptKeyframe(
+        submap,
+        frame.stamp_ns,
+        T_submap_cam,
+        features,
+        points.astype(np.float32),
+        ((uv - [camera.cx, camera.cy]) / [camera.fx, camera.fy]).astype(np.float32),
+        (features.sigma / camera.fx).astype(np.float32),
+        view,
+    )
+
+
+class KeyframeShelf:
+    """Kept keyframes by row, in order of addition. What exceeds `memory_mb` lies in a temporary file without a name."""
+
+    def __init__(self, memory_mb: int) -> None:
+        self._memory_bytes = memory_mb * 2**20
+        self._ends: list[int] = [0]
+        self._submaps: list[int] = []
+        self._stamps_ns: list[int] = []
+        self._file = self._new_file()
+
+    def __len__(self) -> int:
+        return len(self._submaps)
+
+    def submap(self, row: int) -> int:
+        """The submap of a row."""
+        return self._submaps[row]
+
+    def stamp_ns(self, row: int) -> int:
+        """The stamp of a row."""
+        return self._stamps_ns[row]
+
+    def clear(self) -> None:
+        """Forget all keyframes."""
+        self._file.close()
+        self._ends, self._submaps, self._stamps_ns = [0], [], []
+        self._file = self._new_file()
+
+    def add(self, keyframe: KeptKeyframe) -> int:
+        """Appends a keyframe and gives its row.
+
+        Raises:
+            MappingError: the disk does not take it; nothing is appended.
+        """
+        buffer = io.BytesIO()
+        np.savez(buffer, **_arrays(keyframe))
+        self._append(buffer.getvalue())
+        self._submaps.append(keyframe.submap)
+        self._stamps_ns.append(keyframe.stamp_ns)
+        return len(self) - 1
+
+    def keyframe(self, row: int) -> KeptKeyframe:
+        """The keyframe of a row."""
+        self._file.seek(self._ends[row])
+        with np.load(io.BytesIO(self._file.read(self._ends[row + 1] - self._ends[row]))) as arrays:
+            return _keyframe(arrays)
+
+    def snapshot(self) -> dict[str, NDArray[np.generic]]:
+        """All keyframes as plain arrays, for `restore`; those on disk stay there, and are read when they are used."""
+        return {
+            "bytes": self._bytes(),
+            "ends": np.array(self._ends, np.int64),
+            "submaps": np.array(self._submaps, np.int64),
+            "stamps_ns": np.array(self._stamps_ns, np.int64),
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Become the shelf whose `snapshot` is given, in place of this one; raises as `add`."""
+        self.clear()
+        self._append(np.ascontiguousarray(arrays["bytes"], np.uint8).data)
+        self._ends = [int(end) for end in arrays["ends"]]
+        self._submaps = [int(submap) for submap in arrays["submaps"]]
+        self._stamps_ns = [int(stamp) for stamp in arrays["stamps_ns"]]
+
+    def _new_file(self) -> tempfile.SpooledTemporaryFile[bytes]:
+        return tempfile.SpooledTemporaryFile(max_size=self._memory_bytes, prefix="scal3r_keyframes_")
+
+    def _bytes(self) -> NDArray[np.uint8]:
+        size = self._ends[-1]
+        if size > self._memory_bytes:
+            self._file.flush()
+            return np.memmap(self._file, np.uint8, "r", shape=(size,))
+        self._file.seek(0)
+        return np.frombuffer(self._file.read(size), np.uint8)
+
+    def _append(self, content: bytes | memoryview) -> None:
+        try:
+            self._file.seek(self._ends[-1])
+            self._file.write(content)
+        except OSError as error:
+            raise MappingError(
+                f"no room for kept keyframes in {tempfile.gettempdir()}: {error.strerror}; free some, set TMPDIR, or "
+                "raise loops.memory_mb"
+            ) from error
+        self._ends.append(self._ends[-1] + len(content))
+
+
+def _view(
+    frame: Frame, camera: Intrinsics, depth: NDArray[np.float32], confidence: NDArray[np.float32], of_depth: Intrinsics
+) -> KeptView:
+    bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    step = max(1, -(-depth.shape[1] // VIEW_WIDTH))
+    thinned = depth[::step, ::step]
+    # A pixel kept is a pixel that was: its centre is where it was, in steps.
+    focal = np.array([of_depth.fx, of_depth.fy, of_depth.cx, of_depth.cy]) / step
+    own = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+    return KeptView(np.asarray(jpeg, np.uint8).ravel(), own, thinned, confidence[::step, ::step], focal)
+
+
+def _arrays(keyframe: KeptKeyframe) -> dict[str, Any]:
+    features, view = keyframe.features, keyframe.view
+    arrays: dict[str, Any] = {
+        "head": np.array([keyframe.submap, keyframe.stamp_ns], np.int64),
+        "T": keyframe.T_submap_cam,
+        "uv": features.uv,
+        "feature_sigma": features.sigma,
+        "descriptors": features.descriptors,
+        "points": keyframe.points_cam,
+        "rays": keyframe.rays,
+        "sigma": keyframe.sigma,
+    }
+    if view is not None:
+        arrays |= {"jpeg": view.jpeg, "camera": view.camera, "depth_camera": view.depth_camera}
+        arrays |= {"depth": view.depth.astype(np.float16), "confidence": view.confidence.astype(np.float16)}
+    return arrays
+
+
+def _keyframe(arrays: Mapping[str, NDArray[np.generic]]) -> KeptKeyframe:
+    submap, stamp_ns = (int(number) for number in arrays["head"])
+    view = None
+    if "jpeg" in arrays:
+        view = KeptView(
+            np.asarray(arrays["jpeg"], np.uint8),
+            np.asarray(arrays["camera"], np.float64),
+            np.asarray(arrays["depth"], np.float32),
+            np.asarray(arrays["confidence"], np.float32),
+            np.asarray(arrays["depth_camera"], np.float64),
+        )
+    features = LocalFeatures(
+        np.asarray(arrays["uv"], np.float32),
+        np.asarray(arrays["feature_sigma"], np.float32),
+        np.asarray(arrays["descriptors"], np.uint8),
+    )
+    points, rays, sigma = (np.asarray(arrays[name], np.float32) for name in ("points", "rays", "sigma"))
+    return KeptKeyframe(submap, stamp_ns, np.asarray(arrays["T"], np.float64), features, points, rays, sigma, view)

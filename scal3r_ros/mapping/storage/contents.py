@@ -1,0 +1,112 @@
+"""What a saved map consists of: which parts it has, and how they are read without a mapper."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.mapping.cloud.packed_cloud import unpacked
+from scal3r_ros.mapping.cloud.point_map import PointMap, PointMapConfig
+from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
+from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
+from scal3r_ros.mapping.storage.offload import PREFIX, submap_of
+from scal3r_ros.mapping.submaps.frame_log import FrameLog
+from scal3r_ros.mapping.values import PointCloud
+
+Arrays = Mapping[str, NDArray[Any]]
+
+GRAPH, FRAMES, POINTS, PLACES, MEMORY = "graph", "frames", "points", "places", "memory"
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A reconstructor that learns, and whose memory can be kept in a file."""
+
+    def snapshot(self, path: Path) -> None:
+        """Writes what was learnt; a subclass of `Scal3rError` where the disk does not take it."""
+
+    def restore(self, path: Path) -> None:
+        """Continues, bit for bit, with what was written; a subclass of `Scal3rError` where it does not fit."""
+
+
+@dataclass(frozen=True)
+class MapContents:
+    """A map at one moment: arrays by part, the files of submaps that are on disk, the memory's file if there is one."""
+
+    parts: Mapping[str, Arrays]
+    submaps: Mapping[str, Path]
+    memory: Path | None
+    reconstructor: str
+
+
+def write_contents(writer: MapWriter, contents: MapContents) -> None:
+    """Writes a map and makes it the one of the writer's folder; raises `MappingError` as the writer."""
+    for name, arrays in contents.parts.items():
+        writer.add_arrays(name, arrays, compressed=name != PLACES)
+    for name, path in contents.submaps.items():
+        writer.add_file(name, path)
+    if contents.memory is not None:
+        writer.add_file(MEMORY, contents.memory)
+    frames = contents.parts[FRAMES]
+    writer.commit(
+        {
+            "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "scal3r_ros": importlib.metadata.version("scal3r_ros"),
+            "reconstructor": contents.reconstructor,
+            "drives": len(frames["starts"]),
+            "frames": len(frames["index"]),
+            "submaps": len(contents.parts[GRAPH]["index"]),
+            "points": len(contents.parts[POINTS]["point"]),
+        }
+    )
+
+
+class SavedMap:
+    """A map on disk to look at: its drives and its cloud, in the frame `map`.
+
+    Raises:
+        MappingError: as `StoredMap`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._stored = StoredMap(folder)
+        graph = SubmapGraph()
+        graph.restore(self._stored.arrays(GRAPH))
+        self._anchors: Mapping[int, Sim3] = graph.anchors()
+        self._frames = FrameLog()
+        self._frames.restore(self._stored.arrays(FRAMES))
+
+    def drives(self) -> tuple[Trajectory, ...]:
+        """The trajectory T_map_cam of each drive, oldest first."""
+        return self._frames.drives(self._anchors)
+
+    def cameras(self) -> tuple[tuple[Intrinsics | None, ...], ...]:
+        """The camera of each frame of each drive, None where it was not known."""
+        return self._frames.cameras()
+
+    def cloud(self) -> PointCloud:
+        """All points: of submaps that left the memory those on disk, of the others those of the point map."""
+        arrays = self._stored.arrays(POINTS)
+        clouds = []
+        on_disk = {submap_of(name): name for name in self._stored.names(PREFIX)}
+        for submap, name in on_disk.items():
+            cloud = unpacked(self._stored.arrays(name))
+            points = self._anchors[submap].apply(cloud.points).astype(np.float32)
+            clouds.append(PointCloud(points, cloud.colours))
+        resident = PointMap(PointMapConfig())
+        resident.restore(arrays)
+        clouds.append(resident.cloud(without=on_disk))
+        points, colours = (
+            np.concatenate(parts) for parts in zip(*((c.points, c.colours) for c in clouds), strict=True)
+        )
+        return PointCloud(points, colours)

@@ -1,0 +1,83 @@
+"""Submaps beyond the working set: what the point map thins is kept on disk in full."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from scal3r_ros.errors import MappingError
+from scal3r_ros.mapping.cloud.packed_cloud import packed, unpacked
+from scal3r_ros.mapping.storage.archive import Archive
+from scal3r_ros.mapping.values import PointCloud
+
+_log = logging.getLogger(__name__)
+
+PREFIX = "submap_"
+
+
+class Spill:
+    """Clouds of submaps on their way to the disk, and there. `leave` is quick; `write` takes the disk's time.
+
+    Args:
+        folder: where they go; None takes the system's folder for temporary files.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._archive = Archive(folder)
+        self._leaving: list[tuple[int, PointCloud]] = []
+        self._lost = 0
+        self._told = False
+
+    def leave(self, submap: int, cloud: PointCloud) -> None:
+        """Takes the cloud of a submap, in its own coordinates, to be written by the next `write`."""
+        self._leaving.append((submap, cloud))
+
+    def write(self) -> None:
+        """Writes what left. A disk that refuses it is told of once: it costs old submaps detail, never the drive."""
+        leaving, self._leaving = self._leaving, []
+        for submap, cloud in leaving:
+            try:
+                self._archive.put(name_of(submap), packed(cloud))
+                self._told = False
+            except MappingError as error:
+                self._lost += 1
+                if not self._told:
+                    _log.error("old submaps lose detail: %s", error)
+                self._told = True
+
+    def cloud(self, submap: int) -> PointCloud:
+        """The whole cloud of a submap that was written, in its own coordinates.
+
+        Raises:
+            MappingError: it is not on disk, or its file is damaged.
+        """
+        return unpacked(self._archive.get(name_of(submap)))
+
+    def paths(self, submaps: Collection[int]) -> dict[str, Path]:
+        """The files of those of `submaps` that are on disk."""
+        names = {name_of(submap) for submap in submaps}
+        return {name: path for name, path in self._archive.paths().items() if name in names}
+
+    def adopt(self, paths: Mapping[str, Path]) -> None:
+        """Takes in the files of a saved map, as if they had been written here; raises `MappingError` as `Archive`."""
+        self._archive.adopt(paths)
+
+    def counters(self) -> dict[str, int]:
+        """Submaps whose whole clouds are on disk, and those that lost detail since the disk did not take them."""
+        return {"submaps_on_disk": len(self._archive), "submaps_lost": self._lost}
+
+    def clear(self) -> None:
+        """Removes all files."""
+        self._leaving, self._lost, self._told = [], 0, False
+        self._archive.clear()
+
+
+def name_of(submap: int) -> str:
+    """The name of a submap's cloud, in the archive and in a saved map."""
+    return f"{PREFIX}{submap:06d}"
+
+
+def submap_of(name: str) -> int:
+    """The submap of such a name."""
+    return int(name.removeprefix(PREFIX))

@@ -1,0 +1,82 @@
+"""Where a chunk's geometry lies in `odom`: the first one by convention, every other by the one before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.mapping.config import MapperConfig
+from scal3r_ros.mapping.graph.edges import Edge, odometry_edge
+from scal3r_ros.mapping.submaps.alignment import align_chunk
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+
+R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+"""The first camera in `odom`: x is its viewing direction, z is up (REP-103)."""
+
+
+@dataclass(frozen=True)
+class PlacedSubmap:
+    """A chunk with its geometry and where that lies in `odom`."""
+
+    index: int
+    S_odom_submap: Sim3
+    chunk: Chunk
+    geometry: ChunkGeometry
+
+    @property
+    def last_centre(self) -> NDArray[np.float64]:
+        """Centre (3,) of its last camera, in the submap."""
+        centre: NDArray[np.float64] = self.geometry.T_chunk_cam[-1, :3, 3]
+        return centre
+
+    def in_unit_of(self, scale: float) -> Sim3:
+        """S_odom_submap at another scale, its last camera staying where it is: `odom` goes on from there."""
+        S = self.S_odom_submap
+        if scale == S.scale:
+            return S
+        return Sim3(scale, S.R, S.apply(self.last_centre) - scale * (S.R @ self.last_centre))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A new submap, the edge that leads to it from the one before, and what was missing for its alignment."""
+
+    submap: PlacedSubmap
+    edge: Edge | None
+    note: str
+
+
+def first_submap(chunk: Chunk, geometry: ChunkGeometry, config: MapperConfig) -> Placed:
+    """A submap that begins a map: its first camera at the origin, the median of its depth as the parameter says."""
+    sure = geometry.depth[geometry.confidence >= config.min_confidence]
+    median = float(np.median(sure)) if len(sure) else 1.0
+    R = R_ODOM_CAM @ geometry.T_chunk_cam[0, :3, :3].T
+    scale = config.initial_median_depth_m / median
+    S_odom_submap = Sim3(scale, R, -scale * R @ geometry.T_chunk_cam[0, :3, 3])
+    return Placed(PlacedSubmap(chunk.index, S_odom_submap, chunk, geometry), None, "")
+
+
+def next_submap(
+    chunk: Chunk, geometry: ChunkGeometry, before: PlacedSubmap, S_odom_before: Sim3, config: MapperConfig
+) -> Placed:
+    """A submap aligned to the one `before`, which lies at `S_odom_before`, over the frames that they share."""
+    if chunk.shared:
+        alignment = align_chunk(before.geometry, geometry, chunk.shared, config.alignment)
+        S_before_submap, covariance, note = alignment.S_previous_current, alignment.covariance, alignment.note
+    else:
+        S_before_submap = Sim3.from_rigid(before.geometry.T_chunk_cam[-1] @ se3.invert(geometry.T_chunk_cam[0]))
+        covariance, note = np.eye(7), "it shares no frame with the submap before: joined at its last pose"
+    submap = PlacedSubmap(chunk.index, S_odom_before @ S_before_submap, chunk, geometry)
+    return Placed(submap, odometry_edge(before.index, submap.index, S_before_submap, covariance), note)
+
+
+def shared_frames(before: PlacedSubmap | None, chunk: Chunk) -> int:
+    """How many of the chunk's first frames the submap before ends with: 0 for a first map or after a lost chunk."""
+    if before is None or not chunk.shared:
+        return 0
+    ends = [frame.index for frame in before.chunk.frames[-chunk.shared :]]
+    return chunk.shared if ends == [frame.index for frame in chunk.frames[: chunk.shared]] else 0

@@ -1,0 +1,93 @@
+"""The node's health as messages on /diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Header
+
+from scal3r_ros.nodes.mapper.activity import ActivityReport
+
+
+@dataclass(frozen=True)
+class Health:
+    """All that one diagnostics message says. `new_drops` and `new_faults` are those of the period."""
+
+    state: str
+    paused: bool
+    silent: bool
+    uptime_s: float
+    resident_mb: float
+    images_waiting: int
+    chunks_waiting: int
+    activity: ActivityReport
+    drops: Mapping[str, int]
+    faults: Mapping[str, int]
+    new_drops: int
+    new_faults: int
+    counters: Mapping[str, int | float]
+
+
+def diagnostics_message(stamp: Time, node_name: str, health: Health) -> DiagnosticArray:
+    """The health of the node: WARN while images are missing or lost or a fault is new, else OK."""
+    level, summary = _judge(health)
+    status = DiagnosticStatus(level=level, name=f"{node_name}: mapping", message=summary, hardware_id=node_name)
+    status.values = [KeyValue(key=key, value=value) for key, value in _values(health).items()]
+    return DiagnosticArray(header=Header(stamp=stamp), status=[status])
+
+
+def _judge(health: Health) -> tuple[bytes, str]:
+    complaints = []
+    if health.silent:
+        complaints.append("no images")
+    if health.new_drops:
+        complaints.append(f"{health.new_drops} images dropped in the last period")
+    if health.new_faults:
+        complaints.append(f"{health.new_faults} faults in the last period")
+    if complaints:
+        return DiagnosticStatus.WARN, ", ".join(complaints)
+    return DiagnosticStatus.OK, "paused" if health.paused else health.state
+
+
+def _values(health: Health) -> dict[str, str]:
+    activity = health.activity
+    values = {
+        "state": health.state,
+        "paused": str(health.paused).lower(),
+        "uptime [s]": f"{health.uptime_s:.1f}",
+        "memory resident [MB]": f"{health.resident_mb:.1f}",
+        "lag [s]": _number(activity.lag_s),
+        "rate in [Hz]": f"{activity.rate_in_hz:.2f}",
+        "rate out [Hz]": f"{activity.rate_out_hz:.2f}",
+        "images received": str(activity.images),
+        "images while paused": str(activity.images_paused),
+        "images waiting": str(health.images_waiting),
+        "chunks waiting": str(health.chunks_waiting),
+        "poses published": str(activity.poses),
+        "last chunk [s]": _number(activity.chunk_s),
+        "last chunk": activity.note or "mapped",
+        "last loop": "none"
+        if activity.loop_ago_s is None
+        else f"{activity.loop_ago_s:.0f} s ago, took {_number(activity.loop_s)} s",
+        "dropped": str(sum(health.drops.values())),
+    }
+    values |= {f"dropped: {kind}": str(number) for kind, number in sorted(health.drops.items())}
+    values |= {f"fault: {kind}": str(number) for kind, number in sorted(health.faults.items())}
+    values |= {f"mapper: {name}": _count(number) for name, number in sorted(health.counters.items())}
+    for submap in activity.submaps:
+        note = f", {submap.note}" if submap.note else ""
+        values[f"submap {submap.index}"] = (
+            f"{submap.health.value}, scale {submap.scale_to_previous:.4f}, {submap.keyframes} keyframes{note}"
+        )
+    return values
+
+
+def _count(value: int | float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

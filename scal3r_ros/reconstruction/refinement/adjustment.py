@@ -1,0 +1,278 @@
+"""A network's chunk made exact by feature tracks, and the tracks' scale kept by the network's depth.
+
+The network's poses are where a bundle adjustment starts, its depth says how far the tracked points roughly are: that is
+what a single camera can not know, and what keeps the scale. What the adjustment finds is given back to the depth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.configuration import parameter
+from scal3r_ros.features.klt import KltConfig
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.reconstruction.geometric.bundle import Adjusted, DistancePriors, PosePrior, adjust
+from scal3r_ros.reconstruction.geometric.motion import start_from
+from scal3r_ros.reconstruction.geometric.tracks import features_of, track_table
+from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, consistent, reprojection, triangulate
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Reconstructor, Tracks
+from scal3r_ros.reconstruction.refinement.depth_fit import Fit, fitted_depth
+
+Array = NDArray[np.float64]
+
+_HELD = 1e-5
+_HALF_AGREED = 0.15
+"""Spread of what the points around a pixel say of its depth, in its logarithm, that counts as an agreement of 0.5."""
+
+
+@dataclass(frozen=True)
+class RefinementConfig:
+    """How a network's chunk is refined by its feature tracks."""
+
+    sigma: float = parameter(
+        0.5, "standard deviation of a tracked image point", unit="pixels", minimum=0.05, maximum=10.0
+    )
+    outlier: float = parameter(
+        4.0, "image residual beyond which an observation is taken out at the end", unit="sigma", minimum=1.0,
+        maximum=20.0,
+    )  # fmt: skip
+    depth_sigma: float = parameter(
+        0.2, "standard deviation of the network's depth at the start, as a share of it; then it is measured",
+        minimum=0.01, maximum=1.0,
+    )  # fmt: skip
+    min_tracks: int = parameter(
+        40, "tracks below which a chunk is left as the network gave it", minimum=10, maximum=1000
+    )
+    min_inliers: float = parameter(
+        0.5, "share of the tracks that has to agree with the result; below, the chunk is left as it was", minimum=0.05,
+        maximum=1.0,
+    )  # fmt: skip
+    iterations: int = parameter(10, "steps of each of the bundle adjustments at most", minimum=1, maximum=100)
+    held: int = parameter(
+        6, "shared frames that are held where the chunk before has placed them", unit="frames", minimum=1, maximum=64
+    )
+
+
+@dataclass(frozen=True)
+class _Sights:
+    """What the network says of each observation of a table: `depth` (m,), 0 where unknown, and `confidence` (m,)."""
+
+    depth: Array
+    confidence: Array
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Poses `T` (S, 4, 4), of which the first `held` stay, and points (n, 3) of those tracks that are `known` (n,)."""
+
+    T: Array
+    points: Array
+    known: NDArray[np.bool_]
+    held: int
+
+
+class RefiningReconstructor:
+    """Any reconstructor, its chunks refined one by one; keeps no state of its own."""
+
+    def __init__(self, inner: Reconstructor, config: RefinementConfig, klt: KltConfig) -> None:
+        self._inner, self._config, self._klt = inner, config, klt
+
+    @property
+    def name(self) -> str:
+        """Name of the reconstructor that is refined."""
+        return self._inner.name
+
+    @property
+    def width(self) -> int:
+        """As many chunks as the reconstructor that is refined likes to be given."""
+        return self._inner.width
+
+    def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
+        """The inner reconstructor's geometry, refined where the tracks suffice; its note says where they do not."""
+        geometry = self._inner.reconstruct(chunk, previous, following)
+        return refined(chunk, geometry, self._config, self._klt, previous)
+
+    def reset(self) -> None:
+        """Forgets what the inner reconstructor has learnt."""
+        self._inner.reset()
+
+    def figures(self) -> Mapping[str, int | float]:
+        """Those of the inner reconstructor."""
+        return self._inner.figures()
+
+    def close(self) -> None:
+        """Closes the inner reconstructor."""
+        self._inner.close()
+
+
+def refined(
+    chunk: Chunk, geometry: ChunkGeometry, config: RefinementConfig, klt: KltConfig, previous: Previous | None = None
+) -> ChunkGeometry:
+    """`geometry` with adjusted poses, its depth fitted to the adjusted points, and those points as tracks.
+
+    Its confidence becomes the geometric mean of what the network said and of how far the points around agree; in frames
+    with too few points it stays.
+
+    The gauge stays: the first camera is held, and the scale is that in which tracks and depth agree best. Shared frames
+    are held where the chunk before has placed them, at the scale of this one's depth.
+    """
+    if geometry.health is not ChunkHealth.OK:
+        return geometry
+    started = time.perf_counter()
+    cameras = [
+        frame.intrinsics or small.scaled(frame.image.shape[1], frame.image.shape[0])
+        for frame, small in zip(chunk.frames, geometry.intrinsics, strict=True)
+    ]
+    table = track_table(features_of(chunk, klt), cameras)
+    sights = _sights(table, geometry)
+    sigma = config.sigma / float(np.median([camera.fx for camera in cameras]))
+    start = _Start(geometry.T_chunk_cam, *_points_from_depth(table, geometry.T_chunk_cam, sights), 1)
+    if previous is not None and previous.geometry.health is ChunkHealth.OK:
+        start = _carried_over(start, chunk, previous, table, sights, config)
+    table, points, adjusted = _adjusted(table, start, sights, sigma, config)
+    if adjusted is None:
+        return replace(geometry, note=_with(geometry.note, "too few tracks agree to refine it"))
+    used = np.unique(table.track)
+    moved = time.perf_counter()
+    T, points = adjusted.T_ref_cam, adjusted.points
+    fits = [_fitted(number, geometry, table, points, T) for number in range(len(chunk.frames))]
+    timings = {**geometry.timings, "refine_s": moved - started, "fit_s": time.perf_counter() - moved}
+    angle, depth_of = triangulate(table, T).angle[used], np.zeros(len(table.ids))
+    np.maximum.at(depth_of, table.track, reprojection(table, points, T)[1])
+    spread = depth_of[used] * sigma / np.maximum(angle, 1e-3)
+    return replace(
+        geometry,
+        T_chunk_cam=T,
+        depth=np.stack([fit.depth for fit in fits]),
+        confidence=np.stack([_believed(said, fit) for said, fit in zip(geometry.confidence, fits, strict=True)]),
+        tracks=Tracks(table.ids[used], points[used], spread.astype(np.float32)),
+        timings=timings,
+    )
+
+
+def _carried_over(
+    start: _Start, chunk: Chunk, previous: Previous, table: TrackTable, sights: _Sights, config: RefinementConfig
+) -> _Start:
+    """The start with shared frames and known points as the chunk before has them; as it was where too few are known.
+
+    Between the chunk before and this one the scale changes by what the depth of this one says of the known points.
+    """
+    before = start_from(chunk, previous, 1.0)
+    if before is None:
+        return start
+    shared, (known_points, common) = chunk.shared, before.points_of(table)
+    rows = common[table.track] & (table.frame < shared) & (sights.depth > 0)
+    z = reprojection(table.select(rows), known_points, before.T_ref_cam)[1]
+    ratio = sights.depth[rows][z > 0] / z[z > 0]
+    if len(ratio) < config.min_tracks:
+        return start
+    scale = float(np.exp(np.median(np.log(ratio))))
+    T, T_first = start.T.copy(), start.T[0]
+    T_held = before.T_ref_cam.copy()
+    T_held[:, :3, 3] *= scale
+    T[:shared] = T_first @ T_held
+    T[shared:] = T[shared - 1] @ np.linalg.inv(start.T[shared - 1]) @ start.T[shared:]
+    carried = scale * known_points @ T_first[:3, :3].T + T_first[:3, 3]
+    points = np.where(common[:, None], carried, start.points)
+    return _Start(T, points, start.known | common, min(config.held, shared))
+
+
+def _adjusted(
+    table: TrackTable, start: _Start, sights: _Sights, sigma: float, config: RefinementConfig
+) -> tuple[TrackTable, Array, Adjusted | None]:
+    """Three adjustments, from coarse to fine: the table of what agrees with the last one, and that; None if too few."""
+    T, points, known = start.T, start.points, start.known
+    enough = max(config.min_tracks, config.min_inliers * len(table.ids))
+    priors = [PosePrior(frame, T[frame], _HELD, _HELD) for frame in range(start.held)]
+    depth_sigma, result = config.depth_sigma, None
+    for looseness in (8.0, 2.0, 1.0):
+        kept = consistent(table, points, known, T, looseness * 4.0 * config.outlier * sigma)
+        if len(np.unique(kept.track)) < enough or len(np.unique(kept.frame)) < len(T):
+            return table, points, None
+        distances = _distances(kept, sights, table, depth_sigma)
+        loose = sigma * max(1.0, looseness)
+        result = adjust(kept, T, points, priors, sigma=loose, max_iterations=config.iterations, distances=distances)
+        T, points = result.T_ref_cam, result.points
+        depth_sigma = _measured_sigma(table, points, known, T, sights)
+    final = consistent(table, points, known, T, config.outlier * sigma)
+    if result is None or len(np.unique(final.track)) < enough or len(np.unique(final.frame)) < len(T):
+        return table, points, None
+    return final, points, result
+
+
+def _sights(table: TrackTable, geometry: ChunkGeometry) -> _Sights:
+    """The network's depth and confidence where the tracks are seen."""
+    depth, confidence = np.zeros(len(table.track)), np.zeros(len(table.track))
+    for number, small in enumerate(geometry.intrinsics):
+        rows = np.flatnonzero(table.frame == number)
+        column, row, inside = _pixels(table.xy[rows], small)
+        depth[rows] = np.where(inside, geometry.depth[number][row, column], 0.0)
+        confidence[rows] = np.where(inside, geometry.confidence[number][row, column], 0.0)
+    depth[confidence <= 0] = 0.0
+    return _Sights(depth, confidence)
+
+
+def _pixels(xy: Array, small: Intrinsics) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    uv = xy * [small.fx, small.fy] + [small.cx, small.cy]
+    inside: NDArray[np.bool_] = np.all((uv > -0.5) & (uv < [small.width - 0.5, small.height - 0.5]), axis=1)
+    whole = np.rint(np.where(inside[:, None], uv, 0.0)).astype(np.int64)
+    return whole[:, 0], whole[:, 1], inside
+
+
+def _points_from_depth(table: TrackTable, T: Array, sights: _Sights) -> tuple[Array, NDArray[np.bool_]]:
+    """A point (n, 3) for each track from the depth at its surest sight, and which tracks have one."""
+    best = _surest(table, sights)
+    rows = best[best >= 0]
+    rays = np.concatenate([table.xy[rows], np.ones((len(rows), 1))], axis=1) * sights.depth[rows, None]
+    pose = T[table.frame[rows]]
+    points, known = np.zeros((len(table.ids), 3)), best >= 0
+    points[known] = np.einsum("nij,nj->ni", pose[:, :3, :3], rays) + pose[:, :3, 3]
+    return points, known
+
+
+def _surest(table: TrackTable, sights: _Sights) -> NDArray[np.int64]:
+    """Row (n,) of the sight of each track with the highest confidence in its depth; −1 where none has depth."""
+    best = np.full(len(table.ids), -1)
+    order = np.argsort(sights.confidence, kind="stable")
+    order = order[sights.depth[order] > 0]
+    best[table.track[order]] = order
+    return best
+
+
+def _distances(kept: TrackTable, sights: _Sights, table: TrackTable, sigma: float) -> DistancePriors:
+    best = _surest(table, sights)
+    rows = best[np.unique(kept.track)]
+    rows = rows[np.isin(table.frame[rows], kept.frame) & (rows >= 0)]
+    length = np.sqrt(1.0 + np.square(table.xy[rows]).sum(axis=1))
+    return DistancePriors(table.track[rows], table.frame[rows], sights.depth[rows] * length, sigma)
+
+
+def _measured_sigma(table: TrackTable, points: Array, known: NDArray[np.bool_], T: Array, sights: _Sights) -> float:
+    """How far the network's depth is from that of the points, as a share of it: robust, and at least two percent."""
+    z = reprojection(table, points, T)[1]
+    rows = known[table.track] & (sights.depth > 0) & (z > 0)
+    off = np.log(sights.depth[rows] / z[rows])
+    return float(np.clip(1.48 * np.median(np.abs(off - np.median(off))), 0.02, 1.0))
+
+
+def _fitted(number: int, geometry: ChunkGeometry, table: TrackTable, points: Array, T: Array) -> Fit:
+    rows = table.frame == number
+    z = reprojection(table.select(rows), points, T)[1]
+    column, row, inside = _pixels(table.xy[rows], geometry.intrinsics[number])
+    return fitted_depth(geometry.depth[number], column[inside], row[inside], z[inside])
+
+
+def _believed(confidence: NDArray[np.float32], fit: Fit) -> NDArray[np.float32]:
+    """Confidence (h, w) after a fit: as the network said where the points said nothing."""
+    if fit.spread is None:
+        return confidence
+    return np.sqrt(confidence / (1.0 + np.square(fit.spread / _HALF_AGREED)))
+
+
+def _with(note: str, more: str) -> str:
+    return f"{note}; {more}" if note else more

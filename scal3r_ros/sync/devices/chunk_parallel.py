@@ -1,0 +1,238 @@
+"""The reconstructor `scal3r` on several devices of one box: consecutive chunks go through the network in step.
+
+At every memory unit the workers add up what their chunks teach, so that each chunk of a step is answered by a memory
+that has learnt from all of them. Which worker has a chunk makes no difference to what comes out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from scal3r_ros.errors import ReconstructionError, Scal3rError
+from scal3r_ros.model import FastWeights, preset_named
+from scal3r_ros.reconstruction.network.chunk_parts import SMALLEST_PART
+from scal3r_ros.reconstruction.network.config import NetworkConfig
+from scal3r_ros.reconstruction.network.crop import framing_of
+from scal3r_ros.reconstruction.network.geometry import carried_on
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Previous
+from scal3r_ros.sync.devices.messages import (
+    Answer,
+    Done,
+    Failed,
+    OutOfMemory,
+    Reply,
+    Reset,
+    Restore,
+    Rewind,
+    Save,
+    TellEvidence,
+)
+from scal3r_ros.sync.devices.worker_pool import Crew, StepLostError
+
+Outcome = ChunkGeometry | Scal3rError | None
+"""What became of a chunk: None where the network gave nothing finite."""
+
+ChunkKey = tuple[int, tuple[int, ...]]
+
+
+class ChunkParallelReconstructor:
+    """A worker process on each of `config.devices`, and one memory that all of them have in common.
+
+    A chunk is answered together with those of the chunks following it that are full already; what comes out of them is
+    kept until they are asked for. A chunk that was taken in but is never asked for has taught the memory all the same.
+
+    A worker that is lost is told in the note of the next chunk. Its step is undone and done again by the others, in
+    more steps; with the last worker the memory is lost, too, and a new one is started.
+
+    All public methods may be called from any thread; they wait for a step, but `figures`, `reset` and `close` do not.
+
+    Args:
+        config: the network; `devices` names two or more.
+
+    Raises:
+        ReconstructionError: no weights, or a device that can not be used.
+        ModelError: a checkpoint that does not fit the preset.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        self._config = config
+        self._preset = preset_named(config.preset)
+        self._lock = threading.Lock()  # one step at a time
+        self._reset_wanted = threading.Event()
+        self._kept: dict[ChunkKey, Outcome] = {}
+        self._frames_at_once: int | None = None
+        self._notes: list[str] = []
+        self._crew = Crew(config)
+        self._learnt: Mapping[str, int | float] = {}
+
+    @property
+    def name(self) -> str:
+        """Name as in the parameter `reconstructor`."""
+        return "scal3r"
+
+    @property
+    def width(self) -> int:
+        """As many chunks as there are workers alive."""
+        return max(1, len(self._crew))
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers alive."""
+        return self._crew.pids
+
+    def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
+        """Geometry of `chunk`, which the memory learns from, together with those of `following` there are workers for.
+
+        Raises:
+            ReconstructionError: images of different size, a device too small for two frames, or no worker survives.
+        """
+        with self._lock:
+            self._reset_if_wanted()
+            if _key(chunk) not in self._kept:
+                batch = [chunk, *following[: self.width - 1]]
+                self._kept = dict(zip(map(_key, batch), self._outcomes(batch), strict=False))
+            outcome = self._kept.pop(_key(chunk))
+            self._notes += self._crew.news()
+            if isinstance(outcome, Scal3rError):
+                raise outcome
+            if outcome is None:
+                width = self._config.image_width or self._preset.image_width
+                outcome = carried_on(chunk, previous, framing_of(chunk.frames, width, self._preset.patch))
+            notes, self._notes = [*self._notes, outcome.note], []
+            return replace(outcome, note="; ".join(note for note in notes if note))
+
+    def reset(self) -> None:
+        """Forgets what the memory has learnt; in the middle of a step, as soon as that is done."""
+        self._reset_wanted.set()
+        if self._lock.acquire(blocking=False):
+            try:
+                self._reset_if_wanted()
+            finally:
+                self._lock.release()
+
+    def figures(self) -> Mapping[str, int | float]:
+        """The memory after the last step, workers alive and workers lost so far. Never waits."""
+        learnt = {} if self._reset_wanted.is_set() else self._learnt
+        return {**learnt, "workers": len(self._crew), "workers_lost": self._crew.lost}
+
+    def snapshot(self, path: Path) -> None:
+        """Writes what the memory has learnt so far; `ModelError` where the disk does not take it."""
+        with self._lock:
+            self._reset_if_wanted()
+            _demand(self._crew.first(Save(path.absolute())))
+
+    def restore(self, path: Path) -> None:
+        """Continues with the memory in `path`; `ModelError` where it is none, or one of another preset or rule."""
+        with self._lock:
+            self._reset_if_wanted()
+            self._kept = {}
+            replies = self._crew.everybody(Restore(path.absolute()))
+            if any(isinstance(reply, Failed) for reply in replies):
+                self._crew.everybody(Rewind())
+            for reply in replies:
+                _demand(reply)
+
+    def evidence(self) -> Mapping[int, FastWeights]:
+        """What the memory has gathered, by layer, on the CPU; the same in all workers."""
+        with self._lock:
+            self._reset_if_wanted()
+            evidence = _demand(self._crew.first(TellEvidence())).evidence or {}
+            return {layer: FastWeights(*map(torch.from_numpy, arrays)) for layer, arrays in evidence.items()}
+
+    def close(self) -> None:
+        """Ends the workers within about a second; a chunk at hand in another thread fails."""
+        self._crew.close()
+
+    def _reset_if_wanted(self) -> None:
+        if self._reset_wanted.is_set():
+            self._crew.everybody(Reset())
+            self._kept, self._learnt = {}, {}
+            self._reset_wanted.clear()
+
+    def _outcomes(self, chunks: Sequence[Chunk]) -> list[Outcome]:
+        """What becomes of the chunks, in order; of the first one at least.
+
+        A step of which anything is wrong is undone, and done again as suits what was wrong. That comes to an end: with
+        every repetition there are fewer workers, or smaller parts, or fewer chunks in a step.
+        """
+        outcomes: list[Outcome] = []
+        steps = deque([list(chunks)])
+        revived = False
+        while steps:
+            step = steps.popleft()
+            if not len(self._crew):
+                if revived:
+                    return [*outcomes, ReconstructionError(f"chunk {step[0].index} has cost all workers, new ones too")]
+                revived = True
+                try:
+                    self._crew.start_anew()
+                except Scal3rError as error:
+                    return [*outcomes, error]
+            if len(step) > len(self._crew):
+                steps.extendleft([step[len(self._crew) :], step[: len(self._crew)]])
+                continue
+            try:
+                replies = self._crew.step(step, self._frames_at_once)
+            except StepLostError:
+                steps.appendleft(step)
+                continue
+            if all(isinstance(reply, Answer) and reply.geometry is not None for reply in replies):
+                outcomes += [_outcome(reply) for reply in replies]
+                self._learnt = _figures(replies[0])
+                continue
+            self._crew.everybody(Rewind())
+            out_of_memory = next((reply for reply in replies if isinstance(reply, OutOfMemory)), None)
+            if out_of_memory is not None and self._take_smaller_parts(step):
+                steps.appendleft(step)
+            elif len(step) > 1:
+                steps.extendleft([one] for one in reversed(step))
+            else:
+                outcomes.append(self._too_large(step[0], out_of_memory) if out_of_memory else _outcome(replies[0]))
+        return outcomes
+
+    def _take_smaller_parts(self, step: Sequence[Chunk]) -> bool:
+        """Halves the parts that chunks go in; False where they are as small as can be."""
+        longest = max(len(chunk.frames) for chunk in step)
+        frames = min(self._frames_at_once or longest, longest)
+        if frames <= SMALLEST_PART:
+            return False
+        self._frames_at_once = max(SMALLEST_PART, -(-frames // 2))
+        self._notes.append(f"out of memory on a worker: chunks now go in parts of {self._frames_at_once} frames")
+        return True
+
+    def _too_large(self, chunk: Chunk, reply: OutOfMemory) -> ReconstructionError:
+        devices = " or ".join(dict.fromkeys(self._config.devices))
+        return ReconstructionError(
+            f"chunk {chunk.index}: preset {self._preset.name} does not fit on {devices} even with {SMALLEST_PART}"
+            f" frames ({reply.reason}): choose a smaller preset or network.image_width"
+        )
+
+
+def _outcome(reply: Reply) -> Outcome:
+    if isinstance(reply, Answer):
+        return reply.geometry
+    assert isinstance(reply, Failed), "what else a step can come to was dealt with"
+    return reply.error
+
+
+def _figures(reply: Reply) -> Mapping[str, int | float]:
+    return reply.figures if isinstance(reply, Answer) else {}
+
+
+def _demand(reply: Reply) -> Done:
+    """The answer to an order that is not a step; raises what was wrong."""
+    if isinstance(reply, Done):
+        return reply
+    if isinstance(reply, Failed):
+        raise reply.error
+    raise ReconstructionError("all workers of the network are lost, and with them its memory")
+
+
+def _key(chunk: Chunk) -> ChunkKey:
+    return chunk.index, tuple(frame.stamp_ns for frame in chunk.frames)

@@ -1,0 +1,259 @@
+"""All worker processes of a box as one: orders for everybody, lost workers, steps that leave no trace if they fail.
+
+Nothing in here can wait for ever. Every wait ends with an answer from each worker that was asked, or with its death;
+whoever keeps the others waiting for longer than the timeout is ended, and what is left forms a new group. A step in
+which a worker was lost is undone by all others: they stand where they stood before it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from scal3r_ros.errors import ReconstructionError
+from scal3r_ros.reconstruction.network.chunk_parts import parts_of
+from scal3r_ros.reconstruction.network.config import NetworkConfig
+from scal3r_ros.reconstruction.protocol import Chunk
+from scal3r_ros.sync.devices.messages import (
+    Broken,
+    Failed,
+    Form,
+    Gone,
+    Leave,
+    Order,
+    Passed,
+    Ready,
+    Reply,
+    Rewind,
+    Start,
+    Step,
+)
+from scal3r_ros.sync.devices.worker_process import WorkerProcess
+
+MEETING_S = 10.0
+"""How long workers wait for each other to form a group: they have nothing else to do when they are told to."""
+LEAVE_S = 1.0
+"""How long workers may take to end by themselves when they are told to."""
+_POLL_S = 0.2
+_log = logging.getLogger(__name__)
+
+
+class StepLostError(Exception):
+    """A worker was lost in the step, which was undone by the others."""
+
+
+class Crew:
+    """The workers that are alive, in order of rank.
+
+    Args:
+        config: the network of all workers, with `devices` of which each gets a worker.
+
+    Raises:
+        ReconstructionError, ModelError: a worker can not load the network or use its device.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        self._config = config
+        self._timeout_s = config.step_timeout_s
+        self._inbox: queue.SimpleQueue[tuple[WorkerProcess, Reply]] = queue.SimpleQueue()
+        self._workers: list[WorkerProcess] = []
+        self._formed: list[WorkerProcess] = []
+        self._lock = threading.Lock()  # of the list of workers, which `close` reads from another thread
+        self._closing = False
+        self._started = self._groups = self.lost = 0
+        self._news: list[str] = []
+        self._meetings = tempfile.TemporaryDirectory(prefix="scal3r_workers_")
+        try:
+            self._start(config.devices)
+        except BaseException:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids by rank."""
+        return tuple(worker.pid for worker in self._workers)
+
+    def news(self) -> list[str]:
+        """Sentences about workers lost and started since this was asked last."""
+        news, self._news = self._news, []
+        return news
+
+    def start_anew(self) -> None:
+        """One new worker with an empty memory where all are lost; raises as the constructor."""
+        self._start(self._config.devices[:1])
+        self._tell("a new worker was started, with an empty memory")
+
+    def step(self, chunks: Sequence[Chunk], frames_at_once: int | None) -> list[Reply]:
+        """Takes at most as many chunks as there are workers through the network, in step; answers in order of chunks.
+
+        Raises:
+            StepLostError: a worker was lost; nothing was learnt, and the others are ready for the next step.
+        """
+        self._bury()
+        if self._formed != self._workers:
+            self._form()
+        workers = list(self._workers)
+        if len(chunks) > len(workers):
+            raise StepLostError
+        given = [*chunks, *[None] * (len(workers) - len(chunks))]
+        parts = [len(parts_of(len(c.frames), frames_at_once or len(c.frames))) for c in chunks]
+        members = tuple(sum(count > number for count in parts) for number in range(max(parts)))
+        for worker, chunk in zip(workers, given, strict=True):
+            worker.send(Step(None if chunk is None else _without_features(chunk), frames_at_once, members))
+        replies = self._gather(workers)
+        if any(isinstance(reply, Gone | Broken) for reply in replies.values()):
+            self.everybody(Rewind())
+            self._form()
+            raise StepLostError
+        return [replies[worker] for worker in workers[: len(chunks)]]
+
+    def everybody(self, order: Order) -> list[Reply]:
+        """Gives all workers the same order; the answers of those that are alive after it, in order of rank."""
+        for worker in self._workers:
+            worker.send(order)
+        replies = self._gather(self._workers)
+        return [replies[worker] for worker in self._workers]
+
+    def first(self, order: Order) -> Reply:
+        """Gives the first worker an order; `Gone` where all are lost."""
+        while self._workers:
+            self._workers[0].send(order)
+            reply = next(iter(self._gather(self._workers[:1]).values()))
+            if not isinstance(reply, Gone):
+                return reply
+        return Gone()
+
+    def close(self) -> None:
+        """Ends all workers within about a second; may be called from any thread, also in the middle of a step."""
+        with self._lock:
+            self._closing = True
+            workers = list(self._workers)
+        for worker in workers:
+            worker.send(Leave())
+        until = time.monotonic() + LEAVE_S
+        for worker in workers:
+            if not worker.wait(max(0.0, until - time.monotonic())):
+                worker.kill()
+                worker.wait(LEAVE_S)
+        self._meetings.cleanup()
+
+    def _start(self, devices: Sequence[str]) -> None:
+        for device in devices:
+            with self._lock:
+                if self._closing:
+                    raise ReconstructionError("the network was closed")
+                worker = WorkerProcess(self._started, device, self._inbox)
+                self._workers.append(worker)
+            self._started += 1
+            worker.send(Start(replace(self._config, device=device, devices=())))
+        asked = list(self._workers)
+        replies = self._gather(asked)
+        for worker in asked:
+            reply = replies[worker]
+            if isinstance(reply, Failed):
+                raise reply.error
+            if isinstance(reply, Ready):
+                worker.device = reply.device
+            else:
+                raise ReconstructionError(f"{worker} {worker.fate(self._timeout_s)} before it had loaded the network")
+        self._form()
+
+    def _form(self) -> None:
+        """A new group of those who are alive; whoever does not come to it is ended."""
+        while self._workers:
+            asked, self._groups = list(self._workers), self._groups + 1
+            meeting = Path(self._meetings.name) / f"group{self._groups}"
+            backend = _backend([worker.device for worker in asked])
+            # Shorter than the own wait, so that whoever waits in vain for a lost one can say so and is not lost, too.
+            patience_s = min(MEETING_S, self._timeout_s / 2)
+            for rank, worker in enumerate(asked):
+                worker.send(Form(meeting, rank, len(asked), backend, patience_s))
+            replies = self._gather(asked)
+            if not any(isinstance(reply, Gone | Broken) for reply in replies.values()):
+                self._formed = asked
+                return
+            if not any(isinstance(reply, Gone) for reply in replies.values()):
+                # Nobody died and still they can not meet: with one fewer each time, this comes to an end.
+                asked[-1].kill()
+                self._gather(asked[-1:])
+
+    def _bury(self) -> None:
+        """Takes note of workers that died while nobody asked anything of them."""
+        while not self._inbox.empty():
+            worker, reply = self._inbox.get()
+            if isinstance(reply, Gone):
+                self._lose(worker)
+
+    def _gather(self, asked: Sequence[WorkerProcess]) -> dict[WorkerProcess, Reply]:
+        """An answer of each, `Gone` of those that die or had to be ended."""
+        replies: dict[WorkerProcess, Reply] = {}
+        waiting = set(asked)
+        silent_s = 0.0
+        for worker in waiting:
+            worker.sums = 0
+        while waiting:
+            if self._closing:
+                raise ReconstructionError("the network was closed in the middle of a chunk")
+            since = time.monotonic()
+            try:
+                worker, reply = self._inbox.get(timeout=_POLL_S)
+            except queue.Empty:
+                # What passes while this process itself is stopped does not count.
+                silent_s += min(time.monotonic() - since, 2 * _POLL_S)
+                if silent_s >= self._timeout_s:
+                    self._end_the_latest(waiting)
+                    silent_s = 0.0
+                continue
+            silent_s = 0.0
+            if isinstance(reply, Passed):
+                worker.sums += 1
+                continue
+            if isinstance(reply, Gone):
+                self._lose(worker)
+                for other in waiting - {worker}:
+                    other.tell_loss()
+            if worker in waiting:
+                waiting.remove(worker)
+                replies[worker] = reply
+        return replies
+
+    def _end_the_latest(self, waiting: set[WorkerProcess]) -> None:
+        """Ends those that the others wait for: stopped ones, else whoever has come to the fewest sums."""
+        stopped = [worker for worker in waiting if worker.stopped]
+        fewest = min(worker.sums for worker in waiting)
+        for worker in stopped or [worker for worker in waiting if worker.sums == fewest]:
+            worker.timed_out = True
+            worker.kill()
+
+    def _lose(self, worker: WorkerProcess) -> None:
+        with self._lock:
+            if self._closing or worker not in self._workers:
+                return
+            self._workers.remove(worker)
+        self.lost += 1
+        left = len(self._workers)
+        self._tell(f"{worker} {worker.fate(self._timeout_s)}; {left or 'none'} left")
+
+    def _tell(self, sentence: str) -> None:
+        self._news.append(sentence)
+        _log.info(sentence)
+
+
+def _backend(devices: Sequence[str]) -> str:
+    """NCCL sums between different GPUs, Gloo everything else."""
+    gpus = all(device.startswith("cuda") for device in devices) and len(set(devices)) == len(devices)
+    return "nccl" if gpus else "gloo"
+
+
+def _without_features(chunk: Chunk) -> Chunk:
+    return replace(chunk, frames=tuple(replace(frame, features=None) for frame in chunk.frames))

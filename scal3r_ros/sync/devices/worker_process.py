@@ -1,0 +1,130 @@
+"""The main process's handle of one worker process; nothing here ever waits for the worker."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+import psutil
+
+from scal3r_ros.sync.devices.messages import Gone, Order, Reply
+
+# Not multiprocessing's spawn: that would import the main program, whatever it is, once more in every worker.
+_PROGRAM = """
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.path[:] = json.loads(sys.argv[2])
+from scal3r_ros.sync.devices.worker import main
+main(int(sys.argv[1]))
+"""
+
+
+_END_S = 5.0
+"""How long a worker may take to end after it has closed its socket."""
+
+
+class WorkerProcess:
+    """Worker `number`, meant for `device`, in a process of its own; `inbox` takes in what it answers.
+
+    It is started in a process group of its own: signals of a terminal are for the main process, which drains.
+    """
+
+    def __init__(self, number: int, device: str, inbox: queue.SimpleQueue[tuple[WorkerProcess, Reply]]) -> None:
+        self.number = number
+        self.device = device
+        self.sums = 0
+        """Sums it has come to in the step at hand."""
+        self.timed_out = False
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), json.dumps(sys.path), "scal3r worker"],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                process_group=0,
+            )
+        self._connection = Connection(ours.detach())
+        self._inbox = inbox
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name=f"to worker {number}", daemon=True)
+        self._reader = threading.Thread(target=self._read, name=f"from worker {number}", daemon=True)
+        self._writer.start()
+        self._reader.start()
+
+    def __str__(self) -> str:
+        return f"worker {self.number} on {self.device}"
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs, or is stopped."""
+        return self._process.poll() is None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody has stopped the process with a signal."""
+        try:
+            return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        except psutil.Error:
+            return False
+
+    def send(self, order: Order) -> None:
+        """Gives an order."""
+        self._outbox.put(pickle.dumps(order, protocol=pickle.HIGHEST_PROTOCOL))
+
+    def tell_loss(self) -> None:
+        """Says, in the middle of an order, that the group has lost a member."""
+        self._outbox.put(b"")
+
+    def kill(self) -> None:
+        """Ends the process at once, whatever it does."""
+        self._process.kill()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the process has ended before `timeout_s` was over."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def fate(self, timeout_s: float) -> str:
+        """How the process ended, to follow its name in a sentence; `timeout_s` is what it had been given."""
+        if self.timed_out:
+            return f"gave no sign of life for {timeout_s:g} s (network.step_timeout_s) and was ended"
+        code = self._process.returncode
+        if code is not None and code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with code {code}"
+
+    def _write(self) -> None:
+        try:
+            while (message := self._outbox.get()) is not None:
+                self._connection.send_bytes(message)
+        except OSError:
+            pass  # the reader sees the same end, and tells
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._inbox.put((self, pickle.loads(self._connection.recv_bytes())))
+        except (EOFError, OSError, pickle.UnpicklingError):
+            if not self.wait(_END_S):
+                self.kill()
+                self._process.wait()
+            self._inbox.put((self, Gone()))
+        self._outbox.put(None)
+        self._writer.join()
+        self._connection.close()

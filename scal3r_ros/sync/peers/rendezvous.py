@@ -1,0 +1,196 @@
+"""Where nodes that share a memory find each other: a TCPStore, hosted by whoever can bind its address.
+
+Everything on it may be lost with its host, and is written again by every beat. A call may hang for as long as the host
+is stopped, so all calls belong on one thread that nobody waits for.
+
+    scal3r/names               all names there ever were, a line each
+    scal3r/member/NAME         who holds a name
+    scal3r/beat/NAME           changes while it lives
+    scal3r/offer/LOWER/HIGHER  a connection that the node with the lower name offers to the other
+    scal3r/link/TOKEN/…        what the two need to connect, see GlooWire
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote, unquote
+
+from torch._C._distributed_c10d import TCPStore
+from torch.distributed import DistStoreError
+
+from scal3r_ros.errors import Scal3rError
+from scal3r_ros.sync.peers.config import Address
+from scal3r_ros.sync.peers.member import Member
+
+_ROOT = "scal3r"
+_NAMES = f"{_ROOT}/names"
+_STORE_TIMEOUT_S = 5.0
+
+
+class RendezvousError(Scal3rError):
+    """The rendezvous can not be reached, or was lost."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A connection offered by one session to another under a prefix of the store."""
+
+    token: str
+    sessions: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Board:
+    """What stands on the rendezvous: `members` and `beats` by name, `offers` by the name of who makes them."""
+
+    members: Mapping[str, Member]
+    beats: Mapping[str, bytes]
+    offers: Mapping[str, Offer]
+
+
+class Rendezvous:
+    """The rendezvous as one node sees it; connected by the first call, and again after it was lost."""
+
+    def __init__(self, address: Address, name: str) -> None:
+        self._address = address
+        self._name = name
+        self._store: TCPStore | None = None
+
+    def read(self) -> Board:
+        """What stands there for this node; raises `RendezvousError`."""
+        me = quote(self._name, safe="")
+        members: dict[str, Member] = {}
+        beats: dict[str, bytes] = {}
+        offers: dict[str, Offer] = {}
+        with self._connected() as store:
+            for key in sorted(set((_get(store, _NAMES) or b"").decode(errors="replace").split())):
+                name = unquote(key)
+                member = Member.from_json(_get(store, f"{_ROOT}/member/{key}") or b"")
+                if member is None or member.name != name:
+                    continue
+                members[name] = member
+                beats[name] = _get(store, f"{_ROOT}/beat/{key}") or b""
+                offer = _offer(_get(store, f"{_ROOT}/offer/{key}/{me}") or b"")
+                if offer is not None:
+                    offers[name] = offer
+        return Board(members, beats, offers)
+
+    def register(self, member: Member) -> None:
+        """Takes the name of `member` for it."""
+        name = quote(member.name, safe="")
+        with self._connected() as store:
+            if name not in (_get(store, _NAMES) or b"").decode(errors="replace").split():
+                untyped: Any = store  # its types lack `append`
+                untyped.append(_NAMES, f"{name}\n")
+        self._set(f"member/{name}", member.to_json())
+
+    def beat(self, member: Member, count: int) -> None:
+        """Shows that `member` lives."""
+        self._set(f"beat/{quote(member.name, safe='')}", f"{member.session} {count}")
+
+    def leave(self, member: Member) -> None:
+        """Gives the name of `member` back, where it has it, and lets go of the store."""
+        with contextlib.suppress(RendezvousError):
+            holder = None if self._store is None else self.read().members.get(member.name)
+            if self._store is not None and holder is not None and holder.session == member.session:
+                for kind in ("member", "beat"):
+                    self._store.delete_key(f"{_ROOT}/{kind}/{quote(member.name, safe='')}")
+        self._close()
+
+    def offer(self, to: str, offer: Offer) -> None:
+        """Offers a connection to the node called `to`."""
+        key = f"offer/{quote(self._name, safe='')}/{quote(to, safe='')}"
+        self._set(key, json.dumps({"token": offer.token, "sessions": offer.sessions}))
+
+    def forget_offer(self, to: str, token: str) -> None:
+        """Clears away what a connection needed to come about."""
+        with self._connected() as store:
+            store.delete_key(f"{_ROOT}/offer/{quote(self._name, safe='')}/{quote(to, safe='')}")
+            for rank in (0, 1):
+                store.delete_key(f"{self.prefix(token)}/0/{rank}")  # where Gloo puts its addresses
+
+    def link_store(self, timeout_s: float) -> TCPStore:
+        """A client of its own for a connection that comes about, on another thread; raises `RuntimeError`."""
+        return self._client(timeout_s)
+
+    @staticmethod
+    def prefix(token: str) -> str:
+        """What a connection's keys begin with."""
+        return f"{_ROOT}/link/{token}"
+
+    def _close(self) -> None:
+        self._store = None
+
+    def _set(self, key: str, value: str) -> None:
+        with self._connected() as store:
+            store.set(f"{_ROOT}/{key}", value)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[TCPStore]:
+        try:
+            if self._store is None:
+                self._store = self._host() or self._join()
+            yield self._store
+        except (RuntimeError, OSError) as error:
+            self._close()
+            reason = str(error).strip().partition("\n")[0]
+            raise RendezvousError(f"the rendezvous {self._address} can not be reached ({reason})") from error
+
+    def _host(self) -> TCPStore | None:
+        """The store, hosted here; None where the address is taken, or that of another machine."""
+        family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(tuple(self._address))
+            except OSError:
+                return None
+            listener.listen(64)
+            return TCPStore(
+                self._address.host,
+                self._address.port,
+                is_master=True,
+                timeout=timedelta(seconds=_STORE_TIMEOUT_S),
+                wait_for_workers=False,
+                master_listen_fd=listener.detach(),
+            )
+
+    def _join(self) -> TCPStore:
+        # TCPStore tells the log at length that nobody listens; this does not.
+        socket.create_connection(self._address, timeout=_STORE_TIMEOUT_S).close()
+        return self._client(_STORE_TIMEOUT_S)
+
+    def _client(self, timeout_s: float) -> TCPStore:
+        return TCPStore(
+            self._address.host,
+            self._address.port,
+            is_master=False,
+            timeout=timedelta(seconds=timeout_s),
+            wait_for_workers=False,
+        )
+
+
+def _get(store: TCPStore, key: str) -> bytes | None:
+    """The value of a key, None where it is not there.
+
+    Neither list_keys nor multi_get: while they wait for the host they keep Python's lock, which stops the whole node.
+    """
+    try:
+        return store.get(key) if store.check([key]) else None
+    except DistStoreError:  # it went away in between
+        return None
+
+
+def _offer(text: bytes) -> Offer | None:
+    try:
+        content = json.loads(text)
+        first, second = content["sessions"]
+        return Offer(str(content["token"]), (str(first), str(second)))
+    except (ValueError, TypeError, KeyError):
+        return None

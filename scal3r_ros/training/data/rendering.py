@@ -1,0 +1,12 @@
+"""One clip of a made-up world."""
+
+from __future__ import annotations
+
+from scal3r_ros.simulation.worlds.clips import SequenceSpec, render_sequence
+from scal3r_ros.training.data.clips import Clip
+
+
+def render_clip(spec: SequenceSpec) -> Clip:
+    """The clip of a spec, whose truth has no gaps: where depth is 0 there is sky."""
+    rendered = render_sequence(spec)
+    return Clip(rendered.images, rendered.depth_m, rendered.T_world_cam, rendered.intrinsics.K, zero_is_far=True)

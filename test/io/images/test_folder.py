@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.io.images.folder import find_images, frame_number, read_depth, read_image
+
+GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
+
+
+def test_images_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name in ("frame10.png", "frame9.png", "frame2.PNG", ".hidden.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in find_images(tmp_path).paths] == ["frame2.PNG", "frame9.png", "frame10.png"]
+
+
+def test_the_only_folder_with_images_is_found_and_told(tmp_path: Path) -> None:
+    (tmp_path / "image_0").mkdir()
+    (tmp_path / "empty").mkdir()
+    cv2.imwrite(str(tmp_path / "image_0" / "0.png"), GREY)
+    found = find_images(tmp_path)
+    assert found.folder == tmp_path / "image_0"
+    assert len(found.paths) == 1
+
+
+def test_folders_without_a_clear_choice_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SequenceError, match="is no folder"):
+        find_images(tmp_path / "missing")
+    with pytest.raises(SequenceError, match="holds no images"):
+        find_images(tmp_path)
+    for name in ("color", "depth"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "0.png"), GREY)
+    with pytest.raises(SequenceError, match="color, depth"):
+        find_images(tmp_path)
+
+
+def test_grey_stays_grey_and_colour_is_rgb(tmp_path: Path) -> None:
+    colour = np.zeros((6, 8, 3), np.uint8)
+    colour[..., 2] = 200  # red, in OpenCV's order
+    cv2.imwrite(str(tmp_path / "grey.png"), GREY)
+    cv2.imwrite(str(tmp_path / "colour.png"), colour)
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), GREY)
+    assert read_image(tmp_path / "colour.png")[0, 0].tolist() == [200, 0, 0]
+
+
+def test_damaged_images_are_named(tmp_path: Path) -> None:
+    for name, content in (("empty.png", b""), ("text.png", b"no image"), ("cut.png", b"\x89PNG\r\n\x1a\n\x00\x00")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SequenceError, match=f"{name} can not be decoded"):
+            read_image(tmp_path / name)
+    with pytest.raises(SequenceError, match="can not be read"):
+        read_image(tmp_path / "missing.png")
+
+
+def test_depth_is_in_metres_and_its_invalid_values_are_0(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "d.png"), np.array([[0, 1500], [65535, 65534]], np.uint16))
+    np.testing.assert_allclose(read_depth(tmp_path / "d.png"), [[0, 1.5], [0, 65.534]], rtol=1e-6)
+    cv2.imwrite(str(tmp_path / "grey.png"), GREY)
+    with pytest.raises(SequenceError, match="not 16-bit"):
+        read_depth(tmp_path / "grey.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("000020.png", 20), ("frame-000020.depth.png", 20), ("seq2_0007.jpg", 7), ("last.png", None)]
+)
+def test_frame_number_is_the_last_number_of_a_name(name: str, number: int | None) -> None:
+    assert frame_number(Path(name)) == number

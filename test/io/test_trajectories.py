@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.trajectories import even_stamps, read_times, read_trajectory, write_tum
+
+STAMPS = np.array([1_700_000_000_123_456_789, 1_700_000_000_223_456_789, 1_700_000_001_000_000_001], np.int64)
+
+
+def poses(count: int) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    T = np.tile(np.eye(4), (count, 1, 1))
+    T[:, :3, :3] = Rotation.random(count, rng=rng).as_matrix()
+    T[:, :3, 3] = rng.normal(size=(count, 3)) * 50
+    return T
+
+
+def test_tum_keeps_every_nanosecond_and_the_poses(tmp_path: Path) -> None:
+    written = Trajectory(STAMPS, poses(3))
+    write_tum(tmp_path / "t.tum", written)
+    read = read_trajectory(tmp_path / "t.tum")
+    np.testing.assert_array_equal(read.stamps_ns, STAMPS)
+    np.testing.assert_allclose(read.T_ref_cam, written.T_ref_cam, atol=2e-8)
+
+
+def test_an_empty_trajectory_is_an_empty_file(tmp_path: Path) -> None:
+    write_tum(tmp_path / "t.tum", Trajectory(np.zeros(0, np.int64), np.zeros((0, 4, 4))))
+    assert (tmp_path / "t.tum").read_text() == ""
+
+
+def test_tum_lines_are_sorted_and_comments_left_out(tmp_path: Path) -> None:
+    (tmp_path / "t.tum").write_text("# stamp x y z\n2.5 1 2 3 0 0 0 1\n1.5 4 5 6 0 0 0 1\n")
+    read = read_trajectory(tmp_path / "t.tum")
+    assert read.stamps_ns.tolist() == [1_500_000_000, 2_500_000_000]
+    assert read.T_ref_cam[0, :3, 3].tolist() == [4, 5, 6]
+
+
+@pytest.mark.parametrize("rows", [3, 4])
+def test_kitti_and_4x4_rows_are_told_apart(tmp_path: Path, rows: int) -> None:
+    T = poses(3)
+    np.savetxt(tmp_path / "poses.txt", T[:, :rows].reshape(3, -1))
+    read = read_trajectory(tmp_path / "poses.txt", STAMPS)
+    np.testing.assert_allclose(read.T_ref_cam, T)
+    np.testing.assert_array_equal(read.stamps_ns, STAMPS)
+    np.testing.assert_array_equal(read_trajectory(tmp_path / "poses.txt", rate_hz=10).stamps_ns, even_stamps(3, 10))
+
+
+def test_poses_without_enough_stamps_are_refused(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "poses.txt", poses(3)[:, :3].reshape(3, -1))
+    with pytest.raises(SequenceError, match="has no stamps"):
+        read_trajectory(tmp_path / "poses.txt")
+    with pytest.raises(SequenceError, match="3 poses, but only 2 stamps"):
+        read_trajectory(tmp_path / "poses.txt", STAMPS[:2])
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "holds no numbers"),
+        ("1 2 3\n", "3 columns"),
+        ("1 2 3\n1 2\n", "no table"),
+        ("1 2 x\n", "no table"),
+        ("1 0 0 0 0 0 0 nan\n", "not finite"),
+        ("1 0 0 0 0 0 0 2\n", "quaternion of length 2.000"),
+        ("1 0 0 0 0 0 0 1\n1 0 0 0 0 0 0 1\n", "same stamp"),
+        ("1 0 0 0 0 1 0 0 0 0 -1 0\n", "no rotation in pose 0"),
+        ("1 0 0 0 0 1 0 0 0 0 1 0\n2 0 0 0 0 1 0 0 0 0 1 0\n", "no rotation in pose 1"),
+    ],
+)
+def test_other_files_give_one_clear_sentence(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "bad.txt").write_text(text)
+    with pytest.raises(SequenceError, match=complaint):
+        read_trajectory(tmp_path / "bad.txt", STAMPS)
+
+
+def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SequenceError, match="can not be read"):
+        read_trajectory(tmp_path / "missing.txt")
+    with pytest.raises(SequenceError, match="can not be written"):
+        write_tum(tmp_path / "missing" / "t.tum", Trajectory(STAMPS, poses(3)))
+
+
+def test_times_may_be_in_scientific_notation_and_have_to_increase(tmp_path: Path) -> None:
+    (tmp_path / "times.txt").write_text("0.000000e+00\n1.037359e-01\n2.5\n")
+    assert read_times(tmp_path / "times.txt").tolist() == [0, 103_735_900, 2_500_000_000]
+    (tmp_path / "times.txt").write_text("1.0\n1.0\n")
+    with pytest.raises(SequenceError, match="does not increase"):
+        read_times(tmp_path / "times.txt")
+
+
+@given(st.integers(0, 4_000_000_000), st.integers(0, 999_999_999))
+def test_every_stamp_survives(tmp_path_factory: pytest.TempPathFactory, seconds: int, nanoseconds: int) -> None:
+    path = tmp_path_factory.getbasetemp() / "one.tum"
+    stamp = np.array([seconds * 10**9 + nanoseconds], np.int64)
+    write_tum(path, Trajectory(stamp, np.eye(4)[None]))
+    np.testing.assert_array_equal(read_trajectory(path).stamps_ns, stamp)

@@ -1,0 +1,122 @@
+"""Kept keyframes come back as they were put in, from memory, from disk and from a snapshot."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scal3r_ros.errors import MappingError
+from scal3r_ros.features.sift import find_local_features
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.geometry.projection import project
+from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeyframeShelf, keep_keyframe
+from scal3r_ros.reconstruction.protocol import Frame
+from scal3r_ros.simulation.simulate import SimulatedFrame
+
+
+def kept(view: SimulatedFrame, camera: Intrinsics, submap: int = 3, with_view: bool = True) -> KeptKeyframe:
+    frame = Frame(0, view.stamp_ns, view.image, camera)
+    confidence = (view.depth_m > 0).astype(np.float32)
+    features = find_local_features(view.image, 200)
+    return keep_keyframe(submap, frame, view.T_ref_cam, view.depth_m, confidence, camera, features, 0.5, with_view)
+
+
+@pytest.fixture(scope="module")
+def keyframes(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> list[KeptKeyframe]:
+    return [kept(view, street_camera, number // 2) for number, view in enumerate(street_frames[:12:3])]
+
+
+def numbers(keyframe: KeptKeyframe) -> list[np.ndarray]:
+    view = keyframe.view
+    assert view is not None
+    return [
+        keyframe.T_submap_cam, keyframe.features.uv, keyframe.features.descriptors, keyframe.points_cam,
+        keyframe.rays, keyframe.sigma, view.jpeg, view.camera, view.depth_camera,
+    ]  # fmt: skip
+
+
+def assert_same(one: KeptKeyframe, other: KeptKeyframe) -> None:
+    assert (one.submap, one.stamp_ns) == (other.submap, other.stamp_ns)
+    for a, b in zip(numbers(one), numbers(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert one.view is not None
+    assert other.view is not None
+    np.testing.assert_allclose(one.view.depth, other.view.depth, rtol=1e-3)
+
+
+def test_points_lie_where_their_features_see_them(
+    keyframes: list[KeptKeyframe], street_frames: list[SimulatedFrame], street_camera: Intrinsics
+) -> None:
+    keyframe = keyframes[0]
+    assert len(keyframe.features) > 60
+    uv = project(keyframe.points_cam.astype(np.float64), street_camera)[0]
+    np.testing.assert_allclose(uv, keyframe.features.uv, atol=1e-3)
+    column, row = np.rint(keyframe.features.uv).astype(int).T
+    np.testing.assert_allclose(keyframe.points_cam[:, 2], street_frames[0].depth_m[row, column], rtol=1e-5)
+
+
+@pytest.mark.parametrize("memory_mb", [64, 0])
+def test_keyframes_come_back_in_any_order(keyframes: list[KeptKeyframe], memory_mb: int) -> None:
+    shelf = KeyframeShelf(memory_mb)
+    assert [shelf.add(keyframe) for keyframe in keyframes] == [0, 1, 2, 3]
+    for row in (2, 0, 3, 1):
+        assert_same(shelf.keyframe(row), keyframes[row])
+        assert shelf.submap(row) == keyframes[row].submap
+        assert shelf.stamp_ns(row) == keyframes[row].stamp_ns
+    shelf.clear()
+    assert len(shelf) == 0
+
+
+def test_a_restored_shelf_goes_on_as_the_original(keyframes: list[KeptKeyframe]) -> None:
+    shelf, restored = KeyframeShelf(64), KeyframeShelf(0)
+    for keyframe in keyframes[:3]:
+        shelf.add(keyframe)
+    restored.restore(shelf.snapshot())
+    assert restored.add(keyframes[3]) == 3
+    for row in range(4):
+        assert_same(restored.keyframe(row), keyframes[row])
+
+
+def test_a_snapshot_of_what_is_on_disk_stays_as_it_was_taken(keyframes: list[KeptKeyframe]) -> None:
+    shelf, restored = KeyframeShelf(0), KeyframeShelf(64)
+    for keyframe in keyframes[:3]:
+        shelf.add(keyframe)
+    snapshot = shelf.snapshot()
+    assert isinstance(snapshot["bytes"], np.memmap)
+    shelf.add(keyframes[3])
+    shelf.clear()
+    restored.restore(snapshot)
+    assert len(restored) == 3
+    for row in range(3):
+        assert_same(restored.keyframe(row), keyframes[row])
+
+
+def test_a_keyframe_without_a_view_is_small(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> None:
+    shelf = KeyframeShelf(64)
+    shelf.add(kept(street_frames[0], street_camera, with_view=False))
+    assert shelf.keyframe(0).view is None
+    assert len(shelf.snapshot()["bytes"]) < 60_000
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_kept_stays(keyframes: list[KeptKeyframe]) -> None:
+    shelf = KeyframeShelf(64)
+    shelf.add(keyframes[0])
+    whole = shelf._file
+
+    class Full:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(whole, name)
+
+        def write(self, content: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    shelf._file = Full()  # type: ignore[assignment]
+    with pytest.raises(MappingError, match="No space left") as caught:
+        shelf.add(replace(keyframes[1]))
+    assert "\n" not in str(caught.value)
+    assert len(shelf) == 1
+    assert_same(shelf.keyframe(0), keyframes[0])

@@ -1,0 +1,264 @@
+"""The node over a real middleware, with a mapper whose poses are known."""
+
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.srv import ChangeState, GetState
+from nav_msgs.msg import Odometry, Path
+from sensor_msgs.msg import CompressedImage, PointCloud2
+from std_srvs.srv import SetBool, Trigger
+from tf2_msgs.msg import TFMessage
+
+from scal3r_ros.geometry import se3
+from scal3r_ros.nodes.ros.messages import matrix_of, stamp_ns, transform_message
+
+pytestmark = pytest.mark.ros
+
+CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
+T_BASE_CAM = se3.se3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), [1.0, 0.0, 1.5])
+
+
+@pytest.fixture
+def outputs(bench):
+    bench.listen(tf=TFMessage, odometry=Odometry, path=Path, points=PointCloud2, map=PointCloud2)
+    bench.listen(diagnostics=DiagnosticArray)
+    return bench.heard
+
+
+@pytest.fixture
+def send(bench, image_message):
+    """Sends images stamped at 10 Hz from `first_s` on, ten times as fast."""
+
+    def send(number: int, first_s: float = 1000.0) -> list[int]:
+        stamps = [first_s + 0.1 * index for index in range(number)]
+        for stamp in stamps:
+            bench.publish("/image", image_message(stamp))
+            time.sleep(0.01)
+        return [round(stamp * 1e9) for stamp in stamps]
+
+    return send
+
+
+def transforms(messages, child):
+    return {
+        stamp_ns(item.header.stamp): matrix_of(item.transform)
+        for message in messages
+        for item in message.transforms
+        if item.child_frame_id == child
+    }
+
+
+def test_every_image_gets_a_pose_under_its_own_stamp(make_node, outputs, send, waiting):
+    make_node().start()
+    stamps = send(12)
+    assert waiting(lambda: len(outputs["odometry"]) == 12)
+    assert waiting(lambda: len(transforms(outputs["tf"], "base_link")) == 12)
+    assert sorted(transforms(outputs["tf"], "base_link")) == stamps
+    assert [stamp_ns(message.header.stamp) for message in outputs["odometry"]] == stamps
+    poses = transforms(outputs["tf"], "base_link")
+    for message in outputs["odometry"]:
+        position = message.pose.pose.position
+        stamp = stamp_ns(message.header.stamp)
+        np.testing.assert_allclose([position.x, position.y, position.z], poses[stamp][:3, 3], atol=1e-9)
+        np.testing.assert_allclose(poses[stamp][0, 3], (stamp - 1000 * 10**9) * 1e-9, atol=1e-6)
+        assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
+        assert message.pose.covariance[0] > 0
+
+
+def test_nothing_is_published_before_the_first_chunk(make_node, outputs, send, waiting, scripted):
+    make_node().start()
+    send(3)
+    assert waiting(lambda: len(scripted.frames) == 3)
+    assert waiting(lambda: len(outputs["diagnostics"]) >= 2)
+    assert not any(outputs[name] for name in ("tf", "odometry", "path", "points", "map"))
+
+
+def test_path_points_and_map_follow_a_chunk(make_node, outputs, send, waiting):
+    make_node(output__map_byte_budget=16_000).start()
+    stamps = send(4)
+    assert waiting(lambda: outputs["path"] and outputs["points"] and outputs["map"])
+    path, points, cloud = outputs["path"][-1], outputs["points"][-1], outputs["map"][-1]
+    assert {message.header.frame_id for message in (path, points, cloud)} == {"map"}
+    assert stamp_ns(points.header.stamp) == stamps[3]
+    assert (points.width, [field.name for field in points.fields]) == (5, ["x", "y", "z", "rgb"])
+    assert cloud.width == 1000  # 16 000 bytes of 16 a point
+    assert [stamp_ns(pose.header.stamp) for pose in path.poses] == stamps
+    np.testing.assert_allclose(path.poses[0].pose.position.x, 0.1, atol=1e-9)  # corrected
+
+
+def test_corrections_move_only_map_to_odom(make_node, outputs, send, waiting):
+    make_node().start()
+    stamps = send(12)
+    assert waiting(lambda: len(transforms(outputs["tf"], "base_link")) == 12)
+    assert waiting(lambda: transforms(outputs["tf"], "odom").get(stamps[-1], np.zeros((4, 4)))[0, 3] > 0.25)
+    base = transforms(outputs["tf"], "base_link")
+    np.testing.assert_allclose(np.diff([base[stamp][0, 3] for stamp in stamps]), 0.1, atol=1e-6)
+
+
+def test_map_to_odom_is_repeated_at_ten_hertz_without_images(make_node, outputs, send, waiting):
+    make_node().start()
+    stamps = send(4)
+    assert waiting(lambda: len(transforms(outputs["tf"], "base_link")) == 4)
+    before = len(outputs["tf"])
+    assert waiting(lambda: len(outputs["tf"]) >= before + 5)
+    assert {stamp_ns(item.header.stamp) for message in outputs["tf"][before:] for item in message.transforms} == {
+        stamps[-1]
+    }
+
+
+def test_the_camera_sits_where_tf_static_says(make_node, bench, outputs, send, waiting):
+    tree = TFMessage(transforms=[transform_message(0, "base_link", "camera_optical", T_BASE_CAM)])
+    make_node().start()
+    bench.publish("/tf_static", tree, latched=True)
+    stamps = send(4)
+    assert waiting(lambda: len(transforms(outputs["tf"], "base_link")) == 4)
+    poses = transforms(outputs["tf"], "base_link")
+    # The camera starts at the origin and looks along x, as the base does: the base is 1 m behind and 1.5 m below.
+    np.testing.assert_allclose(poses[stamps[0]], se3.se3(np.eye(3), [-1.0, 0.0, -1.5]), atol=1e-9)
+
+
+def test_a_camera_without_tf_static_warns_once(make_node, send, waiting, outputs, log_lines):
+    make_node().start()
+    send(8)
+    assert waiting(lambda: len(outputs["odometry"]) == 8)
+    assert log_lines().count("/tf_static does not connect") == 1
+
+
+def test_compressed_images_are_taken(make_node, bench, scripted, waiting):
+    import cv2
+
+    make_node(image_transport="compressed").start()
+    picture = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    bench.publish("/image", CompressedImage(format="png", data=picture))
+    assert waiting(lambda: scripted.frames)
+
+
+def test_calibration_reaches_the_frames(make_node, bench, image_message, camera_info_message, scripted, waiting):
+    make_node(camera_info_wait_s=10.0).start()
+    bench.publish("/image", image_message(1000.0))
+    bench.publish("/camera_info", camera_info_message())
+    assert waiting(lambda: scripted.frames)
+    assert scripted.frames[0].intrinsics is not None
+    assert scripted.frames[0].intrinsics.fx == 50.0
+
+
+def test_reset_empties_path_and_map(make_node, bench, outputs, send, waiting, scripted):
+    make_node().start()
+    send(8)
+    assert waiting(lambda: outputs["map"] and len(outputs["odometry"]) == 8)
+    answer = bench.call(Trigger, "/mapper/reset", Trigger.Request())
+    assert answer.success
+    assert scripted.resets == 1
+    assert waiting(lambda: not outputs["path"][-1].poses and not outputs["map"][-1].width)
+    send(8, first_s=1000.0)  # earlier stamps are welcome again
+    assert waiting(lambda: len(outputs["odometry"]) == 16)
+
+
+def test_pause_ignores_images_until_resume(make_node, bench, send, waiting, scripted):
+    make_node().start()
+    send(2)
+    assert waiting(lambda: len(scripted.frames) == 2)
+    assert bench.call(SetBool, "/mapper/pause", SetBool.Request(data=True)).success
+    send(3, first_s=1001.0)
+    assert not waiting(lambda: len(scripted.frames) > 2, timeout_s=0.5)
+    assert bench.call(Trigger, "/mapper/resume", Trigger.Request()).success
+    send(1, first_s=1002.0)
+    assert waiting(lambda: len(scripted.frames) == 3)
+    bench.call(SetBool, "/mapper/pause", SetBool.Request(data=True))
+    assert bench.call(SetBool, "/mapper/pause", SetBool.Request(data=False)).success
+    send(1, first_s=1003.0)
+    assert waiting(lambda: len(scripted.frames) == 4)
+
+
+def test_services_say_so_before_the_node_is_configured(make_node, bench):
+    make_node(autostart=False).start()
+    for service, kind, request in (
+        ("reset", Trigger, Trigger.Request()),
+        ("pause", SetBool, SetBool.Request(data=True)),
+        ("resume", Trigger, Trigger.Request()),
+    ):
+        answer = bench.call(kind, f"/mapper/{service}", request)
+        assert not answer.success
+        assert "not configured" in answer.message
+
+
+def test_lifecycle_goes_round_twice(make_node, bench, outputs, send, waiting, scripted):
+    make_node(autostart=False).start()
+
+    def change(transition: int) -> bool:
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return bench.call(ChangeState, "/mapper/change_state", request).success
+
+    def state() -> str:
+        return bench.call(GetState, "/mapper/get_state", GetState.Request()).current_state.label
+
+    for round_ in range(2):
+        assert state() == "unconfigured"
+        assert change(CONFIGURE)
+        assert state() == "inactive"
+        assert change(ACTIVATE)
+        assert state() == "active"
+        scripted.reset()
+        before = len(outputs["odometry"])
+        bench._publishers.clear()
+        send(6, first_s=1000.0 + 10 * round_)
+        assert waiting(lambda before=before: len(outputs["odometry"]) >= before + 4)
+        assert change(DEACTIVATE)
+        assert state() == "inactive"
+        assert waiting(lambda before=before: len(outputs["odometry"]) == before + 6)
+        assert change(CLEANUP)
+
+
+def test_deactivation_maps_what_the_window_holds(make_node, bench, outputs, send, waiting, scripted):
+    node = make_node()
+    node.start()
+    send(2)
+    assert waiting(lambda: len(scripted.frames) == 2)
+    node.trigger_deactivate()
+    assert [len(chunk.frames) for chunk in scripted.chunks] == [2]
+    assert waiting(lambda: len(outputs["odometry"]) == 2 and outputs["map"])
+
+
+def test_images_never_wait_for_a_chunk(make_node, outputs, send, waiting, scripted):
+    scripted.chunk_s = 1.0
+    make_node(queue__frames=100).start()
+    send(40)
+    assert waiting(lambda: len(scripted.frames) == 40, timeout_s=9.0)  # all chunks together take ten
+    assert any(scripted.busy)
+    assert waiting(lambda: len(outputs["odometry"]) == 40)
+    stamps = [stamp_ns(message.header.stamp) for message in outputs["odometry"]]
+    assert stamps == sorted(stamps)
+
+
+def test_a_time_jump_resets_the_map(make_node, outputs, send, waiting, scripted, log_lines):
+    make_node().start()
+    send(8, first_s=1000.0)
+    assert waiting(lambda: len(outputs["odometry"]) == 8)
+    send(8, first_s=900.0)
+    assert waiting(lambda: len(outputs["odometry"]) == 16)
+    assert scripted.resets == 1
+    assert log_lines().count("time jumped back") == 1
+
+
+def test_diagnostics_tell_rates_memory_and_submaps(make_node, outputs, send, waiting):
+    make_node(diagnostics_period_s=0.3).start()
+    send(8)
+    assert waiting(lambda: len(outputs["odometry"]) == 8)
+    assert waiting(lambda: any("submap 1" in values(message) for message in outputs["diagnostics"]))
+    told = values(outputs["diagnostics"][-1])
+    assert told["images received"] == told["poses published"] == "8"
+    assert float(told["memory resident [MB]"]) > 10
+    assert told["mapper: submaps"] == "2"
+    assert told["submap 1"].startswith("ok, scale 1.0000, 4 keyframes")
+    assert {"lag [s]", "rate in [Hz]", "rate out [Hz]", "dropped", "uptime [s]", "images waiting"} <= set(told)
+    assert waiting(lambda: outputs["diagnostics"][-1].status[0].level == DiagnosticStatus.OK)
+
+
+def values(message):
+    return {item.key: item.value for item in message.status[0].values}

@@ -1,0 +1,140 @@
+"""The reconstructor without weights on a rendered street."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scal3r_ros.errors import ReconstructionError
+from scal3r_ros.features.klt import KltConfig, KltTracker
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.reconstruction.geometric.plane_sweep import PlaneSweepConfig
+from scal3r_ros.reconstruction.geometric.reconstructor import GeometricConfig, GeometricReconstructor
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame, Previous
+from scal3r_ros.simulation.simulate import SimulatedFrame
+
+CONFIG = GeometricConfig(sweep=PlaneSweepConfig(width=120, planes=24))
+SIZE, SHARED = 10, 4
+
+
+def reconstructor() -> GeometricReconstructor:
+    return GeometricReconstructor(CONFIG, KltConfig())
+
+
+@pytest.fixture(scope="module")
+def chunks(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> list[Chunk]:
+    """Every second frame, tracked, in chunks that overlap."""
+    tracker = KltTracker(KltConfig())
+    frames = [
+        Frame(index, frame.stamp_ns, frame.image, street_camera, tracker.track(frame.image))
+        for index, frame in enumerate(street_frames)
+    ][::2]
+    step = SIZE - SHARED
+    return [
+        Chunk(number, tuple(frames[number * step : number * step + SIZE]), SHARED if number else 0)
+        for number in range(3)
+    ]
+
+
+@pytest.fixture(scope="module")
+def geometries(chunks: list[Chunk]) -> list[ChunkGeometry]:
+    return in_turn(chunks)
+
+
+def in_turn(chunks: list[Chunk]) -> list[ChunkGeometry]:
+    own = reconstructor()
+    done: list[ChunkGeometry] = []
+    for chunk in chunks:
+        previous = Previous(chunks[len(done) - 1], done[-1]) if done else None
+        done.append(own.reconstruct(chunk, previous))
+    return done
+
+
+def way(T: np.ndarray) -> float:
+    return float(np.linalg.norm(T[-1, :3, 3] - T[0, :3, 3]))
+
+
+def test_chunks_are_measured_and_their_scale_is_that_of_the_one_before(
+    chunks: list[Chunk], geometries: list[ChunkGeometry], street_frames: list[SimulatedFrame]
+) -> None:
+    scales = []
+    for chunk, geometry in zip(chunks, geometries, strict=True):
+        assert geometry.health is ChunkHealth.OK
+        true = np.stack([street_frames[frame.index].T_ref_cam for frame in chunk.frames])
+        scales.append(way(geometry.T_chunk_cam) / way(true))
+        relative = np.linalg.inv(true[0]) @ true[-1]
+        found = np.linalg.inv(geometry.T_chunk_cam[0]) @ geometry.T_chunk_cam[-1]
+        assert np.abs(found[:3, :3] - relative[:3, :3]).max() < np.deg2rad(0.5)
+    assert np.abs(np.diff(np.log(scales))).max() < 0.04  # of so small images
+
+
+def test_shared_frames_keep_place_and_depth(geometries: list[ChunkGeometry]) -> None:
+    for before, after in itertools.pairwise(geometries):
+        shared = before.T_chunk_cam[-SHARED:]
+        np.testing.assert_allclose(
+            after.T_chunk_cam[:2, :3, 3], (np.linalg.inv(shared[0]) @ shared[:2])[:, :3, 3], atol=1e-3
+        )
+        np.testing.assert_array_equal(after.depth[:SHARED], before.depth[-SHARED:])
+
+
+def test_everything_has_the_shape_that_the_protocol_promises(
+    chunks: list[Chunk], geometries: list[ChunkGeometry]
+) -> None:
+    for chunk, geometry in zip(chunks, geometries, strict=True):
+        count, small = len(chunk.frames), geometry.intrinsics[0]
+        assert geometry.T_chunk_cam.shape == (count, 4, 4)
+        assert geometry.depth.shape == geometry.confidence.shape == (count, small.height, small.width)
+        assert geometry.depth.dtype == geometry.confidence.dtype == np.float32
+        assert len(geometry.intrinsics) == count
+        assert geometry.tracks is not None
+        assert np.all(np.diff(geometry.tracks.ids) > 0)
+        assert len(geometry.tracks.ids) == len(geometry.tracks.points_chunk) == len(geometry.tracks.sigma)
+        assert all(seconds >= 0 for seconds in geometry.timings.values())
+
+
+def test_equal_chunks_give_equal_bytes_also_after_a_reset(chunks: list[Chunk], geometries: list[ChunkGeometry]) -> None:
+    again = in_turn(chunks)
+    for one, other in zip(geometries, again, strict=True):
+        assert one.T_chunk_cam.tobytes() == other.T_chunk_cam.tobytes()
+        assert one.depth.tobytes() == other.depth.tobytes()
+        assert one.confidence.tobytes() == other.confidence.tobytes()
+    used = reconstructor()
+    used.reconstruct(chunks[2], None)
+    used.reset()
+    assert used.reconstruct(chunks[0], None).depth.tobytes() == geometries[0].depth.tobytes()
+
+
+def test_frames_without_tracks_are_tracked_here(chunks: list[Chunk]) -> None:
+    bare = replace(chunks[0], frames=tuple(replace(frame, features=None) for frame in chunks[0].frames))
+    assert reconstructor().reconstruct(bare, None).health is ChunkHealth.OK
+
+
+def test_an_uncalibrated_camera_is_refused_with_what_to_do(chunks: list[Chunk]) -> None:
+    bare = replace(chunks[0], frames=tuple(replace(frame, intrinsics=None) for frame in chunks[0].frames))
+    with pytest.raises(ReconstructionError, match="camera_info"):
+        reconstructor().reconstruct(bare, None)
+
+
+def test_a_calibration_that_changes_within_a_chunk_is_refused(chunks: list[Chunk]) -> None:
+    frames = list(chunks[0].frames)
+    assert frames[3].intrinsics is not None
+    frames[3] = replace(frames[3], intrinsics=replace(frames[3].intrinsics, fx=99.0))
+    with pytest.raises(ReconstructionError, match="changes within chunk 0"):
+        reconstructor().reconstruct(replace(chunks[0], frames=tuple(frames)), None)
+
+
+def test_a_device_that_is_not_here_is_refused() -> None:
+    with pytest.raises(ReconstructionError, match="'nonsense'"):
+        GeometricReconstructor(replace(CONFIG, device="nonsense"), KltConfig())
+
+
+def test_black_images_are_no_error(chunks: list[Chunk]) -> None:
+    black = tuple(replace(frame, image=np.zeros_like(frame.image), features=None) for frame in chunks[0].frames)
+    geometry = reconstructor().reconstruct(replace(chunks[0], frames=black), None)
+    assert geometry.health is ChunkHealth.FEW_TRACKS
+    assert geometry.note
+    assert not geometry.confidence.any()
+    assert np.isfinite(geometry.T_chunk_cam).all()
