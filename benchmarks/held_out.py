@@ -22,7 +22,7 @@ import torch
 
 from scal3r_ros.model import Scal3R, load_checkpoint, preset_named
 from scal3r_ros.model.layers.cpu_kernels import attend_by_products
-from scal3r_ros.reconstruction.network.bundled_weights import shipped_weights
+from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
 from scal3r_ros.simulation.worlds.clips import SequenceSpec
 from scal3r_ros.training.data.batches import Batch, Unit
 from scal3r_ros.training.data.clips import Clip, ClipFolder
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/held_out"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    path = arguments.checkpoint or shipped_weights(arguments.preset)
+    path = arguments.checkpoint or bundled_weights(arguments.preset)
     if path is None:
         parser.error(f"no weights come with the package for {arguments.preset}: give --checkpoint")
     model = load_checkpoint(path, preset_named(arguments.preset))

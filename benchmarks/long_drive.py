@@ -77,17 +77,17 @@ def _way(drive: Trajectory) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(steps)])
 
 
-def _report(seconds: np.ndarray, resident_mb: np.ndarray, way_m: np.ndarray, out: Path) -> None:
+def _report(seconds: np.ndarray, resident_mb: np.ndarray, distance_travelled: np.ndarray, out: Path) -> None:
     third = max(1, len(seconds) // 3)
     early, late = seconds[third : 2 * third].mean(), seconds[-third:].mean()
     print(f"time per frame, last third over middle third: {late / early:.3f}")
     print(f"resident memory, end over one third of the way: {resident_mb[-1] / resident_mb[third - 1]:.3f}")
-    print(f"way: {way_m[-1] / 1e3:.2f} km")
-    if way_m[-1] > 2 * FIRST_M:
-        after = int(np.searchsorted(way_m, FIRST_M))
+    print(f"way: {distance_travelled[-1] / 1e3:.2f} km")
+    if distance_travelled[-1] > 2 * FIRST_M:
+        after = int(np.searchsorted(distance_travelled, FIRST_M))
         low, high = resident_mb[after:].min() / resident_mb[after], resident_mb[after:].max() / resident_mb[after]
         print(f"resident memory after the first 2 km, over that there: {low:.3f} … {high:.3f}")
-        late = _per_frame(seconds, way_m, -1) / _per_frame(seconds, way_m, 2)
+        late = _per_frame(seconds, distance_travelled, -1) / _per_frame(seconds, distance_travelled, 2)
         print(f"time per frame, last kilometre over the third: {late:.3f}")
     with (out / "long_drive.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -109,10 +109,10 @@ def _report(seconds: np.ndarray, resident_mb: np.ndarray, way_m: np.ndarray, out
     print(f"curves in {out / 'long_drive.png'} and {out / 'long_drive.csv'}")
 
 
-def _per_frame(seconds: np.ndarray, way_m: np.ndarray, kilometre: int) -> float:
+def _per_frame(seconds: np.ndarray, distance_travelled: np.ndarray, kilometre: int) -> float:
     """Mean seconds a frame in a kilometre of the way, the first being 0 and the last whole one −1."""
-    number = kilometre if kilometre >= 0 else int(way_m[-1] // 1000) + kilometre
-    return float(seconds[(way_m >= 1000 * number) & (way_m < 1000 * (number + 1))].mean())
+    number = kilometre if kilometre >= 0 else int(distance_travelled[-1] // 1000) + kilometre
+    return float(seconds[(distance_travelled >= 1000 * number) & (distance_travelled < 1000 * (number + 1))].mean())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Drives with real loops: circuits of our own or the true trajectories of KITTI through a town laid along them, mapped
 with and without loops.
 
-    python benchmarks/loop_drives.py block eight errand
+    python benchmarks/loop_drives.py block eight delivery
     python benchmarks/loop_drives.py ../shared/data/kitti_ground_truth/07.txt
     python benchmarks/loop_drives.py ../shared/data/kitti_ground_truth/0[0567].txt --out out/loop_drives
 

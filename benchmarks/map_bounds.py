@@ -23,7 +23,7 @@ from scal3r_ros.mapping.graph.edges import Edge
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
 from scal3r_ros.mapping.storage.contents import FRAMES, GRAPH, POINTS, MapContents, write_contents
 from scal3r_ros.mapping.storage.map_store import MapWriter
-from scal3r_ros.mapping.storage.offload import Spill
+from scal3r_ros.mapping.storage.offload import Offload
 from scal3r_ros.mapping.submaps.frame_log import FrameLog
 
 SUBMAP_M = 8.0
@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     shutil.rmtree(arguments.out, ignore_errors=True)
     arguments.out.mkdir(parents=True)
-    spill = Spill(arguments.out / "spill")
+    spill = Offload(arguments.out / "spill")
     points = PointMap(PointMapConfig(max_points=arguments.max_points), spill.leave)
     graph, log, process = SubmapGraph(), FrameLog(), psutil.Process()
     count = round(arguments.kilometres * 1000 / SUBMAP_M)
@@ -82,7 +82,7 @@ def _street(seed: int) -> np.ndarray:
     return points.astype(np.float32)
 
 
-def _save(folder: Path, graph: SubmapGraph, log: FrameLog, points: PointMap, spill: Spill) -> None:
+def _save(folder: Path, graph: SubmapGraph, log: FrameLog, points: PointMap, spill: Offload) -> None:
     for name in ("saving", "saving again"):
         started = time.perf_counter()
         parts = {GRAPH: graph.snapshot(), FRAMES: log.snapshot(), POINTS: points.snapshot()}

@@ -65,7 +65,7 @@ class Drive:
         return Trajectory(even_stamps(len(self.clip), RATE_HZ), self.clip.T_world_cam)
 
     @property
-    def way_m(self) -> float:
+    def distance_travelled(self) -> float:
         """Length of the camera's way."""
         return float(np.linalg.norm(np.diff(self.clip.T_world_cam[:, :3, 3], axis=0), axis=1).sum())
 

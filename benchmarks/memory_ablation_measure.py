@@ -126,7 +126,7 @@ class Row:
     network: str
     rule: str
     drive: str
-    way_m: float
+    distance_travelled: float
     chunks: int
     posed: int
     ate_m: float | None
@@ -222,13 +222,13 @@ def measure_mapped(drive: Drive, label: str, rule: Rule, reconstructor: Reconstr
         network=label,
         rule=str(rule),
         drive=drive.name,
-        way_m=drive.way_m,
+        distance_travelled=drive.distance_travelled,
         chunks=len(chunks.log_ratios),
         posed=len(mapped),
         ate_m=ate_m,
-        ate_share=None if ate_m is None else ate_m / drive.way_m,
+        ate_share=None if ate_m is None else ate_m / drive.distance_travelled,
         rigid_ate_m=rigid_m,
-        rigid_ate_share=None if rigid_m is None else rigid_m / drive.way_m,
+        rigid_ate_share=None if rigid_m is None else rigid_m / drive.distance_travelled,
         seam_spread_truth=_spread(seams),
         seam_spread_mapper=_spread(seams_mapper),
         seams_by_points=_mean(np.array(by_points, np.float64)),

@@ -56,7 +56,7 @@ def main() -> None:
     # Who comes first hosts the rendezvous: to stop and kill that one is the worst case.
     b = _Peer("b", rendezvous, preset)
     a = _Node("a", rendezvous, preset, core=0)
-    _wait(lambda: a.figures()["peers"] == 1, "the two have not met")
+    _wait(lambda: a.metrics()["peers"] == 1, "the two have not met")
     rows.append(_row("running, sharing", a.map_for(seconds), a))
     b.stop()
     rows.append(_row("stopped", a.map_for(seconds), a))
@@ -113,8 +113,8 @@ class _Node:
                 time.sleep(REST_S / 5)
         return took, longest
 
-    def figures(self) -> dict[str, float]:
-        return dict(self._reconstructor.figures())
+    def metrics(self) -> dict[str, float]:
+        return dict(self._reconstructor.metrics())
 
     def close(self) -> None:
         self._reconstructor.close()
@@ -169,7 +169,7 @@ def _row(phase: str, measured: tuple[list[float], float], node: _Node) -> dict[s
         "p95_ms": round(late, 1),
         "max_ms": round(worst, 1),
         "longest_question_ms": round(longest * 1e3, 3),
-        "peers_at_end": int(node.figures().get("peers", 0)),
+        "peers_at_end": int(node.metrics().get("peers", 0)),
     }
 
 

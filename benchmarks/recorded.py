@@ -31,7 +31,7 @@ from scal3r_ros.cli.bag import bag as make_bag
 from scal3r_ros.errors import Scal3rError
 from scal3r_ros.evaluation.evaluator import evaluate_result
 from scal3r_ros.evaluation.metrics.consistency import seam_scales, yaw_correlation
-from scal3r_ros.reconstruction.network.bundled_weights import shipped_weights
+from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -91,7 +91,7 @@ class Row:
 def main() -> None:
     """Maps every sequence that is here in every way there are weights for, and prints the table."""
     arguments = _arguments()
-    checkpoint: Path | None = arguments.checkpoint or shipped_weights("tiny")
+    checkpoint: Path | None = arguments.checkpoint or bundled_weights("tiny")
     if checkpoint is None:
         print("no --checkpoint, and no weights for tiny come with this package: geometric alone", flush=True)
     ways = {way: settings_of(way, checkpoint) for way in WAYS if way == GEOMETRIC or checkpoint is not None}

@@ -34,7 +34,7 @@ from scal3r_ros.model.aggregator import Aggregator
 from scal3r_ros.model.layers.cpu_kernels import DotProductAttention
 from scal3r_ros.reconstruction.network.chunk_parts import reference_first
 from scal3r_ros.reconstruction.network.config import NetworkConfig, NetworkMemoryConfig
-from scal3r_ros.reconstruction.network.crop import framing_of
+from scal3r_ros.reconstruction.network.crop import crop_of
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, Frame, Previous
@@ -111,7 +111,7 @@ def _naive(job: Job) -> list[float]:
     seconds: list[float] = []
     with plain_attention(), projected_twice():
         for chunk in range(job.chunks):
-            images.append(framing_of(frames_of(job, chunk), width, patch).images(order))
+            images.append(crop_of(frames_of(job, chunk), width, patch).images(order))
             if (chunk + 1) & chunk:
                 continue  # no power of two
             started = job.clock()
@@ -205,7 +205,7 @@ def _instead(owner: Any, name: str, other: Any) -> Iterator[None]:
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "kept tokens": {"keep_shared_tokens": False},
-    "less depth": {"shared_depth_frames": 128},
+    "less depth": {"overlap_depth_frames": 128},
     "depth in batches": {"head_frames": 256},
     "oneDNN": {"onednn": False},
 }

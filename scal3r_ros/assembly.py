@@ -11,7 +11,7 @@ from scal3r_ros.configuration import from_parameters, parameter, section
 from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.mapping import MapperConfig, OnlineMapper
 from scal3r_ros.reconstruction.geometric.reconstructor import GeometricConfig, GeometricReconstructor
-from scal3r_ros.reconstruction.network.bundled_weights import shipped_weights
+from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.offline import OfflineReconstructor
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
@@ -75,7 +75,7 @@ def spelt_out(config: CoreConfig) -> CoreConfig:
     return replace(config, reconstructor="scal3r", refine="bundle_adjustment", network=network)
 
 
-def shipped_weights_used(config: CoreConfig) -> Path | None:
+def bundled_weights_used(config: CoreConfig) -> Path | None:
     """The file of the package that the network of `config` takes its weights from; None where it takes none of those.
 
     Raises:
@@ -84,7 +84,7 @@ def shipped_weights_used(config: CoreConfig) -> Path | None:
     config = spelt_out(config)
     if config.reconstructor != "scal3r" or config.network.checkpoint:
         return None
-    return shipped_weights(config.network.preset)
+    return bundled_weights(config.network.preset)
 
 
 def build_mapper(config: CoreConfig, name: str = "mapper") -> OnlineMapper:

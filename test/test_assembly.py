@@ -11,8 +11,8 @@ from scal3r_ros.assembly import (
     CoreConfig,
     build_mapper,
     build_reconstructor,
+    bundled_weights_used,
     core_config,
-    shipped_weights_used,
     spelt_out,
 )
 from scal3r_ros.configuration import from_parameters, parameters_of, read_parameter_file, to_parameters
@@ -82,7 +82,7 @@ def test_tiny_is_the_small_network_with_the_packages_weights_refined(ship: Calla
     assert refining.name == "scal3r"
     meant = {"reconstructor": "scal3r", "network.preset": "tiny", "refine": "bundle_adjustment"}
     assert spelt_out(config) == core_config({**to_parameters(config), **meant})[0]
-    assert shipped_weights_used(config) == folder / "tiny.safetensors"
+    assert bundled_weights_used(config) == folder / "tiny.safetensors"
 
 
 def test_the_mapper_of_tiny_is_made_of_what_it_stands_for(
@@ -99,7 +99,7 @@ def test_only_tiny_stands_for_something_else() -> None:
     for name in ("geometric", "scal3r"):
         config = core_config({"reconstructor": name})[0]
         assert spelt_out(config) is config
-        assert shipped_weights_used(config) is None
+        assert bundled_weights_used(config) is None
     with pytest.raises(ConfigurationError, match=r"network\.preset is nano: set reconstructor to scal3r"):
         build_reconstructor(core_config({"reconstructor": "tiny", "network.preset": "nano"})[0])
 
@@ -107,7 +107,7 @@ def test_only_tiny_stands_for_something_else() -> None:
 def test_weights_of_the_package_are_not_used_beside_a_checkpoint(ship: Callable[..., Path]) -> None:
     ship("tiny")
     config = core_config({"reconstructor": "tiny", "network.checkpoint": "mine.safetensors"})[0]
-    assert shipped_weights_used(config) is None
+    assert bundled_weights_used(config) is None
     with pytest.raises(ReconstructionError, match=r"mine\.safetensors does not exist"):
         build_reconstructor(config)
 

@@ -54,7 +54,7 @@ def test_the_memory_goes_on_bit_for_bit(frames: list[Frame], tmp_path: Path) -> 
     ours, theirs = (network.reconstruct(chunk, None) for network in (first, second))
     assert ours.depth.tobytes() == theirs.depth.tobytes()
     assert ours.T_chunk_cam.tobytes() == theirs.T_chunk_cam.tobytes()
-    assert first.figures()["memory_chunks"] == second.figures()["memory_chunks"] > 2
+    assert first.metrics()["memory_chunks"] == second.metrics()["memory_chunks"] > 2
 
 
 @pytest.mark.parametrize(

@@ -256,4 +256,4 @@ def test_a_library_behind_two_modules_is_found() -> None:
         "scal3r_ros.reconstruction.geometric": ("import torch", False),
         "scal3r_ros.reconstruction.protocol": ("", False),
     }
-    assert pulled_in(modules, "scal3r_ros.mapping") == {"torch": "scal3r_ros.reconstruction.geometric.reconstructor"}
+    assert pulled_in(modules, "scal3r_ros.mapping") == {"torch": "scal3r_ros.reconstruction.geometric"}

@@ -26,7 +26,7 @@ from scal3r_ros.configuration import read_parameter_file
 from scal3r_ros.errors import Scal3rError, SequenceError
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.images.folder import find_images, read_image
-from scal3r_ros.reconstruction.network.bundled_weights import shipped_weights
+from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
 
 ASSUMED_FOV_DEG = 70.0
 LAST_LINES = 12
@@ -105,7 +105,7 @@ def _runs(parameters: Path | None, reconstructor: str | None, simulated: bool) -
         return [_Run(reconstructor)]
     values = {} if parameters is None else read_parameter_file(parameters)
     usual = str(values.get("reconstructor", CoreConfig.reconstructor))
-    if simulated and usual == "geometric" and shipped_weights(TINY) is not None:
+    if simulated and usual == "geometric" and bundled_weights(TINY) is not None:
         return [_Run(usual), _Run(TINY, f"_{TINY}")]
     return [_Run(usual)]
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.io.atomic_write import told, write_whole
+from scal3r_ros.io.atomic_write import os_errors_as, write_atomically
 from scal3r_ros.io.export import colmap_bytes, pcd_bytes, ply_bytes, tum_bytes
 from scal3r_ros.mapping.storage.contents import SavedMap
 from scal3r_ros.mapping.values import PointCloud
@@ -101,6 +101,6 @@ def _write_colmap(
 
 
 def _write(path: Path, content: bytes) -> None:
-    with told(path):
+    with os_errors_as(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content)
+    write_atomically(path, content)

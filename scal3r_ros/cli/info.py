@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scal3r_ros.reconstruction.network.bundled_weights import all_shipped_weights
+from scal3r_ros.reconstruction.network.bundled_weights import all_bundled_weights
 
 PACKAGE = "scal3r_ros"
 
@@ -136,7 +136,7 @@ def cuda() -> Line:
 
 def weights() -> Line:
     """The networks whose weights come with this package."""
-    shipped = all_shipped_weights()
+    shipped = all_bundled_weights()
     if not shipped:
         return Line("weights", "none come with this package; scal3r weights says where to get some")
     sizes = ", ".join(f"{preset} ({file.stat().st_size / 1e6:.0f} MB)" for preset, file in shipped.items())

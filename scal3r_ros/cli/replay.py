@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scal3r_ros.assembly import CoreConfig, build_mapper, core_config, shipped_weights_used
+from scal3r_ros.assembly import CoreConfig, build_mapper, bundled_weights_used, core_config
 from scal3r_ros.cli.offline import Memory, offline_mapper, with_memory
 from scal3r_ros.configuration import read_parameter_file, read_settings, to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
@@ -132,7 +132,7 @@ def replay(
             "[yellow]Nothing was mapped: the camera never moved enough for a first chunk, or too few points could be "
             "tracked.[/]"
         )
-    if counters["submaps_to_be_found"]:
+    if counters["submaps_unlocalized"]:
         console.print(f"[yellow]The map of {load_map} was not found again: this drive is a map of its own.[/]")
     if unsaved is not None:
         raise unsaved
@@ -168,7 +168,7 @@ def _configuration(path: Path | None, settings: list[str], memory: Memory | None
 
 
 def _tell_weights(config: CoreConfig, console: Console) -> None:
-    shipped = shipped_weights_used(config)
+    shipped = bundled_weights_used(config)
     if shipped is not None:
         console.print(f"weights: {shipped}, which come with this package", style="dim", soft_wrap=True, markup=False)
 

@@ -25,7 +25,7 @@ from scal3r_ros.model import (
     save_checkpoint,
     verify_checkpoint,
 )
-from scal3r_ros.reconstruction.network.bundled_weights import SHIPPED_LICENCE, all_shipped_weights, model_card
+from scal3r_ros.reconstruction.network.bundled_weights import SHIPPED_LICENCE, all_bundled_weights, model_card
 
 DEFAULT_PRESET = "full"
 
@@ -97,7 +97,7 @@ def _tell(console: Console) -> None:
 
 
 def _tell_shipped(console: Console) -> None:
-    shipped = all_shipped_weights()
+    shipped = all_bundled_weights()
     console.print("\n[bold]weights of this package[/] (used where network.checkpoint is empty)")
     if not shipped:
         console.print("  none")

@@ -10,14 +10,14 @@ from pathlib import Path
 from scal3r_ros.errors import MappingError
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file beside its place and puts it there at the end, so that no half file bears its name.
 
     Raises:
         MappingError: the disk does not take it.
     """
     part = path.with_name(path.name + ".part")
-    with told(path):
+    with os_errors_as(path):
         try:
             with part.open("wb") as file:
                 file.write(content)
@@ -29,7 +29,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def os_errors_as(path: Path) -> Iterator[None]:
     """Turns an error of the disk at `path` into one sentence."""
     try:
         yield

@@ -17,7 +17,7 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.cloud.point_map import PointMap
 from scal3r_ros.mapping.config import MapperConfig
-from scal3r_ros.mapping.frontend.frontend import CameraSide
+from scal3r_ros.mapping.frontend.frontend import Frontend
 from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame
 from scal3r_ros.mapping.frontend.window import ChunkWindow
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
@@ -37,8 +37,8 @@ from scal3r_ros.mapping.storage.contents import (
 )
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.storage.offload import PREFIX as SUBMAP_PREFIX
-from scal3r_ros.mapping.storage.offload import Spill
-from scal3r_ros.mapping.storage.relocalization import Found, LoadedMap
+from scal3r_ros.mapping.storage.offload import Offload
+from scal3r_ros.mapping.storage.relocalization import LoadedMap, Relocalization
 from scal3r_ros.mapping.submaps.frame_log import FrameLog
 from scal3r_ros.mapping.submaps.points import coloured_points
 from scal3r_ros.mapping.submaps.submap import Placed, PlacedSubmap, first_submap, next_submap, shared_frames
@@ -74,12 +74,12 @@ class OnlineMapper:
         self._loop_lock = threading.Lock()  # one close_loops at a time
         self._map_lock = threading.RLock()  # the points, which take their time
         self._state_lock = threading.RLock()  # everything below that several touch; held briefly, and taken last
-        self._camera = CameraSide(config)
+        self._camera = Frontend(config)
         self._window = ChunkWindow(config.window)
         self._graph = SubmapGraph(config.loops.max_conflict)
         self._closer = LoopCloser(config.loops, config.min_confidence, config.alignment, reconstructor)
         self._map_points = 0
-        self._spill = Spill(Path(config.spill_directory) if config.spill_directory else None)
+        self._spill = Offload(Path(config.spill_directory) if config.spill_directory else None)
         self._map = PointMap(config.map, self._spill.leave)
         self._loaded: LoadedMap | None = None  # until the camera is found in it
         self._log = FrameLog()
@@ -89,15 +89,15 @@ class OnlineMapper:
         self._keyframes = self._unmeasured = 0
 
     @property
-    def width(self) -> int:
+    def max_parallel_chunks(self) -> int:
         """How many consecutive chunks the reconstructor works on at the same time, where they are given to it."""
-        return self._reconstructor.width
+        return self._reconstructor.max_parallel_chunks
 
     def push(self, frame: Frame) -> list[MapUpdate]:
-        """Shows the mapper the next frame; once `width` chunks are full, maps them."""
+        """Shows the mapper the next frame; once `max_parallel_chunks` chunks are full, maps them."""
         observation = self.observe(frame)
         updates = [MapUpdate(observation.poses, self.T_map_odom())] if observation.poses else []
-        return updates + self._map_held(observation.chunk, self.width)
+        return updates + self._map_held(observation.chunk, self.max_parallel_chunks)
 
     def flush(self) -> list[MapUpdate]:
         """Maps the chunks that still wait, and the keyframes that have not filled one."""
@@ -131,11 +131,11 @@ class OnlineMapper:
             chunk = replace(chunk, shared=shared_frames(newest, chunk))
             previous = None if newest is None else Previous(newest.chunk, newest.geometry)
             geometry = self._reconstructor.reconstruct(chunk, previous if chunk.shared else None, following)
-            figures = self._reconstructor.figures()
+            metrics = self._reconstructor.metrics()
             if newest is None and geometry.health is not ChunkHealth.OK:
                 self._unmeasured += 1
                 note = f"no map yet: {geometry.note}"
-                return MapUpdate((), self.T_map_odom(), chunk=chunk, geometry=geometry, note=note, figures=figures)
+                return MapUpdate((), self.T_map_odom(), chunk=chunk, geometry=geometry, note=note, metrics=metrics)
             started = time.perf_counter()
             placed = self._place(chunk, geometry, newest)
             submap, edge = placed.submap, placed.edge
@@ -167,7 +167,7 @@ class OnlineMapper:
             )
             timings = {**geometry.timings, "align_s": aligned - started, "map_s": mapped - aligned}
             return MapUpdate(
-                poses, self.T_map_odom(), summary, False, chunk, geometry, timings=timings, figures=figures
+                poses, self.T_map_odom(), summary, False, chunk, geometry, timings=timings, metrics=metrics
             )
 
     @property
@@ -321,13 +321,13 @@ class OnlineMapper:
                 "frames_posed": len(self._log),
                 "keyframes": self._keyframes,
                 "keyframes_thinned": self._window.thinned,
-                "chunks_unmeasured": self._unmeasured,
+                "chunks_failed": self._unmeasured,
                 "submaps": len(self._graph),
                 "map_points": self._map_points,
                 **self._closer.counters(),
-                "submaps_to_be_found": 0 if self._loaded is None else len(self._loaded),
+                "submaps_unlocalized": 0 if self._loaded is None else len(self._loaded),
                 **self._spill.counters(),
-                **self._reconstructor.figures(),
+                **self._reconstructor.metrics(),
             }
 
     def _check_savable(self, folder: Path) -> None:
@@ -379,7 +379,7 @@ class OnlineMapper:
                 self._map_points = len(self._map)
         return MapUpdate((), self.T_map_odom(), corrected=True, found=joined) if moved or joined else None
 
-    def _join(self, loaded: LoadedMap, found: Found) -> None:
+    def _join(self, loaded: LoadedMap, found: Relocalization) -> None:
         """Moves this drive into the frame of the loaded map, and takes in all of that but its points."""
         self._graph.absorb(loaded.graph, found.S_loaded_own)
         for edge in found.edges:

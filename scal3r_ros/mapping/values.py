@@ -68,7 +68,7 @@ class MapUpdate:
 
     `T_map_odom` (4, 4) is the newest correction. `corrected` is true where earlier poses or points moved, so that path
     and map have to be published whole. `chunk` and `geometry` are what was reconstructed, where something was; `note`
-    says why there is no submap although there was a chunk. `timings` are seconds per stage of the chunk, `figures` what
+    says why there is no submap although there was a chunk. `timings` are seconds per stage of the chunk, `metrics` what
     the reconstructor has learnt with it. `found` is true where the camera was found in the map that was loaded: from
     now on all is in the frame of that one.
     """
@@ -81,7 +81,7 @@ class MapUpdate:
     geometry: ChunkGeometry | None = None
     note: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
-    figures: Mapping[str, int | float] = field(default_factory=dict)
+    metrics: Mapping[str, int | float] = field(default_factory=dict)
     found: bool = False
 
 

@@ -113,20 +113,20 @@ class Reconstructor(Protocol):
         """Name as in the parameter `reconstructor`."""
 
     @property
-    def width(self) -> int:
+    def max_parallel_chunks(self) -> int:
         """How many consecutive chunks it can work on at the same time: how many to give it where they are there."""
 
     def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """Geometry of `chunk`; raises `ReconstructionError` only for input it can never handle.
 
         `following` are the chunks after it that are full already, to be asked for next: it may work on up to
-        `width` − 1 of them as well and keep what comes out until then.
+        `max_parallel_chunks` − 1 of them as well and keep what comes out until then.
         """
 
     def reset(self) -> None:
         """Forget everything learnt from earlier chunks."""
 
-    def figures(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, int | float]:
         """Numbers about what was learnt so far, for the diagnostics. Called from any thread, and never waits."""
 
     def close(self) -> None:

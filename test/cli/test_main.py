@@ -64,7 +64,7 @@ def test_a_circuit_is_driven_and_an_unknown_one_refused(scal3r: Scal3r, tmp_path
     assert (tmp_path / "eight" / "metadata.yaml").is_file()
     refused = scal3r("simulate", "-o", str(tmp_path / "nine"), "--circuit", "nine", *small)
     assert refused.code == 1
-    assert "choose one of block, eight, errand" in refused.err
+    assert "choose one of block, eight, delivery" in refused.err
     both = scal3r("simulate", "-o", str(tmp_path / "x"), "--circuit", "eight", "--trajectory", "x.txt", *small)
     assert "either --trajectory or --circuit" in both.err
 

@@ -38,7 +38,7 @@ class Oracle:
     def reset(self) -> None:
         """Nothing is kept."""
 
-    def figures(self) -> dict[str, int | float]:
+    def metrics(self) -> dict[str, int | float]:
         return {}
 
     def close(self) -> None:

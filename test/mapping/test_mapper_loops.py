@@ -17,7 +17,7 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.trajectories import even_stamps
 from scal3r_ros.mapping import MapperConfig, MapUpdate, OnlineMapper
 from scal3r_ros.mapping.loops.config import LoopConfig
-from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeyframeShelf
+from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeyframeDatabase
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.simulation.drives.levelling import CAMERA_HEIGHT_M
 from scal3r_ros.simulation.simulate import SimulatedFrame, render_frames
@@ -182,16 +182,16 @@ def test_a_street_that_looks_like_the_last_one_is_taken_for_it_only_if_it_lies_t
     counters = mapper.counters()
     assert counters["loops_verified"] > 0  # they do look the same
     assert (counters["loops"] > 0) is loops
-    assert (counters["loops_implausible"] > 0) is not loops
+    assert (counters["loops_gated"] > 0) is not loops
 
 
 def test_a_full_disk_costs_places_but_no_chunk(
     oracle_mapper: OnlineMapper, street: list[Frame], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(shelf: KeyframeShelf, keyframe: KeptKeyframe) -> int:
+    def full(shelf: KeyframeDatabase, keyframe: KeptKeyframe) -> int:
         raise MappingError("no room")
 
-    monkeypatch.setattr(KeyframeShelf, "add", full)
+    monkeypatch.setattr(KeyframeDatabase, "add", full)
     for frame in street:
         oracle_mapper.push(frame)
     oracle_mapper.flush()

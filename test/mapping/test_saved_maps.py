@@ -92,7 +92,7 @@ def test_until_it_is_found_a_drive_on_a_loaded_map_is_as_on_none(
     loaded.load(StoredMap(saved))
     drain(loaded, second)
     drain(alone, second)
-    assert loaded.counters()["submaps_to_be_found"] > 0
+    assert loaded.counters()["submaps_unlocalized"] > 0
     np.testing.assert_array_equal(loaded.trajectory().T_ref_cam, alone.trajectory().T_ref_cam)
     np.testing.assert_array_equal(loaded.cloud().points, alone.cloud().points)
     assert len(loaded.drives()) == 1
@@ -131,7 +131,7 @@ def test_once_two_places_agree_both_drives_are_one_map(
     )
     assert compare_trajectories(truth, joined).metrics.ate_sim3_rmse_m < 0.3
     counters = mapper.counters()
-    assert counters["submaps_to_be_found"] == 0
+    assert counters["submaps_unlocalized"] == 0
     assert counters["submaps"] == len({update.submap.index for update in before + after if update.submap is not None})
 
     mapper.save(tmp_path / "both")  # what was joined can be saved, loaded and joined again
@@ -161,7 +161,7 @@ def test_a_drive_finds_itself_in_the_map_by_what_it_sees(
     first.save(tmp_path)
     mapper.load(StoredMap(tmp_path))
     updates = drain(mapper, second)
-    assert mapper.counters()["submaps_to_be_found"] == 0
+    assert mapper.counters()["submaps_unlocalized"] == 0
     assert [update.corrected for update in updates if update.found] == [True]
     newest = [pose for update in updates for pose in update.poses][-1].T_odom_cam
     one, two = mapper.drives()
@@ -178,7 +178,7 @@ def test_a_map_of_its_own_takes_no_places_of_the_loaded_one_along(
     first.save(tmp_path / "first")
     mapper.load(StoredMap(tmp_path / "first"))
     drain(mapper, second[:9])  # one submap: not enough to be found
-    assert mapper.counters()["submaps_to_be_found"] > 0
+    assert mapper.counters()["submaps_unlocalized"] > 0
     mapper.save(tmp_path / "own")
     own = StoredMap(tmp_path / "own")
     graph, places = own.arrays("graph"), own.arrays("places")

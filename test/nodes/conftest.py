@@ -65,7 +65,7 @@ class ScriptedMapper:
             return Observation((self._pose(frame),), chunk)
 
     @property
-    def width(self) -> int:
+    def max_parallel_chunks(self) -> int:
         return 1
 
     def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate:

@@ -15,7 +15,7 @@ from scal3r_ros.model import FastWeights, Scal3R
 from scal3r_ros.model.memory.unit import fast_weights, gradient, step
 from scal3r_ros.reconstruction.network.chunk_parts import frames_with_depth, reference_first
 from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.network.crop import framing_of
+from scal3r_ros.reconstruction.network.crop import crop_of
 from scal3r_ros.reconstruction.network.geometry import Answer, geometry_of
 from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame
@@ -59,7 +59,7 @@ class _ByHand:
 
     def _step(self, chunks: Sequence[Chunk]) -> list[ChunkGeometry | None]:
         model, aggregator = self.model, self.model.aggregator
-        framings = [framing_of(chunk.frames, model.preset.image_width, model.preset.patch) for chunk in chunks]
+        framings = [crop_of(chunk.frames, model.preset.image_width, model.preset.patch) for chunk in chunks]
         orders = [reference_first(len(chunk.frames)) for chunk in chunks]
         codes = [model.encode(f.images(range(len(c.frames)))) for f, c in zip(framings, chunks, strict=True)]
         tokens = [aggregator.embed(code.patches[order]) for code, order in zip(codes, orders, strict=True)]
@@ -88,7 +88,7 @@ class _ByHand:
         geometries = []
         for chunk, framing, order, code, of_chunk in zip(chunks, framings, orders, codes, features, strict=True):
             place = [order.index(position) for position in range(len(order))]
-            asked = frames_with_depth(len(order), chunk.shared, self.config.shared_depth_frames)
+            asked = frames_with_depth(len(order), chunk.shared, self.config.overlap_depth_frames)
             maps = model.depth([x[[place[position] for position in asked]] for x in of_chunk], framing.grid)
             pose_encoding = model.camera_head(of_chunk[-1])[place]
             geometries.append(geometry_of(framing, Answer(pose_encoding, asked, maps, code.descriptor), self.config))
@@ -137,6 +137,6 @@ def _pair() -> Iterator[ChunkParallelReconstructor]:
 @pytest.fixture
 def two_workers(_pair: ChunkParallelReconstructor) -> ChunkParallelReconstructor:
     """Two workers with an empty memory, for tests that lose none: starting some takes seconds."""
-    assert _pair.figures()["workers_lost"] == 0
+    assert _pair.metrics()["workers_lost"] == 0
     _pair.reset()
     return _pair

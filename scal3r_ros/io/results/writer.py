@@ -17,7 +17,7 @@ import yaml
 
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.io.atomic_write import told, write_whole
+from scal3r_ros.io.atomic_write import os_errors_as, write_atomically
 from scal3r_ros.io.export import ply_bytes, tum_bytes
 from scal3r_ros.mapping.values import MapUpdate, PointCloud
 
@@ -57,7 +57,9 @@ class ResultWriter:
         chunk, geometry = update.chunk, update.geometry
         if self._stages is None:
             self._stages = (*geometry.timings, "align_s", "map_s")
-            write_whole(self._folder / "timings.csv", (",".join((*COLUMNS, *self._stages, "rss_mb")) + "\n").encode())
+            write_atomically(
+                self._folder / "timings.csv", (",".join((*COLUMNS, *self._stages, "rss_mb")) + "\n").encode()
+            )
         row = io.StringIO()
         csv.writer(row, lineterminator="\n").writerow(
             [
@@ -72,23 +74,23 @@ class ResultWriter:
             ]
         )
         self._append("timings.csv", row.getvalue().encode())
-        self._add_memory(chunk.index, update.figures)
+        self._add_memory(chunk.index, update.metrics)
         if self._save_depth and update.submap is not None:
             self._store_depth(update)
 
     def finish(self, trajectory: Trajectory, cloud: PointCloud, run: Mapping[str, object]) -> None:
         """Writes trajectory, map and `run.yaml`; `run` holds settings, counts and times."""
-        write_whole(self._folder / "trajectory.tum", tum_bytes(trajectory))
+        write_atomically(self._folder / "trajectory.tum", tum_bytes(trajectory))
         content = {"versions": _versions(), **run}
-        write_whole(self._folder / "run.yaml", yaml.safe_dump(content, sort_keys=False).encode())
-        write_whole(self._folder / "map.ply", ply_bytes(cloud))
+        write_atomically(self._folder / "run.yaml", yaml.safe_dump(content, sort_keys=False).encode())
+        write_atomically(self._folder / "map.ply", ply_bytes(cloud))
 
     def _add_memory(self, chunk: int, figures: Mapping[str, int | float]) -> None:
         """Begins with the first chunk that the memory learns from: its layers are the columns."""
         layers = [name.removeprefix(NORM) for name in figures if name.startswith(NORM)]
         if not self._memory_columns and layers:
             self._memory_columns = ("memory_chunks", *(kind + layer for layer in layers for kind in (NORM, CHANGE)))
-            write_whole(self._folder / "memory.csv", (",".join(("chunk", *self._memory_columns)) + "\n").encode())
+            write_atomically(self._folder / "memory.csv", (",".join(("chunk", *self._memory_columns)) + "\n").encode())
         if self._memory_columns:
             cells = [figures.get(name, "") for name in self._memory_columns]
             row = (f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in (chunk, *cells))
@@ -108,10 +110,10 @@ class ResultWriter:
                 K=geometry.intrinsics[number].K,
                 T_map_cam=T_map_cam[number],
             )
-            write_whole(self._folder / f"depth/{chunk.frames[number].stamp_ns:019d}.npz", buffer.getvalue())
+            write_atomically(self._folder / f"depth/{chunk.frames[number].stamp_ns:019d}.npz", buffer.getvalue())
 
     def _append(self, name: str, content: bytes) -> None:
-        with told(self._folder / name), (self._folder / name).open("ab") as file:
+        with os_errors_as(self._folder / name), (self._folder / name).open("ab") as file:
             file.write(content)
 
 

@@ -34,7 +34,7 @@ class TakenOver:
     given: tuple[FramePose, ...]
 
 
-class CameraSide:
+class Frontend:
     """Frames since the newest submap, and the poses given out for them. `follow` needs a thread of its own, no lock.
 
     A camera that comes without intrinsics has those that the reconstructor guessed for the newest submap.
@@ -126,7 +126,7 @@ class CameraSide:
             "frames_in": self._frames_in,
             "frames_unposed": self._unposed,
             "frames_extrapolated": self._extrapolated,
-            "way_m": self._way_m,
+            "distance_travelled": self._way_m,
         }
 
     def _guess_camera(self, submap: PlacedSubmap) -> None:

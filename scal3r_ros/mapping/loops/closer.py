@@ -17,9 +17,9 @@ from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import Edge
 from scal3r_ros.mapping.loops.config import LoopConfig
 from scal3r_ros.mapping.loops.consistency import LoopConsensus, Ways
-from scal3r_ros.mapping.loops.descriptor_index import PlaceIndex
+from scal3r_ros.mapping.loops.descriptor_index import DescriptorIndex
 from scal3r_ros.mapping.loops.joint_refinement import Recalling, look_again
-from scal3r_ros.mapping.loops.keyframe_database import KeyframeShelf, keep_keyframe
+from scal3r_ros.mapping.loops.keyframe_database import KeyframeDatabase, keep_keyframe
 from scal3r_ros.mapping.loops.retrieval import CandidateFinder
 from scal3r_ros.mapping.loops.verification import VerifiedLoop, verify
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig
@@ -60,8 +60,8 @@ class LoopCloser:
         self._alignment = alignment
         self._recalling = reconstructor if isinstance(reconstructor, Recalling) else None
         self._waiting: deque[NewSubmap] = deque()
-        self._shelf = KeyframeShelf(config.memory_mb)
-        self._index = PlaceIndex()
+        self._shelf = KeyframeDatabase(config.memory_mb)
+        self._index = DescriptorIndex()
         self._finder = CandidateFinder()
         self._consensus = LoopConsensus(config)
         self._counts = dict.fromkeys(
@@ -144,8 +144,8 @@ class LoopCloser:
         """What was kept, compared, verified, believed and refused so far."""
         return {
             "loops": self._believed,
-            "loops_unconfirmed": self._consensus.waiting,
-            "loops_implausible": self._consensus.implausible,
+            "loops_pending": self._consensus.waiting,
+            "loops_gated": self._consensus.implausible,
             "loop_keyframes": len(self._shelf),
             **self._counts,
         }

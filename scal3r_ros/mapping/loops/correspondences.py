@@ -27,7 +27,7 @@ _STEP = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class SeenTwice:
+class Correspondences:
     """Scene points seen from two submaps, n of them; each side in its own frame and unit.
 
     `points` (n, 3) are the points, `A` (n, 3, 3) and `b` (n, 3) turn them into camera coordinates A p + b of the camera
@@ -47,9 +47,9 @@ class SeenTwice:
         squared_scale = np.square(self.A).sum(axis=(1, 2)) / 3.0
         return np.asarray(-np.einsum("nji,nj->ni", self.A, self.b) / squared_scale[:, None])
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> SeenTwice:
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Correspondences:
         """Some of them."""
-        return SeenTwice(
+        return Correspondences(
             self.points[rows], self.A[rows], self.b[rows], self.rays[rows], self.sigma[rows], self.depth_sigma
         )
 
@@ -67,7 +67,7 @@ class LoopPose:
     residual: float
 
 
-def pose_between(old: SeenTwice, new: SeenTwice) -> LoopPose | None:
+def pose_between(old: Correspondences, new: Correspondences) -> LoopPose | None:
     """The similarity that most of the points agree on; None where fewer than six agree on any. Deterministic."""
     count = len(old.points)
     if count < 6:
@@ -99,7 +99,7 @@ def pose_between(old: SeenTwice, new: SeenTwice) -> LoopPose | None:
     return LoopPose(S, covariance, inliers, float(np.sqrt(np.mean(np.square(errors)))))
 
 
-def _with_depth_errors(S: Sim3, old: SeenTwice, new: SeenTwice) -> tuple[SeenTwice, SeenTwice]:
+def _with_depth_errors(S: Sim3, old: Correspondences, new: Correspondences) -> tuple[Correspondences, Correspondences]:
     """Both sides, less sure of where they see a point, the more the error of the other side's depth moves it there."""
     return (
         replace(old, sigma=_widened(old, S.apply(new.points), S.apply(new.centres()))),
@@ -107,7 +107,7 @@ def _with_depth_errors(S: Sim3, old: SeenTwice, new: SeenTwice) -> tuple[SeenTwi
     )
 
 
-def _widened(by: SeenTwice, points: Array, centres: Array) -> Array:
+def _widened(by: Correspondences, points: Array, centres: Array) -> Array:
     local = np.einsum("nij,nj->ni", by.A, points) + by.b
     along = np.einsum("nij,nj->ni", by.A, points - centres)
     z = np.maximum(local[:, 2], 1e-9)[:, None]
@@ -115,12 +115,12 @@ def _widened(by: SeenTwice, points: Array, centres: Array) -> Array:
     return np.asarray(np.hypot(by.sigma, by.depth_sigma * np.linalg.norm(moved, axis=1)))
 
 
-def _image_errors(S: Sim3, old: SeenTwice, new: SeenTwice) -> Array:
+def _image_errors(S: Sim3, old: Correspondences, new: Correspondences) -> Array:
     """The larger of both distances (n,) in the images, in standard deviations; infinite behind a camera."""
     return np.maximum(_seen_errors(S.apply(new.points), old), _seen_errors(S.inverse().apply(old.points), new))
 
 
-def _seen_errors(points: Array, by: SeenTwice) -> Array:
+def _seen_errors(points: Array, by: Correspondences) -> Array:
     """How far points (…, n, 3), in the frame of `by`, are from where its cameras saw them (…, n)."""
     local = np.einsum("nij,...nj->...ni", by.A, points) + by.b
     z = local[..., 2]
@@ -128,7 +128,7 @@ def _seen_errors(points: Array, by: SeenTwice) -> Array:
     return np.where(z > 1e-9, np.linalg.norm(offset, axis=-1) / by.sigma, np.inf)
 
 
-def _best_sample(old: SeenTwice, new: SeenTwice) -> Sim3 | None:
+def _best_sample(old: Correspondences, new: Correspondences) -> Sim3 | None:
     """Of similarities through three points each, the one with which most agree, by a bounded loss."""
     rng = np.random.default_rng(0)
     triples = np.stack([rng.choice(len(old.points), 3, replace=False) for _ in range(SAMPLES)])
@@ -153,7 +153,7 @@ def _best_sample(old: SeenTwice, new: SeenTwice) -> Sim3 | None:
     return Sim3(float(scales[best]), R[best], t[best])
 
 
-def _residuals(S: Sim3, old: SeenTwice, new: SeenTwice) -> Array:
+def _residuals(S: Sim3, old: Correspondences, new: Correspondences) -> Array:
     """Whitened residuals (n, 5): both image errors and the log ratio of depths."""
     parts = []
     for points, own, by in ((S.apply(new.points), old.points, old), (S.inverse().apply(old.points), new.points, new)):
@@ -166,7 +166,7 @@ def _residuals(S: Sim3, old: SeenTwice, new: SeenTwice) -> Array:
     return np.concatenate([*parts, ratio[:, None]], axis=1)
 
 
-def _jacobian(S: Sim3, old: SeenTwice, new: SeenTwice, scaling: Array) -> Array:
+def _jacobian(S: Sim3, old: Correspondences, new: Correspondences, scaling: Array) -> Array:
     """Derivatives (n, 5, 7) with respect to δ / `scaling` in S @ Sim3.from_log(δ)."""
     columns = []
     for k in range(7):
@@ -187,7 +187,7 @@ def _weights(residuals: Array) -> Array:
     return np.minimum(1.0, 1.5 / np.maximum(sizes, 1e-9))
 
 
-def _normal(S: Sim3, old: SeenTwice, new: SeenTwice, scaling: Array) -> tuple[Array, Array, Array, Array]:
+def _normal(S: Sim3, old: Correspondences, new: Correspondences, scaling: Array) -> tuple[Array, Array, Array, Array]:
     residuals, J = _residuals(S, old, new), _jacobian(S, old, new, scaling)
     w = np.repeat(_weights(residuals), [2, 2, 1], axis=1)
     H = np.einsum("nk,nki,nkj->ij", w, J, J)
@@ -198,7 +198,7 @@ def _scaling(unit: float) -> Array:
     return np.array([unit] * 3 + [1.0] * 4)
 
 
-def _refined(S: Sim3, old: SeenTwice, new: SeenTwice, unit: float) -> Sim3:
+def _refined(S: Sim3, old: Correspondences, new: Correspondences, unit: float) -> Sim3:
     scaling = _scaling(unit)
     for _ in range(_STEPS):
         H, g, _, _ = _normal(S, old, new, scaling)
@@ -210,7 +210,7 @@ def _refined(S: Sim3, old: SeenTwice, new: SeenTwice, unit: float) -> Sim3:
     return Sim3(S.scale, se3.rotation_exp(se3.rotation_log(S.R)), S.t)
 
 
-def _covariance(S: Sim3, old: SeenTwice, new: SeenTwice, unit: float) -> Array:
+def _covariance(S: Sim3, old: Correspondences, new: Correspondences, unit: float) -> Array:
     scaling = _scaling(unit)
     H, _, residuals, w = _normal(S, old, new, scaling)
     surplus = max(residuals.size - 7, 1)

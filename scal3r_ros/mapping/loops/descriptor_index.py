@@ -15,7 +15,7 @@ _LARGEST_SIGMAS = 8.0
 """An entry of a unit vector of d entries is kept up to so many times 1 / √d, in 127 steps on either side."""
 
 
-class PlaceIndex:
+class DescriptorIndex:
     """Unit vectors in one byte an entry, in rows from 0 in order of addition; every search looks at all of them.
 
     50,000 keyframes of 2048 entries take 100 MB and 7 ms a search. State: the rows.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import Edge
-from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeptView, KeyframeShelf
+from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeptView, KeyframeDatabase
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig, AlignmentMethod, ChunkAlignment, align_chunk
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame
 
@@ -40,7 +40,7 @@ class Recalling(Protocol):
 def look_again(
     first: Edge,
     rows: tuple[int, int],
-    shelf: KeyframeShelf,
+    shelf: KeyframeDatabase,
     anchors: Mapping[int, Sim3],
     recalling: Recalling,
     config: AlignmentConfig,
@@ -68,7 +68,7 @@ def look_again(
     return second if _agree(first, second, news) else None
 
 
-def _around(shelf: KeyframeShelf, row: int, anchors: Mapping[int, Sim3]) -> list[tuple[KeptKeyframe, KeptView]]:
+def _around(shelf: KeyframeDatabase, row: int, anchors: Mapping[int, Sim3]) -> list[tuple[KeptKeyframe, KeptView]]:
     rows = range(max(0, row - REACH), min(len(shelf), row + REACH + 1))
     keyframes = [shelf.keyframe(r) for r in rows if shelf.submap(r) in anchors]
     return [(keyframe, keyframe.view) for keyframe in keyframes if keyframe.view is not None]

@@ -93,7 +93,7 @@ def keep_keyframe(
     )
 
 
-class KeyframeShelf:
+class KeyframeDatabase:
     """Kept keyframes by row, in order of addition. What exceeds `memory_mb` lies in a temporary file without a name."""
 
     def __init__(self, memory_mb: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.mapping.loops.descriptor_index import PlaceIndex
+from scal3r_ros.mapping.loops.descriptor_index import DescriptorIndex
 
 HITS = 12
 """Most similar keyframes looked at for each new one."""
@@ -39,7 +39,7 @@ class CandidateFinder:
         """Forget the last rows."""
         self._hits.clear()
 
-    def find(self, index: PlaceIndex, rows: Sequence[int], before: int, most: int) -> list[LoopCandidate]:
+    def find(self, index: DescriptorIndex, rows: Sequence[int], before: int, most: int) -> list[LoopCandidate]:
         """The best pairs of one of the new `rows` and one `before` a row, best first, at most one for each place.
 
         A pair counts only where another new keyframe found a place at the same distance from that place, forth or back.
@@ -69,7 +69,7 @@ class CandidateFinder:
         )
 
 
-def _similarity_in_step(index: PlaceIndex, row: int, place: int, before: int) -> float:
+def _similarity_in_step(index: DescriptorIndex, row: int, place: int, before: int) -> float:
     """Mean cosine of the neighbours of both rows, taken in the same or in opposite order, whichever is more."""
     steps = np.arange(-REACH, REACH + 1)
     best = -1.0

@@ -13,8 +13,8 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
 from scal3r_ros.mapping.loops.config import LoopConfig
-from scal3r_ros.mapping.loops.correspondences import LoopPose, SeenTwice, pose_between
-from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeyframeShelf
+from scal3r_ros.mapping.loops.correspondences import Correspondences, LoopPose, pose_between
+from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeyframeDatabase
 from scal3r_ros.mapping.loops.retrieval import LoopCandidate
 
 Array = NDArray[np.float64]
@@ -47,7 +47,7 @@ class VerifiedLoop:
 
 
 def verify(
-    candidate: LoopCandidate, shelf: KeyframeShelf, anchors: Mapping[int, Sim3], config: LoopConfig
+    candidate: LoopCandidate, shelf: KeyframeDatabase, anchors: Mapping[int, Sim3], config: LoopConfig
 ) -> VerifiedLoop | None:
     """The loop that a candidate stands for; None where its two ends do not fit together.
 
@@ -76,7 +76,7 @@ def verify(
 
 
 def _neighbourhood(
-    shelf: KeyframeShelf, row: int, end: int, anchors: Mapping[int, Sim3]
+    shelf: KeyframeDatabase, row: int, end: int, anchors: Mapping[int, Sim3]
 ) -> list[tuple[int, KeptKeyframe]]:
     rows = range(max(0, row - NEIGHBOURS), min(end, row + NEIGHBOURS + 1))
     return [(r, shelf.keyframe(r)) for r in rows if shelf.submap(r) in anchors]
@@ -88,9 +88,9 @@ def _seen_twice(
     ends: tuple[Sim3, Sim3],
     anchors: Mapping[int, Sim3],
     depth_sigma: float,
-) -> tuple[SeenTwice, SeenTwice, NDArray[np.int64]] | None:
+) -> tuple[Correspondences, Correspondences, NDArray[np.int64]] | None:
     """What each side saw of the points matched between any two keyframes, and a name (n,) of each new point."""
-    sides: tuple[list[SeenTwice], list[SeenTwice]] = ([], [])
+    sides: tuple[list[Correspondences], list[Correspondences]] = ([], [])
     names = []
     for _, old in olds:
         for row, new in news:
@@ -105,12 +105,12 @@ def _seen_twice(
     return _joined(sides[0], depth_sigma), _joined(sides[1], depth_sigma), np.concatenate(names)
 
 
-def _seen(keyframe: KeptKeyframe, rows: NDArray[np.intp], S_end_submap: Sim3) -> SeenTwice:
+def _seen(keyframe: KeptKeyframe, rows: NDArray[np.intp], S_end_submap: Sim3) -> Correspondences:
     """Points of a keyframe in the frame of the loop's end, and the camera that saw them."""
     S_end_cam = S_end_submap @ Sim3.from_rigid(keyframe.T_submap_cam)
     S_cam_end = S_end_cam.inverse()
     n = len(rows)
-    return SeenTwice(
+    return Correspondences(
         S_end_cam.apply(keyframe.points_cam[rows]),
         np.broadcast_to(S_cam_end.scale * S_cam_end.R, (n, 3, 3)),
         np.broadcast_to(S_cam_end.t, (n, 3)),
@@ -119,15 +119,15 @@ def _seen(keyframe: KeptKeyframe, rows: NDArray[np.intp], S_end_submap: Sim3) ->
     )
 
 
-def _joined(parts: Sequence[SeenTwice], depth_sigma: float) -> SeenTwice:
+def _joined(parts: Sequence[Correspondences], depth_sigma: float) -> Correspondences:
     def column(name: str) -> Array:
         return np.concatenate([getattr(part, name) for part in parts])
 
-    return SeenTwice(column("points"), column("A"), column("b"), column("rays"), column("sigma"), depth_sigma)
+    return Correspondences(column("points"), column("A"), column("b"), column("rays"), column("sigma"), depth_sigma)
 
 
 def _is_plausible(
-    pose: LoopPose, old: SeenTwice, new: SeenTwice, shelf: KeyframeShelf, candidate: LoopCandidate
+    pose: LoopPose, old: Correspondences, new: Correspondences, shelf: KeyframeDatabase, candidate: LoopCandidate
 ) -> bool:
     """Whether the points are spread over the images and both cameras stand near each other and look the same way."""
     rays = new.rays[pose.inliers]
@@ -140,7 +140,7 @@ def _is_plausible(
     return bool(near and np.rad2deg(se3.rotation_angle(apart[:3, :3])) <= MAX_ANGLE_DEG)
 
 
-def _median_depth(seen: SeenTwice) -> float:
+def _median_depth(seen: Correspondences) -> float:
     """In the unit of that side's submap, as far as its cameras tell: their own unit is the submap's."""
     z = np.einsum("nj,nj->n", seen.A[:, 2], seen.points) + seen.b[:, 2]
     return float(np.median(z))

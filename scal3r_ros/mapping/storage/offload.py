@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 PREFIX = "submap_"
 
 
-class Spill:
+class Offload:
     """Clouds of submaps on their way to the disk, and there. `leave` is quick; `write` takes the disk's time.
 
     Args:

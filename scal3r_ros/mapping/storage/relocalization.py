@@ -25,7 +25,7 @@ _SIGMAS = 4.0
 
 
 @dataclass(frozen=True)
-class Found:
+class Relocalization:
     """Where the own frame lies in the loaded map, and the edges from its submaps to own ones that say so.
 
     The first is no loop: without it the two would fall apart.
@@ -57,7 +57,7 @@ class LoadedMap:
         """A number above those of all submaps."""
         return max(self.anchors, default=-1) + 1
 
-    def consider(self, edge: Edge, own: Mapping[int, Sim3]) -> Found | None:
+    def consider(self, edge: Edge, own: Mapping[int, Sim3]) -> Relocalization | None:
         """Takes in a verified edge between a submap of this map and an own one, with all own anchors.
 
         Gives where the own frame lies as soon as `AGREEING` places say the same.
@@ -70,7 +70,7 @@ class LoadedMap:
         surest = min(agreeing, key=lambda place: float(np.trace(place.covariance)))
         first = replace(surest, kind=EdgeKind.ODOMETRY)
         rest = (replace(place, kind=EdgeKind.LOOP) for place in agreeing if place is not surest)
-        return Found(self._S_loaded_own(surest, own), (first, *rest))
+        return Relocalization(self._S_loaded_own(surest, own), (first, *rest))
 
     def _S_loaded_own(self, place: Edge, own: Mapping[int, Sim3]) -> Sim3:
         return self.anchors[place.i] @ place.S_i_j @ own[place.j].inverse()

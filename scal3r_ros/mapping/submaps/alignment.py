@@ -36,7 +36,7 @@ class AlignmentConfig:
     rotation_sigma_deg: float = parameter(
         0.2, "standard deviation of a camera's orientation", unit="degrees", minimum=1e-3, maximum=90.0
     )
-    correlation: float = parameter(
+    covariance_inflation: float = parameter(
         4.0, "points that share one independent error: what the covariance is widened by", minimum=1.0
     )
     min_points: int = parameter(40, "common points below which only the poses are aligned", unit="points", minimum=3)
@@ -228,7 +228,7 @@ def _fit(
 def _alignment(
     fit: Sim3Fit, method: AlignmentMethod, unit_current: float, config: AlignmentConfig, note: str
 ) -> ChunkAlignment:
-    covariance = config.correlation * fit.covariance + _systematic(method, unit_current)
+    covariance = config.covariance_inflation * fit.covariance + _systematic(method, unit_current)
     return ChunkAlignment(
         fit.transform,
         covariance,

@@ -11,7 +11,7 @@ NAP_S = 0.005
 """rclpy asks again and again whether a coroutine is done; so long it may sleep each time, which images can wait for."""
 
 
-class Errand:
+class BackgroundTask:
     """Runs `work`, whose result is the sentence to answer with. Awaiting gives success and that sentence."""
 
     def __init__(self, name: str, work: Callable[[], str]) -> None:

@@ -13,7 +13,7 @@ from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
 from scal3r_ros.errors import Scal3rError
-from scal3r_ros.nodes.mapper.background_task import Errand
+from scal3r_ros.nodes.mapper.background_task import BackgroundTask
 from scal3r_ros.nodes.mapper.pipeline import Mapper
 from scal3r_ros.nodes.mapper.session import MappingSession
 from scal3r_ros.nodes.ros.parameters import DeclaredParameters, NodeConfig
@@ -147,17 +147,17 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
     async def _on_load_map(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return await self._run(response, MappingSession.load_map)
 
-    async def _run(self, response: Any, begin: Callable[[MappingSession, Path], Errand | None]) -> Any:
+    async def _run(self, response: Any, begin: Callable[[MappingSession, Path], BackgroundTask | None]) -> Any:
         """Answers when the work on the folder of the parameter `map_directory` is done; the node goes on meanwhile."""
         folder = str(self.get_parameter("map_directory").value)
         if self._session is None:
             return _answer(response, False, "the node is not configured, so there is no map to save or replace")
         if not folder:
             return _answer(response, False, "the parameter map_directory is empty; set it to the folder of the map")
-        errand = begin(self._session, Path(folder))
-        if errand is None:
+        background_task = begin(self._session, Path(folder))
+        if background_task is None:
             return _answer(response, False, "a map is being saved or loaded already; try again when that is done")
-        return _answer(response, *await errand)
+        return _answer(response, *await background_task)
 
     def _pause(self, response: Any, paused: bool) -> Any:
         if self._session is None:

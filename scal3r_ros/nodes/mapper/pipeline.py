@@ -23,8 +23,8 @@ from scal3r_ros.nodes.mapper.activity import Activity
 from scal3r_ros.nodes.mapper.chunk_worker import ChunkWorker
 from scal3r_ros.nodes.mapper.faults import FaultLog
 from scal3r_ros.nodes.mapper.input.camera import CameraInput, ReceivedImage
-from scal3r_ros.nodes.mapper.input.frame_queue import NewestWins
-from scal3r_ros.nodes.mapper.input.timestamp_filter import StampGate, StampVerdict
+from scal3r_ros.nodes.mapper.input.frame_queue import DropOldestQueue
+from scal3r_ros.nodes.mapper.input.timestamp_filter import StampVerdict, TimestampFilter
 from scal3r_ros.nodes.mapper.loop_worker import LoopWorker
 from scal3r_ros.nodes.ros.messages import stamp_ns
 from scal3r_ros.nodes.ros.parameters import QueueConfig
@@ -42,7 +42,7 @@ class Mapper(Protocol):
 
     def observe(self, frame: Frame, busy: bool = False) -> Observation: ...
     @property
-    def width(self) -> int: ...
+    def max_parallel_chunks(self) -> int: ...
     def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate: ...
     def close_window(self) -> Chunk | None: ...
     def reset(self) -> None: ...
@@ -104,11 +104,11 @@ class Pipeline:
         self._activity = activity
         self._warn = warn
         self._record = record
-        self._images: NewestWins[ReceivedImage] = NewestWins(queue.frames)
-        self._worker = ChunkWorker(self._map, self._rest, max(queue.chunks, mapper.width))
+        self._images: DropOldestQueue[ReceivedImage] = DropOldestQueue(queue.frames)
+        self._worker = ChunkWorker(self._map, self._rest, max(queue.chunks, mapper.max_parallel_chunks))
         self._loops = LoopWorker(self._close_loops, lambda: mapper.loops_waiting)
         self._publishing = threading.Lock()  # updates come from two threads
-        self._gate = StampGate(reset_on_time_jump_s)
+        self._gate = TimestampFilter(reset_on_time_jump_s)
         self._generation = 0
         self._first_update = threading.Event()
         self._renewals: SimpleQueue[_Renewal] = SimpleQueue()

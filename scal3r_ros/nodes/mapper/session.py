@@ -22,7 +22,7 @@ from scal3r_ros.errors import MappingError
 from scal3r_ros.mapping.storage.map_store import StoredMap
 from scal3r_ros.mapping.values import MapUpdate
 from scal3r_ros.nodes.mapper.activity import Activity
-from scal3r_ros.nodes.mapper.background_task import Errand
+from scal3r_ros.nodes.mapper.background_task import BackgroundTask
 from scal3r_ros.nodes.mapper.faults import FaultLog
 from scal3r_ros.nodes.mapper.input.camera import CameraInput
 from scal3r_ros.nodes.mapper.input.image_watch import ImageWatch, explain_silence
@@ -58,7 +58,7 @@ class MappingSession:
         self._log = node.get_logger()
         self._started_s = time.monotonic()
         self._subscriptions: list[Subscription] = []
-        self._errand: Errand | None = None
+        self._errand: BackgroundTask | None = None
         self._reported_drops = self._reported_faults = 0
         self._drops = FaultLog(lambda sentence: self._log.error(sentence))
         self._faults = FaultLog(lambda sentence: self._log.error(sentence))
@@ -78,7 +78,7 @@ class MappingSession:
             warn=lambda sentence: self._log.warning(sentence),
             record=self._record,
             queue=config.queue,
-            reset_on_time_jump_s=config.reset_on_time_jump,
+            reset_on_time_jump_s=config.reset_on_time_jump_s,
         )
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", STREAM)
         # Not the ROS clock: with use_sim_time it stands still exactly when there is silence to explain.
@@ -113,7 +113,7 @@ class MappingSession:
         """Forgets the map; False where the chunk at hand takes longer than `timeout_s`: then it follows that."""
         return self._pipeline.reset(timeout_s)
 
-    def save_map(self, folder: Path) -> Errand | None:
+    def save_map(self, folder: Path) -> BackgroundTask | None:
         """Begins to save the map; None where a map is being saved or loaded already."""
 
         def save() -> str:
@@ -122,7 +122,7 @@ class MappingSession:
 
         return self._begin("saving", save)
 
-    def load_map(self, folder: Path) -> Errand | None:
+    def load_map(self, folder: Path) -> BackgroundTask | None:
         """Begins to load a map; None where a map is being saved or loaded already."""
 
         def load() -> str:
@@ -132,10 +132,10 @@ class MappingSession:
 
         return self._begin("loading", load)
 
-    def _begin(self, name: str, work: Callable[[], str]) -> Errand | None:
+    def _begin(self, name: str, work: Callable[[], str]) -> BackgroundTask | None:
         if self._errand is not None and not self._errand.wait(0.0):
             return None
-        self._errand = Errand(name, work)
+        self._errand = BackgroundTask(name, work)
         return self._errand
 
     def activate(self) -> None:

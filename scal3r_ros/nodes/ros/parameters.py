@@ -103,7 +103,7 @@ class NodeConfig:
         minimum=0.0,
         maximum=60.0,
     )
-    reset_on_time_jump: float = parameter(
+    reset_on_time_jump_s: float = parameter(
         3.0,
         "how far image stamps may go back before the map is reset, as for a bag that loops; less drops the image",
         unit="s",

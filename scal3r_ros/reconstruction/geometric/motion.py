@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scal3r_ros.configuration import parameter
 from scal3r_ros.reconstruction.geometric.bundle import PosePrior, adjust
-from scal3r_ros.reconstruction.geometric.pure_rotation import rotation_between, turned_on_the_spot
+from scal3r_ros.reconstruction.geometric.pure_rotation import is_pure_rotation, rotation_between
 from scal3r_ros.reconstruction.geometric.triangulation import (
     TrackTable,
     consistent,
@@ -20,7 +20,7 @@ from scal3r_ros.reconstruction.geometric.triangulation import (
     reprojection,
     triangulate,
 )
-from scal3r_ros.reconstruction.geometric.two_view import MIN_COMMON, common_points, most_telling_pair
+from scal3r_ros.reconstruction.geometric.two_view import MIN_COMMON, common_points, widest_baseline_pair
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Previous
 
 MIN_SPANNING = 15
@@ -112,7 +112,7 @@ def estimate_motion(
     shared = len(start.T_ref_cam)
     T[:shared] = start.T_ref_cam
     points, known = start.points_of(table)
-    turned = turned_on_the_spot(table, T, shared - 1, sigma)
+    turned = is_pure_rotation(table, T, shared - 1, sigma)
     if turned is not None:
         return _stayed(table, turned, shared - 1, points, known)
     measured = list(range(shared)) if len(start.ids) else []  # without points, those frames were only carried on
@@ -153,7 +153,7 @@ def _stayed(
 
 
 def _without_start(table: TrackTable, frames: int, sigma: float, config: MotionConfig) -> Motion:
-    pair = most_telling_pair(table, frames, sigma)
+    pair = widest_baseline_pair(table, frames, sigma)
     T = np.tile(np.eye(4), (frames, 1, 1))
     if pair is None:
         return _carried(table, T, 1, frames)

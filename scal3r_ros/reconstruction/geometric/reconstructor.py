@@ -57,12 +57,12 @@ class GeometricReconstructor:
     def close(self) -> None:
         """Nothing to end."""
 
-    def figures(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, int | float]:
         """Nothing is learnt from chunk to chunk."""
         return {}
 
     @property
-    def width(self) -> int:
+    def max_parallel_chunks(self) -> int:
         """One chunk at a time."""
         return 1
 

@@ -26,7 +26,7 @@ class TwoView:
     telling: int
 
 
-def most_telling_pair(table: TrackTable, frames: int, sigma: float) -> TwoView | None:
+def widest_baseline_pair(table: TrackTable, frames: int, sigma: float) -> TwoView | None:
     """The pair of frames, one of them the first, that triangulates the most tracks at an angle that tells their depth.
 
     `sigma` is one standard deviation of an image point on the z = 1 plane. None where no pair has enough parallax.

@@ -8,12 +8,12 @@ from pathlib import Path
 SHIPPED_LICENCE = "Apache-2.0"
 
 
-def shipped_weights(preset: str) -> Path | None:
+def bundled_weights(preset: str) -> Path | None:
     """The file with the weights for the preset of that name, None where none come with the package."""
-    return all_shipped_weights().get(preset)
+    return all_bundled_weights().get(preset)
 
 
-def all_shipped_weights() -> dict[str, Path]:
+def all_bundled_weights() -> dict[str, Path]:
     """The files of all weights that come with the package, by preset."""
     return {file.stem: file for file in sorted(_folder().glob("*.safetensors"))}
 

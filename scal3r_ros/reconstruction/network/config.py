@@ -70,7 +70,7 @@ class NetworkConfig:
     keep_shared_tokens: bool = parameter(
         True, "keep the encoder's tokens of the frames that the next chunk shares, instead of computing them again"
     )
-    shared_depth_frames: int = parameter(
+    overlap_depth_frames: int = parameter(
         2, "of the frames shared with the chunk before, how many are given depth, for the alignment", unit="frames",
         minimum=0, maximum=128,
     )  # fmt: skip

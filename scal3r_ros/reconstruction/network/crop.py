@@ -45,7 +45,7 @@ class Cameras:
 
 
 @dataclass(frozen=True)
-class Framing:
+class Crop:
     """The frames of a chunk, or of a part of one, and the window of each that the network sees."""
 
     frames: tuple[Frame, ...]
@@ -101,7 +101,7 @@ class Framing:
         return whole
 
 
-def framing_of(frames: Sequence[Frame], width: int, patch: int) -> Framing:
+def crop_of(frames: Sequence[Frame], width: int, patch: int) -> Crop:
     """How the network sees `frames` at a width of `width` pixels.
 
     Raises:
@@ -114,7 +114,7 @@ def framing_of(frames: Sequence[Frame], width: int, patch: int) -> Framing:
         raise ReconstructionError(f"the images' size changes within a chunk ({sizes} pixels); start a new map instead")
     plans = tuple(_plan(frame, width, patch) for frame in frames)
     height, width = plans[0].target
-    return Framing(tuple(frames), plans, Grid(height // patch, width // patch))
+    return Crop(tuple(frames), plans, Grid(height // patch, width // patch))
 
 
 def _plan(frame: Frame, width: int, patch: int) -> ResizeAndCrop:

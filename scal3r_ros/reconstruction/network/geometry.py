@@ -16,7 +16,7 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.model import DenseMaps
 from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.network.crop import Framing
+from scal3r_ros.reconstruction.network.crop import Crop
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous
 
 
@@ -30,7 +30,7 @@ class Answer:
     descriptor: Tensor
 
 
-def geometry_of(framing: Framing, answer: Answer, config: NetworkConfig) -> ChunkGeometry | None:
+def geometry_of(framing: Crop, answer: Answer, config: NetworkConfig) -> ChunkGeometry | None:
     """The answer as geometry in the network's gauge; None where it holds a number that is none."""
     cameras = framing.cameras(answer.pose_encoding, config.use_camera_info)
     depth_nhw = answer.maps.values.float().cpu()
@@ -48,7 +48,7 @@ def geometry_of(framing: Framing, answer: Answer, config: NetworkConfig) -> Chun
     )
 
 
-def carried_on(chunk: Chunk, previous: Previous | None, framing: Framing) -> ChunkGeometry:
+def constant_velocity(chunk: Chunk, previous: Previous | None, framing: Crop) -> ChunkGeometry:
     """What is given out for a chunk of which the network made nothing: constant velocity and no depth."""
     T_chunk_cam = np.tile(np.eye(4), (len(chunk.frames), 1, 1))
     known = chunk.shared if previous is not None else 0

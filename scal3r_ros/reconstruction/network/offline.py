@@ -18,8 +18,8 @@ from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.model import OnDisk, Prediction, Scal3R, reconstruct_offline
 from scal3r_ros.reconstruction.network.chunk_parts import previous_in, reference_first
 from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.network.crop import Framing, framing_of
-from scal3r_ros.reconstruction.network.geometry import Answer, carried_on, geometry_of
+from scal3r_ros.reconstruction.network.crop import Crop, crop_of
+from scal3r_ros.reconstruction.network.geometry import Answer, constant_velocity, geometry_of
 from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame, Previous
 
@@ -53,7 +53,7 @@ class OfflineReconstructor:
         return "scal3r"
 
     @property
-    def width(self) -> int:
+    def max_parallel_chunks(self) -> int:
         """One chunk at a time."""
         return 1
 
@@ -96,7 +96,7 @@ class OfflineReconstructor:
         )
         geometry = geometry_of(framing, answer, self._config)
         if geometry is None:
-            geometry = carried_on(chunk, previous, framing)
+            geometry = constant_velocity(chunk, previous, framing)
         return replace(geometry, timings={"heads_s": time.perf_counter() - started})
 
     def reset(self) -> None:
@@ -106,13 +106,13 @@ class OfflineReconstructor:
     def close(self) -> None:
         """Nothing to end."""
 
-    def figures(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, int | float]:
         """Chunks that wait for their geometry."""
         return {"offline_chunks": len(self._learnt)}
 
-    def _framing(self, frames: tuple[Frame, ...]) -> Framing:
+    def _framing(self, frames: tuple[Frame, ...]) -> Crop:
         preset = self._model.preset
-        return framing_of(frames, self._config.image_width or preset.image_width, preset.patch)
+        return crop_of(frames, self._config.image_width or preset.image_width, preset.patch)
 
     def _images(self, chunk: Chunk) -> Tensor:
         self._learnt.append(_identity(chunk))

@@ -37,8 +37,8 @@ from scal3r_ros.reconstruction.network.chunk_parts import (
     reference_first,
 )
 from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.network.crop import Framing, framing_of
-from scal3r_ros.reconstruction.network.geometry import Answer, carried_on, geometry_of
+from scal3r_ros.reconstruction.network.crop import Crop, crop_of
+from scal3r_ros.reconstruction.network.geometry import Answer, constant_velocity, geometry_of
 from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame, Previous
 from scal3r_ros.reconstruction.stage_timer import StageTimer
@@ -96,7 +96,7 @@ class NetworkReconstructor:
         return "scal3r"
 
     @property
-    def width(self) -> int:
+    def max_parallel_chunks(self) -> int:
         """One chunk at a time."""
         return 1
 
@@ -125,7 +125,7 @@ class NetworkReconstructor:
     def close(self) -> None:
         """Nothing to end."""
 
-    def figures(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, int | float]:
         """The memory after the last chunk: chunks seen and, by layer, ‖G‖ and the relative change of W. Never waits."""
         return self._figures
 
@@ -146,7 +146,7 @@ class NetworkReconstructor:
             if geometry is None:
                 self._memory.rewind(before)
                 self._tokens.clear()
-                geometry = carried_on(chunk, previous, self._framing(chunk.frames))
+                geometry = constant_velocity(chunk, previous, self._framing(chunk.frames))
                 notes.append(geometry.note)
             self._figures = _figures_of(self._memory)
             return replace(geometry, note="; ".join(notes), timings=timer.seconds())
@@ -214,9 +214,9 @@ class NetworkReconstructor:
         """Where the network is."""
         return self._device
 
-    def _framing(self, frames: Sequence[Frame]) -> Framing:
+    def _framing(self, frames: Sequence[Frame]) -> Crop:
         preset = self._model.preset
-        return framing_of(frames, self._config.image_width or preset.image_width, preset.patch)
+        return crop_of(frames, self._config.image_width or preset.image_width, preset.patch)
 
     def _within_memory(self, chunk: Chunk, timer: StageTimer, notes: list[str]) -> ChunkGeometry | None:
         """Tries again with smaller parts, until the device's memory suffices; None where nothing finite came out."""
@@ -246,7 +246,7 @@ class NetworkReconstructor:
         """Geometry of the chunk, whole or joined from as many parts as its size takes."""
         frames = len(chunk.frames)
         parts = parts_of(frames, self._frames_at_once or frames)
-        wanted = set(frames_with_depth(frames, chunk.shared, self._config.shared_depth_frames))
+        wanted = set(frames_with_depth(frames, chunk.shared, self._config.overlap_depth_frames))
         wanted |= {position for one, other in itertools.pairwise(parts) for position in range(other.start, one.stop)}
         whole: ChunkGeometry | None = None
         for part in parts:
@@ -259,7 +259,7 @@ class NetworkReconstructor:
         return whole
 
     def _measure_part(
-        self, framing: Framing, asked: list[int], timer: StageTimer, notes: list[str], through: _Pass
+        self, framing: Crop, asked: list[int], timer: StageTimer, notes: list[str], through: _Pass
     ) -> ChunkGeometry | None:
         """Geometry of some frames in a gauge of their own, with depth for those at `asked`; None if not finite."""
         order = reference_first(len(framing.frames))
@@ -285,7 +285,7 @@ class NetworkReconstructor:
         answer = Answer(pose_encoding_S9[place], asked, maps, encoding.descriptor)
         return geometry_of(framing, answer, self._config)
 
-    def _encode(self, framing: Framing, fresh: Sequence[int]) -> Encoding:
+    def _encode(self, framing: Crop, fresh: Sequence[int]) -> Encoding:
         """Tokens of the frames at `fresh`, which follow each other; the one before them is shown if need be."""
         before = [fresh[0] - 1] if self._model.sees_previous and fresh[0] > 0 else []
         encoding = self._model.encode(framing.images([*before, *fresh]).to(self._device))

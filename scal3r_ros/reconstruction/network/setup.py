@@ -12,7 +12,7 @@ from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.model import PRESETS, PUBLISHED, Preset, Scal3R, load_checkpoint, preset_named, random_model
 from scal3r_ros.model.layers.cpu_kernels import ask_onednn, has_onednn
 from scal3r_ros.reconstruction.device import computes_bfloat16_fast, torch_device
-from scal3r_ros.reconstruction.network.bundled_weights import all_shipped_weights, shipped_weights
+from scal3r_ros.reconstruction.network.bundled_weights import all_bundled_weights, bundled_weights
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 
 _RANDOM_SEED = 0
@@ -48,7 +48,7 @@ def _with_weights(config: NetworkConfig, preset: Preset) -> Scal3R:
         if not path.is_file():
             raise ReconstructionError(f"checkpoint {path} does not exist; {_where_to_get_one(preset)}")
         return load_checkpoint(path, preset)
-    shipped = shipped_weights(preset.name)
+    shipped = bundled_weights(preset.name)
     if shipped is not None:
         _log.info("the network runs on the weights that come with this package for preset %s: %s", preset.name, shipped)
         return load_checkpoint(shipped, preset)
@@ -62,7 +62,7 @@ def _with_weights(config: NetworkConfig, preset: Preset) -> Scal3R:
 def _where_to_get_one(preset: Preset) -> str:
     pages = [f"{published.file} from {published.page}" for published in PUBLISHED if published.preset == preset]
     published = f"download {' or '.join(pages)}" if pages else f"train one (none is published for {preset.name})"
-    shipped = ", ".join(all_shipped_weights())
+    shipped = ", ".join(all_bundled_weights())
     own = f"choose a network.preset whose weights come with this package ({shipped}), " if shipped else ""
     return (
         f"{published} and set network.checkpoint to the file, {own}choose reconstructor=geometric, which needs none, "

@@ -53,7 +53,7 @@ class RefinementConfig:
         maximum=1.0,
     )  # fmt: skip
     iterations: int = parameter(10, "steps of each of the bundle adjustments at most", minimum=1, maximum=100)
-    held: int = parameter(
+    fixed_frames: int = parameter(
         6, "shared frames that are held where the chunk before has placed them", unit="frames", minimum=1, maximum=64
     )
 
@@ -88,9 +88,9 @@ class RefiningReconstructor:
         return self._inner.name
 
     @property
-    def width(self) -> int:
+    def max_parallel_chunks(self) -> int:
         """As many chunks as the reconstructor that is refined likes to be given."""
-        return self._inner.width
+        return self._inner.max_parallel_chunks
 
     def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """The inner reconstructor's geometry, refined where the tracks suffice; its note says where they do not."""
@@ -101,9 +101,9 @@ class RefiningReconstructor:
         """Forgets what the inner reconstructor has learnt."""
         self._inner.reset()
 
-    def figures(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, int | float]:
         """Those of the inner reconstructor."""
-        return self._inner.figures()
+        return self._inner.metrics()
 
     def close(self) -> None:
         """Closes the inner reconstructor."""
@@ -179,7 +179,7 @@ def _carried_over(
     T[shared:] = T[shared - 1] @ np.linalg.inv(start.T[shared - 1]) @ start.T[shared:]
     carried = scale * known_points @ T_first[:3, :3].T + T_first[:3, 3]
     points = np.where(common[:, None], carried, start.points)
-    return _Start(T, points, start.known | common, min(config.held, shared))
+    return _Start(T, points, start.known | common, min(config.fixed_frames, shared))
 
 
 def _adjusted(

@@ -20,7 +20,7 @@ CIRCUITS: dict[str, str] = {
     # Around one block to the left and one to the right, over one crossing from all sides, and its first half again.
     "eight": "1L1L1L 2R1R1R 2L1L1L 1",
     # Out, around, across the way out, around the other side, and along the way out once more.
-    "errand": "2L1L1L 2R1R1R 2L1L1L2L1L 2",
+    "delivery": "2L1L1L 2R1R1R 2L1L1L2L1L 2",
 }
 """Ways by name: blocks straight on, then L or R for a turn of 90°."""
 

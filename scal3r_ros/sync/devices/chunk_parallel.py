@@ -18,8 +18,8 @@ from scal3r_ros.errors import ReconstructionError, Scal3rError
 from scal3r_ros.model import FastWeights, preset_named
 from scal3r_ros.reconstruction.network.chunk_parts import SMALLEST_PART
 from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.network.crop import framing_of
-from scal3r_ros.reconstruction.network.geometry import carried_on
+from scal3r_ros.reconstruction.network.crop import crop_of
+from scal3r_ros.reconstruction.network.geometry import constant_velocity
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Previous
 from scal3r_ros.sync.devices.messages import (
     Answer,
@@ -31,9 +31,9 @@ from scal3r_ros.sync.devices.messages import (
     Restore,
     Rewind,
     Save,
-    TellEvidence,
+    SetPeerGradients,
 )
-from scal3r_ros.sync.devices.worker_pool import Crew, StepLostError
+from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool
 
 Outcome = ChunkGeometry | Scal3rError | None
 """What became of a chunk: None where the network gave nothing finite."""
@@ -68,7 +68,7 @@ class ChunkParallelReconstructor:
         self._kept: dict[ChunkKey, Outcome] = {}
         self._frames_at_once: int | None = None
         self._notes: list[str] = []
-        self._crew = Crew(config)
+        self._crew = WorkerPool(config)
         self._learnt: Mapping[str, int | float] = {}
 
     @property
@@ -77,7 +77,7 @@ class ChunkParallelReconstructor:
         return "scal3r"
 
     @property
-    def width(self) -> int:
+    def max_parallel_chunks(self) -> int:
         """As many chunks as there are workers alive."""
         return max(1, len(self._crew))
 
@@ -95,7 +95,7 @@ class ChunkParallelReconstructor:
         with self._lock:
             self._reset_if_wanted()
             if _key(chunk) not in self._kept:
-                batch = [chunk, *following[: self.width - 1]]
+                batch = [chunk, *following[: self.max_parallel_chunks - 1]]
                 self._kept = dict(zip(map(_key, batch), self._outcomes(batch), strict=False))
             outcome = self._kept.pop(_key(chunk))
             self._notes += self._crew.news()
@@ -103,7 +103,7 @@ class ChunkParallelReconstructor:
                 raise outcome
             if outcome is None:
                 width = self._config.image_width or self._preset.image_width
-                outcome = carried_on(chunk, previous, framing_of(chunk.frames, width, self._preset.patch))
+                outcome = constant_velocity(chunk, previous, crop_of(chunk.frames, width, self._preset.patch))
             notes, self._notes = [*self._notes, outcome.note], []
             return replace(outcome, note="; ".join(note for note in notes if note))
 
@@ -116,7 +116,7 @@ class ChunkParallelReconstructor:
             finally:
                 self._lock.release()
 
-    def figures(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, int | float]:
         """The memory after the last step, workers alive and workers lost so far. Never waits."""
         learnt = {} if self._reset_wanted.is_set() else self._learnt
         return {**learnt, "workers": len(self._crew), "workers_lost": self._crew.lost}
@@ -142,7 +142,7 @@ class ChunkParallelReconstructor:
         """What the memory has gathered, by layer, on the CPU; the same in all workers."""
         with self._lock:
             self._reset_if_wanted()
-            evidence = _demand(self._crew.first(TellEvidence())).evidence or {}
+            evidence = _demand(self._crew.first(SetPeerGradients())).evidence or {}
             return {layer: FastWeights(*map(torch.from_numpy, arrays)) for layer, arrays in evidence.items()}
 
     def close(self) -> None:

@@ -78,7 +78,7 @@ class Restore:
 
 
 @dataclass(frozen=True)
-class TellEvidence:
+class SetPeerGradients:
     """Answer with the evidence gathered so far."""
 
 
@@ -87,7 +87,7 @@ class Leave:
     """End; the only order without an answer but the end of the process."""
 
 
-Order = Start | Form | Step | Rewind | Reset | Save | Restore | TellEvidence | Leave
+Order = Start | Form | Step | Rewind | Reset | Save | Restore | SetPeerGradients | Leave
 
 # Answers ------------------------------------------------------------------------------------------------------------
 

@@ -30,9 +30,9 @@ from scal3r_ros.sync.devices.messages import (
     Restore,
     Rewind,
     Save,
+    SetPeerGradients,
     Start,
     Step,
-    TellEvidence,
 )
 
 
@@ -75,7 +75,7 @@ class Worker:
             case Restore(path):
                 self._mark = self._reconstructor.mark()
                 self._reconstructor.restore(path)
-            case TellEvidence():
+            case SetPeerGradients():
                 evidence = self._reconstructor.evidence()
                 return Done({layer: tuple(w.cpu().numpy() for w in G) for layer, G in evidence.items()})
         return Done()
@@ -89,7 +89,7 @@ class Worker:
             if order.chunk is not None:
                 geometry = self._reconstructor.attempt(order.chunk, order.frames_at_once)
             self._reconstructor.stand_by(len(order.members) - self.group.passes)
-            return Answer(geometry, self._reconstructor.figures())
+            return Answer(geometry, self._reconstructor.metrics())
         except GroupBrokenError:
             raise
         except torch.OutOfMemoryError as error:

@@ -48,7 +48,7 @@ class StepLostError(Exception):
     """A worker was lost in the step, which was undone by the others."""
 
 
-class Crew:
+class WorkerPool:
     """The workers that are alive, in order of rank.
 
     Args:

@@ -50,13 +50,13 @@ class _Kind(IntEnum):
 
 
 @dataclass(frozen=True)
-class EvidenceLayout:
+class GradientLayout:
     """Shapes of w0, w1, w2 by layer, which every node with the same network has."""
 
     shapes: Mapping[int, tuple[torch.Size, ...]]
 
     @classmethod
-    def of(cls, model: Scal3R) -> EvidenceLayout:
+    def of(cls, model: Scal3R) -> GradientLayout:
         """The layout of a network's evidence."""
         return cls({layer: tuple(w.shape for w in unit.initial) for layer, unit in model.aggregator.units()})
 
@@ -74,10 +74,10 @@ class EvidenceLayout:
         return FastWeights(*(part.view(shape) for part, shape in zip(parts, self.shapes[layer], strict=True)))
 
 
-class Teller:
+class GradientSender:
     """What one peer has been told of this node's evidence."""
 
-    def __init__(self, layout: EvidenceLayout) -> None:
+    def __init__(self, layout: GradientLayout) -> None:
         self._layout = layout
         self._told: dict[int, Tensor] = {}
         self._settled: dict[int, FastWeights] = {}
@@ -120,7 +120,7 @@ class Teller:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedGradients:
     """A peer's evidence after a round: `evidence` by layer, bytes of numbers received, and whether it was the last."""
 
     evidence: Mapping[int, FastWeights]
@@ -128,23 +128,23 @@ class Heard:
     farewell: bool
 
 
-class Hearer:
+class GradientReceiver:
     """What one peer has told of its evidence."""
 
-    def __init__(self, layout: EvidenceLayout) -> None:
+    def __init__(self, layout: GradientLayout) -> None:
         self._layout = layout
         self._held: dict[int, Tensor] = {}
         self._evidence: dict[int, FastWeights] = {}
         self._rounds = 0
 
-    def hear(self, wire: Wire, first_within_s: float, timeout_s: float) -> Heard:
+    def hear(self, wire: Wire, first_within_s: float, timeout_s: float) -> ReceivedGradients:
         """Receives one round, whose first header comes within `first_within_s`; raises `LinkError`."""
         received, layers = 0, set[int]()
         while True:
             kind, layer = self._receive_header(wire, timeout_s if layers else first_within_s)
             if kind in (_Kind.END, _Kind.FAREWELL):
                 self._rounds += 1
-                return Heard(dict(self._evidence), received, kind is _Kind.FAREWELL)
+                return ReceivedGradients(dict(self._evidence), received, kind is _Kind.FAREWELL)
             if layer not in self._layout.shapes or layer in layers:
                 raise LinkError(f"told of layer {layer}, which is not to be told now")
             layers.add(layer)

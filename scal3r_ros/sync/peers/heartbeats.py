@@ -17,7 +17,7 @@ class _Pulse:
     changed: bool
 
 
-class Pulses:
+class Heartbeats:
     """The last beat of every member; `now` is a clock in seconds that does not jump."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:

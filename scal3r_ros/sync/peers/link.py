@@ -14,7 +14,14 @@ from typing import Protocol
 import torch
 
 from scal3r_ros.model import FastWeights
-from scal3r_ros.sync.peers.exchange import EvidenceLayout, Heard, Hearer, LinkError, Teller, Wire
+from scal3r_ros.sync.peers.exchange import (
+    GradientLayout,
+    GradientReceiver,
+    GradientSender,
+    LinkError,
+    ReceivedGradients,
+    Wire,
+)
 from scal3r_ros.sync.peers.member import Member
 
 _LAST_ROUNDS = 5
@@ -29,7 +36,7 @@ class LinkEvents(Protocol):
     def on_connected(self, link: Link) -> None:
         """The peer has sent its first round, what came with it is reported next."""
 
-    def on_heard(self, link: Link, heard: Heard) -> None:
+    def on_heard(self, link: Link, heard: ReceivedGradients) -> None:
         """A round of the peer has come."""
 
     def on_told(self, link: Link, sent: int) -> None:
@@ -57,7 +64,7 @@ class Link:
         peer: Member,
         token: str,
         connect: Callable[[], Wire],
-        layout: EvidenceLayout,
+        layout: GradientLayout,
         evidence: Callable[[], Mapping[int, FastWeights]],
         events: LinkEvents,
     ) -> None:
@@ -137,7 +144,7 @@ class Link:
                 self._told_all.set()
 
     def _tell(self, wire: Wire) -> None:
-        teller = Teller(self._layout)
+        teller = GradientSender(self._layout)
         while not self.broken:
             if self._ending.is_set():
                 for _ in range(_LAST_ROUNDS):
@@ -151,7 +158,7 @@ class Link:
             self._wake.wait(self._period_s)
 
     def _listen(self, wire: Wire) -> None:
-        hearer = Hearer(self._layout)
+        hearer = GradientReceiver(self._layout)
         with torch.no_grad():
             try:
                 while not self.broken:

@@ -11,8 +11,8 @@ import torch
 from scal3r_ros.model import FastWeights
 
 
-class Shares:
-    """Shares by peer, on the CPU; their sums, on the network's device.
+class PeerStates:
+    """Accumulated gradients by peer, on the CPU; their sums, on the network's device.
 
     A sum is replaced, never changed in place, and reading one takes no lock.
     """

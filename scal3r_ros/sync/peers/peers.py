@@ -2,7 +2,7 @@
 
 G_total = own G + the latest G of each peer
 
-camera, chunks ──► own evidence ──► Link ═══ Gloo ═══ Link ──► Shares ──► camera, chunks
+camera, chunks ──► own evidence ──► Link ═══ Gloo ═══ Link ──► PeerStates ──► camera, chunks
                                       ▲    of another node
                     Rendezvous ───────┘ who is there, and how to reach it
 """
@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from scal3r_ros.model import FastWeights, Scal3R, weights_fingerprint
 from scal3r_ros.sync.peers.config import MemoryPeersConfig, check_name, parse_address, tidy_name
-from scal3r_ros.sync.peers.exchange import EvidenceLayout, Heard, LinkError, Wire
+from scal3r_ros.sync.peers.exchange import GradientLayout, LinkError, ReceivedGradients, Wire
 from scal3r_ros.sync.peers.gloo_wire import GlooWire, address_towards
-from scal3r_ros.sync.peers.heartbeats import Pulses
+from scal3r_ros.sync.peers.heartbeats import Heartbeats
 from scal3r_ros.sync.peers.link import Link
 from scal3r_ros.sync.peers.member import Member
-from scal3r_ros.sync.peers.peer_state import Shares
+from scal3r_ros.sync.peers.peer_state import PeerStates
 from scal3r_ros.sync.peers.registry import PeerBook
 from scal3r_ros.sync.peers.rendezvous import Board, Offer, Rendezvous, RendezvousError
 
@@ -62,13 +62,13 @@ class MemoryPeers:
             period_s=config.period_s,
             deadline_s=config.deadline_s,
         )
-        self._layout = EvidenceLayout.of(model)
-        self._shares = Shares(model.aggregator.camera_token.device)
+        self._layout = GradientLayout.of(model)
+        self._shares = PeerStates(model.aggregator.camera_token.device)
         self._book = PeerBook()
         self._rendezvous = Rendezvous(self._address, self._me.name)
         self._own: Callable[[], Mapping[int, FastWeights]] = dict
         self._links: dict[str, Link] = {}
-        self._pulses = Pulses()
+        self._pulses = Heartbeats()
         self._retry_at_s: dict[str, float] = {}
         self._back_off_s: dict[str, float] = {}
         self._ended_sessions: set[str] = set()
@@ -95,9 +95,9 @@ class MemoryPeers:
         """The sum of the peers' latest evidence for the unit after `layer`, on its device; never waits."""
         return self._shares.total(layer)
 
-    def figures(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, int | float]:
         """Peers connected and known, and of each its age, rounds and bytes; after `close`, as they were then."""
-        return self._book.figures() if self._final is None else self._final
+        return self._book.metrics() if self._final is None else self._final
 
     def close(self) -> None:
         """Tells the peers the last that was learnt, those that are just coming, too, and leaves them.
@@ -115,7 +115,7 @@ class MemoryPeers:
         for link in links:
             if link.was_connected and not link.broken:
                 link.wait_told(end_s)
-        self._final = self._book.figures()
+        self._final = self._book.metrics()
         threads = [*self._threads, *(thread for link in links for thread in link.threads)]
         _join(threads, time.monotonic() + _CLOSE_S)
         atexit.unregister(self.close)
@@ -137,14 +137,14 @@ class MemoryPeers:
         self._back_off_s.pop(link.peer.name, None)
         self._book.connected(link.peer.name)
 
-    def on_heard(self, link: Link, heard: Heard) -> None:
+    def on_heard(self, link: Link, heard: ReceivedGradients) -> None:
         """See `LinkEvents`."""
         self._shares.put(link.peer.name, heard.evidence)
         self._book.heard(link.peer.name, heard.bytes)
 
     def on_told(self, link: Link, sent: int) -> None:
         """See `LinkEvents`."""
-        self._book.told(link.peer.name, sent)
+        self._book.os_errors_as(link.peer.name, sent)
 
     def on_ended(self, link: Link, why: str) -> None:
         """See `LinkEvents`."""

@@ -95,7 +95,7 @@ class PeerBook:
             entry = self._entries.setdefault(name, _Entry())
             entry.heard_s, entry.rounds, entry.received = self._now(), entry.rounds + 1, entry.received + received
 
-    def told(self, name: str, sent: int) -> None:
+    def os_errors_as(self, name: str, sent: int) -> None:
         """A round has gone to a peer."""
         with self._lock:
             self._entries.setdefault(name, _Entry()).sent += sent
@@ -106,7 +106,7 @@ class PeerBook:
             limit = self._now() - seconds
             return [name for name, item in self._entries.items() if item.heard_s is not None and item.heard_s < limit]
 
-    def figures(self) -> dict[str, int | float]:
+    def metrics(self) -> dict[str, int | float]:
         """Numbers for the diagnostics: peers, and of each that was heard its age in seconds, rounds and bytes."""
         with self._lock:
             entries = sorted(self._entries.items())

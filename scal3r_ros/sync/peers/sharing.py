@@ -34,9 +34,9 @@ class SharingReconstructor:
         return self._learner.name
 
     @property
-    def width(self) -> int:
+    def max_parallel_chunks(self) -> int:
         """How many consecutive chunks it can work on at the same time."""
-        return self._learner.width
+        return self._learner.max_parallel_chunks
 
     def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """Geometry of `chunk`, answered by what peers have taught, too."""
@@ -46,9 +46,9 @@ class SharingReconstructor:
         """Forgets what was learnt here."""
         self._learner.reset()
 
-    def figures(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, int | float]:
         """Figures of the memory and of the peers."""
-        return {**self._learner.figures(), **self._peers.figures()}
+        return {**self._learner.metrics(), **self._peers.metrics()}
 
     def close(self) -> None:
         """Tells the peers the last, within their deadline, and ends."""

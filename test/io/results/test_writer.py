@@ -81,11 +81,11 @@ def test_timings_have_a_row_a_chunk_while_the_run_goes_on(tmp_path: Path) -> Non
 def test_what_a_memory_learns_has_a_row_a_chunk_from_the_first_that_teaches(tmp_path: Path) -> None:
     writer = ResultWriter(tmp_path)
     writer.add(update(0))
-    writer.add(replace(update(1), figures={"memory_chunks": 0}))
+    writer.add(replace(update(1), metrics={"memory_chunks": 0}))
     assert not (tmp_path / "memory.csv").exists()
     learnt = {"memory_chunks": 1, "memory_norm_3": 0.1234567, "memory_norm_5": 2.0, "memory_change_3": 0.5, "peers": 2}
-    writer.add(replace(update(2), figures=learnt))
-    writer.add(replace(update(3), figures={"memory_chunks": 2_000_000}))
+    writer.add(replace(update(2), metrics=learnt))
+    writer.add(replace(update(3), metrics={"memory_chunks": 2_000_000}))
     assert (tmp_path / "memory.csv").read_text().splitlines() == [
         "chunk,memory_chunks,memory_norm_3,memory_change_3,memory_norm_5,memory_change_5",
         "2,1,0.123457,0.5,2,",

@@ -7,13 +7,15 @@ import pytest
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.loops.correspondences import SeenTwice, pose_between
+from scal3r_ros.mapping.loops.correspondences import Correspondences, pose_between
 
 TRUE = Sim3.from_log([0.8, -0.3, 1.5, 0.05, 0.2, -0.03, 0.25])
 PIXEL = 1.0 / 300.0
 
 
-def scene(count: int, pixels: float, depth_error: float, wrong: int, seed: int = 0) -> tuple[SeenTwice, SeenTwice]:
+def scene(
+    count: int, pixels: float, depth_error: float, wrong: int, seed: int = 0
+) -> tuple[Correspondences, Correspondences]:
     """Points of a street seen by the camera at either side's origin, the last `wrong` of them mismatched."""
     rng = np.random.default_rng(seed)
     old = np.column_stack([rng.uniform(-4, 4, count), rng.uniform(-2, 2, count), rng.uniform(5, 20, count)])
@@ -30,7 +32,9 @@ def scene(count: int, pixels: float, depth_error: float, wrong: int, seed: int =
     for (points, rays), rows in zip(sides, (np.arange(count), order), strict=True):
         eye = np.broadcast_to(np.eye(3), (count, 3, 3))
         result.append(
-            SeenTwice(points[rows], eye, np.zeros((count, 3)), rays[rows], np.full(count, max(pixels, 0.5) * PIXEL))
+            Correspondences(
+                points[rows], eye, np.zeros((count, 3)), rays[rows], np.full(count, max(pixels, 0.5) * PIXEL)
+            )
         )
     return result[0], result[1]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scal3r_ros.errors import MappingError
-from scal3r_ros.mapping.loops.descriptor_index import PlaceIndex
+from scal3r_ros.mapping.loops.descriptor_index import DescriptorIndex
 
 
 def unit_vectors(count: int, size: int, seed: int = 0) -> np.ndarray:
@@ -19,7 +19,7 @@ def unit_vectors(count: int, size: int, seed: int = 0) -> np.ndarray:
 def test_the_index_finds_what_a_plain_search_finds() -> None:
     x = unit_vectors(300, 256)
     queries = x[[5, 100, 250]] + 0.05 * unit_vectors(3, 256, 1)
-    index = PlaceIndex()
+    index = DescriptorIndex()
     index.add(x[:120])
     index.add(x[120:])
     cosines, rows = index.search(queries, 4, len(index))
@@ -30,7 +30,7 @@ def test_the_index_finds_what_a_plain_search_finds() -> None:
 
 
 def test_only_rows_before_the_limit_are_found() -> None:
-    index = PlaceIndex()
+    index = DescriptorIndex()
     index.add(unit_vectors(50, 64))
     assert index.search(unit_vectors(2, 64), 10, 20)[1].max() < 20
     assert index.search(unit_vectors(2, 64), 10, 3)[1].shape == (2, 3)
@@ -38,7 +38,7 @@ def test_only_rows_before_the_limit_are_found() -> None:
 
 
 def test_a_search_among_fifty_thousand_keyframes_takes_milliseconds() -> None:
-    index = PlaceIndex()
+    index = DescriptorIndex()
     for part in range(10):
         index.add(unit_vectors(5000, 2048, part))
     query = unit_vectors(1, 2048, 9)
@@ -51,7 +51,7 @@ def test_a_search_among_fifty_thousand_keyframes_takes_milliseconds() -> None:
 
 
 def test_a_restored_index_answers_as_the_original() -> None:
-    index, restored = PlaceIndex(), PlaceIndex()
+    index, restored = DescriptorIndex(), DescriptorIndex()
     index.add(unit_vectors(80, 96))
     restored.restore(index.snapshot())
     query = unit_vectors(3, 96, 2)
@@ -59,12 +59,12 @@ def test_a_restored_index_answers_as_the_original() -> None:
         np.testing.assert_array_equal(mine, theirs)
     restored.add(unit_vectors(1, 96))
     assert len(restored) == 81
-    restored.restore(PlaceIndex().snapshot())
+    restored.restore(DescriptorIndex().snapshot())
     assert len(restored) == 0
 
 
 def test_descriptors_of_another_size_are_refused() -> None:
-    index = PlaceIndex()
+    index = DescriptorIndex()
     index.add(unit_vectors(3, 64))
     with pytest.raises(MappingError, match="do not fit"):
         index.add(unit_vectors(3, 32))

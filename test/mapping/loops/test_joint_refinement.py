@@ -12,7 +12,7 @@ from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
 from scal3r_ros.mapping.loops.joint_refinement import look_again
-from scal3r_ros.mapping.loops.keyframe_database import KeyframeShelf, keep_keyframe
+from scal3r_ros.mapping.loops.keyframe_database import KeyframeDatabase, keep_keyframe
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame
 from scal3r_ros.simulation.simulate import SimulatedFrame
@@ -55,8 +55,8 @@ def recaller(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> 
 
 
 @pytest.fixture
-def shelf(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> KeyframeShelf:
-    shelf = KeyframeShelf(64)
+def shelf(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> KeyframeDatabase:
+    shelf = KeyframeDatabase(64)
     for number, view in enumerate(street_frames[:30:3]):
         submap = 0 if number < 5 else 9
         S_submap_world = SUBMAPS[submap].inverse()
@@ -72,12 +72,12 @@ def shelf(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> Key
 TRUE = SUBMAPS[0].inverse() @ SUBMAPS[9]
 
 
-def look(first: Sim3, shelf: KeyframeShelf, recaller: Recaller) -> Edge | None:
+def look(first: Sim3, shelf: KeyframeDatabase, recaller: Recaller) -> Edge | None:
     edge = Edge(0, 9, first, COVARIANCE, EdgeKind.LOOP)
     return look_again(edge, (2, 7), shelf, SUBMAPS, recaller, AlignmentConfig())
 
 
-def test_the_edge_is_measured_anew_in_the_units_of_both_submaps(shelf: KeyframeShelf, recaller: Recaller) -> None:
+def test_the_edge_is_measured_anew_in_the_units_of_both_submaps(shelf: KeyframeDatabase, recaller: Recaller) -> None:
     edge = look(TRUE @ Sim3.from_log([0.3, 0.1, -0.2, 0.01, 0.0, 0.01, 0.05]), shelf, recaller)
     assert edge is not None
     assert (edge.i, edge.j, edge.kind) == (0, 9, EdgeKind.LOOP)
@@ -86,13 +86,13 @@ def test_the_edge_is_measured_anew_in_the_units_of_both_submaps(shelf: KeyframeS
     assert np.linalg.eigvalsh(edge.covariance)[0] > 0
 
 
-def test_a_loop_that_the_second_look_contradicts_is_refused(shelf: KeyframeShelf, recaller: Recaller) -> None:
+def test_a_loop_that_the_second_look_contradicts_is_refused(shelf: KeyframeDatabase, recaller: Recaller) -> None:
     assert look(TRUE @ Sim3(1.0, np.eye(3), np.array([40.0, 0.0, 0.0])), shelf, recaller) is None
     assert look(TRUE @ Sim3(1.6, np.eye(3), np.zeros(3)), shelf, recaller) is None
     assert recaller.calls == 2
 
 
-def test_a_reconstruction_that_was_not_measured_says_nothing(shelf: KeyframeShelf, recaller: Recaller) -> None:
+def test_a_reconstruction_that_was_not_measured_says_nothing(shelf: KeyframeDatabase, recaller: Recaller) -> None:
     recall = recaller.recall
 
     def poor(chunk: Chunk) -> ChunkGeometry | None:

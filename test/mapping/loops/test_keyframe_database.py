@@ -13,7 +13,7 @@ from scal3r_ros.errors import MappingError
 from scal3r_ros.features.sift import find_local_features
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.projection import project
-from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeyframeShelf, keep_keyframe
+from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeyframeDatabase, keep_keyframe
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.simulation.simulate import SimulatedFrame
 
@@ -61,7 +61,7 @@ def test_points_lie_where_their_features_see_them(
 
 @pytest.mark.parametrize("memory_mb", [64, 0])
 def test_keyframes_come_back_in_any_order(keyframes: list[KeptKeyframe], memory_mb: int) -> None:
-    shelf = KeyframeShelf(memory_mb)
+    shelf = KeyframeDatabase(memory_mb)
     assert [shelf.add(keyframe) for keyframe in keyframes] == [0, 1, 2, 3]
     for row in (2, 0, 3, 1):
         assert_same(shelf.keyframe(row), keyframes[row])
@@ -72,7 +72,7 @@ def test_keyframes_come_back_in_any_order(keyframes: list[KeptKeyframe], memory_
 
 
 def test_a_restored_shelf_goes_on_as_the_original(keyframes: list[KeptKeyframe]) -> None:
-    shelf, restored = KeyframeShelf(64), KeyframeShelf(0)
+    shelf, restored = KeyframeDatabase(64), KeyframeDatabase(0)
     for keyframe in keyframes[:3]:
         shelf.add(keyframe)
     restored.restore(shelf.snapshot())
@@ -82,7 +82,7 @@ def test_a_restored_shelf_goes_on_as_the_original(keyframes: list[KeptKeyframe])
 
 
 def test_a_snapshot_of_what_is_on_disk_stays_as_it_was_taken(keyframes: list[KeptKeyframe]) -> None:
-    shelf, restored = KeyframeShelf(0), KeyframeShelf(64)
+    shelf, restored = KeyframeDatabase(0), KeyframeDatabase(64)
     for keyframe in keyframes[:3]:
         shelf.add(keyframe)
     snapshot = shelf.snapshot()
@@ -96,14 +96,14 @@ def test_a_snapshot_of_what_is_on_disk_stays_as_it_was_taken(keyframes: list[Kep
 
 
 def test_a_keyframe_without_a_view_is_small(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> None:
-    shelf = KeyframeShelf(64)
+    shelf = KeyframeDatabase(64)
     shelf.add(kept(street_frames[0], street_camera, with_view=False))
     assert shelf.keyframe(0).view is None
     assert len(shelf.snapshot()["bytes"]) < 60_000
 
 
 def test_a_full_disk_is_one_sentence_and_what_was_kept_stays(keyframes: list[KeptKeyframe]) -> None:
-    shelf = KeyframeShelf(64)
+    shelf = KeyframeDatabase(64)
     shelf.add(keyframes[0])
     whole = shelf._file
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scal3r_ros.mapping.loops.descriptor_index import PlaceIndex
+from scal3r_ros.mapping.loops.descriptor_index import DescriptorIndex
 from scal3r_ros.mapping.loops.retrieval import CandidateFinder
 
 SIZE = 256
@@ -19,8 +19,8 @@ def seen_again(original: np.ndarray, seed: int = 9) -> np.ndarray:
     return original + 0.7 * places(len(original), seed)
 
 
-def indexed(*parts: np.ndarray) -> PlaceIndex:
-    index = PlaceIndex()
+def indexed(*parts: np.ndarray) -> DescriptorIndex:
+    index = DescriptorIndex()
     for part in parts:
         index.add(part)
     return index

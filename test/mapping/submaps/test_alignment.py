@@ -109,7 +109,7 @@ def test_covariance_covers_the_errors_of_many_chunks():
         alignment = align_chunk(*pair(depth_noise=0.03, track_noise=0.05, seeds=(2 * k, 2 * k + 1)), SHARED, CONFIG)
         delta = error(alignment)
         squared.append(delta @ np.linalg.solve(alignment.covariance, delta) / 7)
-    # Independent errors are covered amply: `correlation` widens the covariance for those of real chunks, which are not.
+    # Independent errors are covered amply: `covariance_inflation` is there for errors of real chunks, which correlate.
     assert 0.05 < np.mean(squared) < 1.0
 
 

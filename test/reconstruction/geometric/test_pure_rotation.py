@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.reconstruction.geometric.pure_rotation import rotation_between, turned_on_the_spot
+from scal3r_ros.reconstruction.geometric.pure_rotation import is_pure_rotation, rotation_between
 from scal3r_ros.reconstruction.geometric.two_view import common_points
 
 SIGMA = 0.5 / 300.0
@@ -29,7 +29,7 @@ def test_a_rotation_is_recovered_under_outliers(world: Any) -> None:
 def test_a_turn_on_the_spot_is_followed_beyond_the_first_view(world: Any, step_deg: float) -> None:
     given = world(turning(12, step_deg), points=3000, noise_px=0.4, outliers=0.05)
     T = np.tile(given.T_ref_cam[0], (12, 1, 1))
-    found = turned_on_the_spot(given.table, T, 0, SIGMA)
+    found = is_pure_rotation(given.table, T, 0, SIGMA)
     assert found is not None
     np.testing.assert_array_equal(found[:, :3, 3], T[:, :3, 3])
     error = se3.rotation_angle(np.swapaxes(found[:, :3, :3], 1, 2) @ given.T_ref_cam[:, :3, :3])
@@ -39,10 +39,10 @@ def test_a_turn_on_the_spot_is_followed_beyond_the_first_view(world: Any, step_d
 @pytest.mark.parametrize("step", [0.05, 0.5])
 def test_a_camera_that_moves_does_not_count_as_turning(world: Any, drive: Any, step: float) -> None:
     given = world(drive(12, step=step), noise_px=0.5)
-    assert turned_on_the_spot(given.table, given.T_ref_cam, 3, SIGMA) is None
+    assert is_pure_rotation(given.table, given.T_ref_cam, 3, SIGMA) is None
 
 
 def test_frames_without_common_tracks_are_not_called_a_turn(world: Any) -> None:
     given = world(turning(4, 0.5))
     empty = given.table.select(given.table.frame != 2)
-    assert turned_on_the_spot(empty, given.T_ref_cam, 0, SIGMA) is None
+    assert is_pure_rotation(empty, given.T_ref_cam, 0, SIGMA) is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.reconstruction.geometric.two_view import MIN_COMMON, common_points, most_telling_pair
+from scal3r_ros.reconstruction.geometric.two_view import MIN_COMMON, common_points, widest_baseline_pair
 
 SIGMA = 0.5 / 300.0
 
@@ -18,7 +18,7 @@ def test_the_pose_is_found_up_to_scale(
     world: Any, drive: Any, outliers: float, turn_deg: float, way_deg: float
 ) -> None:
     given = world(drive(8), noise_px=0.3, outliers=outliers)
-    found = most_telling_pair(given.table, 8, SIGMA)
+    found = widest_baseline_pair(given.table, 8, SIGMA)
     assert found is not None
     assert found.i == 0
     true = se3.invert(given.T_ref_cam[0]) @ given.T_ref_cam[found.j]
@@ -31,7 +31,7 @@ def test_the_pose_is_found_up_to_scale(
 def test_the_pair_with_more_parallax_is_taken(world: Any) -> None:
     T = np.tile(np.eye(4), (4, 1, 1))
     T[:, 0, 3] = [0.0, 0.05, 0.1, 1.0]
-    found = most_telling_pair(world(T, noise_px=0.2).table, 4, SIGMA)
+    found = widest_baseline_pair(world(T, noise_px=0.2).table, 4, SIGMA)
     assert found is not None
     assert (found.i, found.j) == (0, 3)
 
@@ -40,9 +40,9 @@ def test_standing_turning_and_few_tracks_give_no_pair(world: Any, drive: Any) ->
     standing = np.tile(np.eye(4), (5, 1, 1))
     turning = np.stack([se3.se3(se3.rotation_exp([0, 0.03 * i, 0]), [0, 0, 0]) for i in range(5)])
     for T in (standing, turning):
-        assert most_telling_pair(world(T, noise_px=0.3).table, 5, SIGMA) is None
+        assert widest_baseline_pair(world(T, noise_px=0.3).table, 5, SIGMA) is None
     few = world(drive(5), points=MIN_COMMON // 2)
-    assert most_telling_pair(few.table, 5, SIGMA) is None
+    assert widest_baseline_pair(few.table, 5, SIGMA) is None
 
 
 def test_common_points_belong_together(world: Any, drive: Any) -> None:

@@ -22,7 +22,7 @@ from scal3r_ros.model import (
     verify_checkpoint,
     weights_fingerprint,
 )
-from scal3r_ros.reconstruction.network.bundled_weights import all_shipped_weights, model_card, shipped_weights
+from scal3r_ros.reconstruction.network.bundled_weights import all_bundled_weights, bundled_weights, model_card
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.setup import build_network
 
@@ -36,9 +36,9 @@ def untrained(seed: int) -> str:
 
 def test_weights_are_found_by_the_name_of_their_preset(ship: Callable[..., Path]) -> None:
     folder = ship("nano")
-    assert shipped_weights("nano") == folder / "nano.safetensors"
-    assert shipped_weights("full") is None
-    assert all_shipped_weights() == {"nano": folder / "nano.safetensors"}
+    assert bundled_weights("nano") == folder / "nano.safetensors"
+    assert bundled_weights("full") is None
+    assert all_bundled_weights() == {"nano": folder / "nano.safetensors"}
     assert model_card() is None
     (folder / "MODEL_CARD.md").write_text("a card")
     assert model_card() == folder / "MODEL_CARD.md"
@@ -46,8 +46,8 @@ def test_weights_are_found_by_the_name_of_their_preset(ship: Callable[..., Path]
 
 def test_a_package_without_a_folder_of_weights_has_none(ship: Callable[..., Path]) -> None:
     ship().rmdir()
-    assert all_shipped_weights() == {}
-    assert shipped_weights("nano") is None
+    assert all_bundled_weights() == {}
+    assert bundled_weights("nano") is None
     assert model_card() is None
 
 
@@ -92,11 +92,11 @@ def test_shipped_weights_of_another_shape_are_refused(ship: Callable[..., Path])
         build_network(NetworkConfig(preset="small", device="cpu"))
 
 
-@pytest.mark.skipif(not all_shipped_weights(), reason="no weights come with the package")
+@pytest.mark.skipif(not all_bundled_weights(), reason="no weights come with the package")
 def test_what_ships_is_whole_small_and_described() -> None:
     card = model_card()
     assert card is not None
-    for preset, file in all_shipped_weights().items():
+    for preset, file in all_bundled_weights().items():
         assert file.stat().st_size <= LARGEST_BYTES
         report = verify_checkpoint(file, PRESETS[preset])
         with torch.device("meta"):

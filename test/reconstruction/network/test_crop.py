@@ -8,15 +8,15 @@ import torch
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.model import encode_pose
-from scal3r_ros.reconstruction.network.crop import Framing, framing_of
+from scal3r_ros.reconstruction.network.crop import Crop, crop_of
 from scal3r_ros.reconstruction.protocol import Frame
 
 
-def framing(cx: float, cy: float, height: int = 120, width: int = 200) -> Framing:
+def framing(cx: float, cy: float, height: int = 120, width: int = 200) -> Crop:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
     camera = Intrinsics(150.0, 160.0, cx, cy, width, height)
-    return framing_of([Frame(i, i, image, camera) for i in range(3)], 64, 8)
+    return crop_of([Frame(i, i, image, camera) for i in range(3)], 64, 8)
 
 
 @pytest.mark.parametrize(("cx", "cy"), [(99.5, 59.5), (80.0, 70.0), (130.0, 59.5), (99.5, 30.0), (-500.0, 900.0)])

@@ -13,7 +13,7 @@ from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.model import OnDisk, preset_named, random_model
 from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.network.crop import framing_of
+from scal3r_ros.reconstruction.network.crop import crop_of
 from scal3r_ros.reconstruction.network.offline import OfflineReconstructor
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Frame
@@ -56,7 +56,7 @@ def test_all_chunks_come_in_order_and_only_once(chunks: list[Chunk], tmp_path: P
     offline = OfflineReconstructor(NANO, tmp_path)
     offline.learn(iter(chunks))
     for waiting, chunk in zip((3, 2, 1), chunks, strict=True):
-        assert offline.figures() == {"offline_chunks": waiting}
+        assert offline.metrics() == {"offline_chunks": waiting}
         assert offline.reconstruct(chunk, None).depth.shape == (5, 32, 64)
     with pytest.raises(ReconstructionError, match="not the one that was learnt from"):
         offline.reconstruct(chunks[2], None)
@@ -85,4 +85,4 @@ def test_numbers_that_are_none_leave_a_chunk_unmeasured(chunks: list[Chunk], tmp
     offline.learn(chunks)
     geometry = offline.reconstruct(chunks[0], None)
     assert geometry.health is ChunkHealth.NOT_FINITE
-    assert geometry.depth.shape == (5, *framing_of(chunks[0].frames, 64, 8).size)
+    assert geometry.depth.shape == (5, *crop_of(chunks[0].frames, 64, 8).size)

@@ -173,8 +173,8 @@ def test_shared_frames_without_depth_change_nothing_else(
     frames: list[Frame], of_shared: int, with_depth: list[int]
 ) -> None:
     chunks = chunks_of(frames)
-    full = run(NetworkReconstructor(replace(NANO, shared_depth_frames=SHARED)), chunks)
-    some = run(NetworkReconstructor(replace(NANO, shared_depth_frames=of_shared)), chunks)
+    full = run(NetworkReconstructor(replace(NANO, overlap_depth_frames=SHARED)), chunks)
+    some = run(NetworkReconstructor(replace(NANO, overlap_depth_frames=of_shared)), chunks)
     for ours, theirs, chunk in zip(some, full, chunks, strict=True):
         kept = [*with_depth, *range(SHARED, 8)] if chunk.shared else list(range(8))
         left_out = sorted(set(range(8)) - set(kept))
@@ -213,13 +213,13 @@ def test_the_memory_learns_and_a_reset_forgets(frames: list[Frame]) -> None:
     chunks = chunks_of(frames)
     reconstructor = NetworkReconstructor(NANO)
     first = run(reconstructor, chunks)
-    assert reconstructor.figures()["memory_chunks"] == 3
-    assert reconstructor.figures()["memory_norm_1"] > 0
-    assert reconstructor.figures()["memory_change_3"] > 0
+    assert reconstructor.metrics()["memory_chunks"] == 3
+    assert reconstructor.metrics()["memory_norm_1"] > 0
+    assert reconstructor.metrics()["memory_change_3"] > 0
     again = run(reconstructor, chunks)
     assert np.abs(again[0].depth - first[0].depth).max() > 1e-4
     reconstructor.reset()
-    assert reconstructor.figures() == {}
+    assert reconstructor.metrics() == {}
     assert_same(run(reconstructor, chunks), first, rtol=0)
 
 
@@ -240,7 +240,7 @@ def test_a_restored_memory_continues_bit_for_bit(frames: list[Frame], tmp_path: 
     other = NetworkReconstructor(config)
     other.restore(tmp_path / "memory.safetensors")
     assert_same([other.reconstruct(chunks[2], None)], [one.reconstruct(chunks[2], None)], rtol=0)
-    assert other.figures()["memory_chunks"] == 3
+    assert other.metrics()["memory_chunks"] == 3
     with pytest.raises(ModelError, match="another preset"):
         NetworkReconstructor(replace(config, preset="small")).restore(tmp_path / "memory.safetensors")
 
@@ -285,7 +285,7 @@ def test_a_chunk_that_does_not_fit_goes_in_parts(frames: list[Frame], monkeypatc
         assert geometry.depth.shape == (8, 32, 64)
         assert len(geometry.intrinsics) == len(geometry.T_chunk_cam) == len(geometry.descriptors) == 8
     # Three parts a chunk, each learnt once: the attempt that failed left nothing behind.
-    assert reconstructor.figures()["memory_chunks"] == 9
+    assert reconstructor.metrics()["memory_chunks"] == 9
 
 
 def test_a_gpu_too_small_for_two_frames_is_an_error(frames: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +305,7 @@ def test_numbers_that_are_none_teach_nothing_and_the_motion_goes_on(frames: list
     chunks = chunks_of(frames)
     reconstructor = NetworkReconstructor(NANO)
     first = reconstructor.reconstruct(chunks[0], None)
-    norms = dict(reconstructor.figures())
+    norms = dict(reconstructor.metrics())
     sick = reconstructor._model.camera_head.pose_mlp.fc2.bias
     healthy = sick.clone()
     sick.fill_(torch.nan)
@@ -313,7 +313,7 @@ def test_numbers_that_are_none_teach_nothing_and_the_motion_goes_on(frames: list
     assert lost.health is ChunkHealth.NOT_FINITE
     assert "not finite" in lost.note
     assert not lost.depth.any()
-    assert dict(reconstructor.figures()) == norms
+    assert dict(reconstructor.metrics()) == norms
     np.testing.assert_array_equal(lost.T_chunk_cam[:SHARED], first.T_chunk_cam[-SHARED:])
     step = np.linalg.inv(lost.T_chunk_cam[1]) @ lost.T_chunk_cam[2]
     np.testing.assert_allclose(np.linalg.inv(lost.T_chunk_cam[6]) @ lost.T_chunk_cam[7], step, atol=1e-9)
@@ -364,12 +364,12 @@ def test_to_recall_a_chunk_leaves_no_trace(frames: list[Frame], rule: str) -> No
     for chunk in chunks:
         ours.append(disturbed.reconstruct(chunk, previous))
         previous = Previous(chunk, ours[-1])
-        figures = disturbed.figures()
+        figures = disturbed.metrics()
         recalled = disturbed.recall(again)
         assert recalled is not None
         assert recalled.T_chunk_cam.shape == (6, 4, 4)
         assert (recalled.depth > 0).all(axis=(1, 2)).all()
-        assert disturbed.figures() == figures
+        assert disturbed.metrics() == figures
     assert_same(ours, theirs, rtol=0, atol=0)
 
 

@@ -196,7 +196,7 @@ def test_the_wrapper_is_its_inner_reconstructor_but_for_the_refinement(seen, exa
         def reset(self):
             self.calls.append("reset")
 
-        def figures(self):
+        def metrics(self):
             return {"learnt": 1}
 
         def close(self):
@@ -204,7 +204,7 @@ def test_the_wrapper_is_its_inner_reconstructor_but_for_the_refinement(seen, exa
 
     inner = Inner()
     outer = RefiningReconstructor(inner, CONFIG, KltConfig())
-    assert (outer.name, outer.width, outer.figures()) == ("inner", 3, {"learnt": 1})
+    assert (outer.name, outer.width, outer.metrics()) == ("inner", 3, {"learnt": 1})
     assert outer.reconstruct(seen[1], None, (seen[1],)).tracks is not None
     outer.reset()
     outer.close()

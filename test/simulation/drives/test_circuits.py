@@ -48,5 +48,5 @@ def test_four_corners_close_a_square() -> None:
 
 def test_equal_seeds_drive_alike_and_unknown_names_are_refused() -> None:
     np.testing.assert_array_equal(circuit_drive("block", seed=3).T_ref_cam, circuit_drive("block", seed=3).T_ref_cam)
-    with pytest.raises(SimulationError, match="block, eight, errand"):
+    with pytest.raises(SimulationError, match="block, eight, delivery"):
         circuit_drive("nine")

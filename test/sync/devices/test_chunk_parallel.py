@@ -17,7 +17,7 @@ from scal3r_ros.reconstruction.network.config import NetworkConfig, NetworkMemor
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
-from scal3r_ros.sync.devices.messages import Done, TellEvidence
+from scal3r_ros.sync.devices.messages import Done, SetPeerGradients
 
 Maker = Callable[[NetworkConfig], ChunkParallelReconstructor]
 ByHand = Callable[[NetworkConfig, Sequence[Sequence[Chunk]]], tuple[list[ChunkGeometry | None], dict[int, FastWeights]]]
@@ -60,10 +60,10 @@ def test_workers_in_step_equal_one_process_that_sums_their_gradients(
     assert_same(ours, theirs, ROUNDING)
     assert all(geometry.note == "" and geometry.health is ChunkHealth.OK for geometry in ours)
     assert_close(reconstructor.evidence(), evidence)
-    figures = reconstructor.figures()
+    figures = reconstructor.metrics()
     assert figures["memory_chunks"] == 5
     assert (figures["workers"], figures["workers_lost"]) == (workers, 0)
-    told = reconstructor._crew.everybody(TellEvidence())
+    told = reconstructor._crew.everybody(SetPeerGradients())
     assert len(told) == workers
     for reply in told:
         assert isinstance(reply, Done)
@@ -78,7 +78,7 @@ def test_a_memory_that_never_learns_needs_no_sums(on_workers: Maker, tiny: Netwo
     config = replace(tiny, memory=NetworkMemoryConfig(rule="frozen"))
     reconstructor = on_workers(replace(config, devices=("cpu", "cpu")))
     assert_same(run(reconstructor, chunks[:3]), run(NetworkReconstructor(config), chunks[:3]), ROUNDING)
-    assert reconstructor.figures()["memory_chunks"] == 3
+    assert reconstructor.metrics()["memory_chunks"] == 3
     assert reconstructor.evidence() == {}
 
 
@@ -104,7 +104,7 @@ def test_equal_runs_give_equal_bytes_and_a_snapshot_goes_on(
     """After a reset everything is as at the start; a memory that was written and read back is the same one."""
     whole = run(two_workers, chunks[:6])
     two_workers.reset()
-    assert "memory_chunks" not in two_workers.figures()
+    assert "memory_chunks" not in two_workers.metrics()
     begun = run(two_workers, chunks[:4])
     two_workers.snapshot(tmp_path / "memory.safetensors")
     two_workers.reset()
@@ -114,11 +114,11 @@ def test_equal_runs_give_equal_bytes_and_a_snapshot_goes_on(
     for one, other in zip([*begun, *ended], whole, strict=True):
         assert one.depth.tobytes() == other.depth.tobytes()
         assert one.T_chunk_cam.tobytes() == other.T_chunk_cam.tobytes()
-    assert two_workers.figures()["memory_chunks"] == 6
+    assert two_workers.metrics()["memory_chunks"] == 6
     with pytest.raises(ModelError, match=r"gone\.safetensors can not be read"):
         two_workers.restore(tmp_path / "gone.safetensors")
     assert run(two_workers, chunks[6:7])[0].health is ChunkHealth.OK
-    assert two_workers.figures()["memory_chunks"] == 7
+    assert two_workers.metrics()["memory_chunks"] == 7
 
 
 def test_a_memory_of_workers_goes_on_in_one_process(
@@ -136,16 +136,16 @@ def test_a_step_takes_what_there_is_and_keeps_what_was_not_asked_for_yet(
 ) -> None:
     assert two_workers.width == 2
     alone = two_workers.reconstruct(chunks[0], None)
-    assert two_workers.figures()["memory_chunks"] == 1
+    assert two_workers.metrics()["memory_chunks"] == 1
     assert_same([alone], run(NetworkReconstructor(tiny), chunks[:1]), ROUNDING)
     two_workers.reconstruct(chunks[1], None, chunks[2:6])
-    assert two_workers.figures()["memory_chunks"] == 3
+    assert two_workers.metrics()["memory_chunks"] == 3
     two_workers.reconstruct(chunks[2], None, chunks[3:])  # was kept
-    assert two_workers.figures()["memory_chunks"] == 3
+    assert two_workers.metrics()["memory_chunks"] == 3
     two_workers.reconstruct(chunks[3], None, chunks[4:5])
     other = replace(chunks[4], frames=chunks[5].frames)  # the same index, other frames: what was kept does not match
     assert two_workers.reconstruct(other, None).health is ChunkHealth.OK
-    assert two_workers.figures()["memory_chunks"] == 6
+    assert two_workers.metrics()["memory_chunks"] == 6
 
 
 def test_a_device_that_is_none_is_one_clear_error() -> None:

@@ -125,7 +125,7 @@ def test_a_worker_killed_in_the_middle_of_a_step_costs_nothing(
         f"worker {victim} on cpu was killed by SIGKILL; 2 left",
         *[""] * 2,
     ]
-    figures = reconstructor.figures()
+    figures = reconstructor.metrics()
     assert (figures["memory_chunks"], figures["workers"], figures["workers_lost"]) == (6, 2, 1)
     evidence = reconstructor.evidence()
     expected, learnt = by_hand(tiny, [chunks[:3], chunks[3:5], chunks[5:6]])
@@ -149,7 +149,7 @@ def test_with_the_last_worker_the_memory_is_lost_and_a_new_one_begins(
         assert after[0].note.count(sentence) == 1
     assert after[0].note.count("was killed by SIGKILL") == 2
     assert after[1].note == ""
-    figures = reconstructor.figures()
+    figures = reconstructor.metrics()
     assert (figures["memory_chunks"], figures["workers"], figures["workers_lost"]) == (2, 1, 2)
     assert_same(after, [NetworkReconstructor(tiny).reconstruct(chunks[2], None), after[1]])
 
@@ -197,7 +197,7 @@ def test_a_stopped_worker_is_given_up_after_the_timeout(
     sentence = "worker 0 on cpu gave no sign of life for 4 s (network.step_timeout_s) and was ended; 1 left"
     assert [geometry.note for geometry in after] == [sentence, ""]
     assert [record.message for record in caplog.records] == [sentence]
-    assert reconstructor.figures()["memory_chunks"] == 4
+    assert reconstructor.metrics()["memory_chunks"] == 4
 
 
 def test_a_worker_stopped_for_less_than_the_timeout_only_costs_time(
@@ -209,7 +209,7 @@ def test_a_worker_stopped_for_less_than_the_timeout_only_costs_time(
     assert not done.done()
     os.kill(two_workers.pids[1], signal.SIGCONT)
     assert [geometry.note for geometry in done.result(SOON_S)] == ["", ""]
-    assert two_workers.figures()["workers_lost"] == 0
+    assert two_workers.metrics()["workers_lost"] == 0
 
 
 @pytest.mark.usefixtures("faults")
@@ -225,7 +225,7 @@ def test_a_chunk_of_which_nothing_finite_comes_teaches_nothing_and_spoils_no_oth
     assert [one.health for one in (first, second, third)] == [ChunkHealth.OK, ChunkHealth.NOT_FINITE, ChunkHealth.OK]
     assert "not finite" in second.note
     np.testing.assert_array_equal(second.T_chunk_cam[: sick.shared], first.T_chunk_cam[-sick.shared :])
-    assert reconstructor.figures()["memory_chunks"] == 2
+    assert reconstructor.metrics()["memory_chunks"] == 2
     alone = NetworkReconstructor(tiny)
     assert_same([first, third], [alone.reconstruct(chunks[0], None), alone.reconstruct(chunks[2], None)])
     evidence = reconstructor.evidence()
@@ -242,7 +242,7 @@ def test_images_that_change_size_are_an_error_for_their_chunk_only(
     with pytest.raises(ReconstructionError, match="128 × 32 and 128 × 64"):
         two_workers.reconstruct(odd, None, [chunks[2]])
     assert two_workers.reconstruct(chunks[2], None).note == ""
-    assert two_workers.figures()["memory_chunks"] == 2
+    assert two_workers.metrics()["memory_chunks"] == 2
 
 
 @pytest.mark.usefixtures("faults")
@@ -259,7 +259,7 @@ def test_a_worker_out_of_memory_makes_all_go_in_smaller_parts(
     ]  # fmt: skip
     assert [len(geometry.depth) for geometry in tight] == [6, 6, 4]
     # Six frames in three parts, four in two; the attempt that failed left nothing behind.
-    assert reconstructor.figures()["memory_chunks"] == 3 + 3 + 2
+    assert reconstructor.metrics()["memory_chunks"] == 3 + 3 + 2
 
 
 @pytest.mark.usefixtures("faults")
@@ -273,7 +273,7 @@ def test_devices_too_small_for_two_frames_are_an_error(
         ReconstructionError, match=r"chunk 0: preset nano does not fit on cpu even with 2 frames \(CUDA out[^\n]*$"
     ):
         reconstructor.reconstruct(chunks[0], None, chunks[1:])
-    assert reconstructor.figures()["workers"] == 2
+    assert reconstructor.metrics()["workers"] == 2
 
 
 def test_a_reset_does_not_wait_for_the_step(
@@ -287,11 +287,11 @@ def test_a_reset_does_not_wait_for_the_step(
     started = time.monotonic()
     two_workers.reset()
     assert time.monotonic() - started < SOON_S
-    assert "memory_chunks" not in two_workers.figures()
+    assert "memory_chunks" not in two_workers.metrics()
     os.kill(two_workers.pids[1], signal.SIGCONT)
     done.result(SOON_S)
     assert_same([two_workers.reconstruct(chunks[3], None)], [NetworkReconstructor(tiny).reconstruct(chunks[3], None)])
-    assert two_workers.figures()["memory_chunks"] == 1
+    assert two_workers.metrics()["memory_chunks"] == 1
 
 
 def test_closing_ends_a_step_and_all_workers_at_once(

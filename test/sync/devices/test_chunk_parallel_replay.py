@@ -51,7 +51,7 @@ class Notebook:
     def close(self) -> None:
         """Nothing to end."""
 
-    def figures(self) -> dict[str, int | float]:
+    def metrics(self) -> dict[str, int | float]:
         return {}
 
     def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:

@@ -61,8 +61,8 @@ class Node:
             self.sharing.reconstruct(chunk(index), None)
         return time.monotonic() - begin
 
-    def figures(self) -> dict[str, float]:
-        return dict(self.sharing.figures())
+    def metrics(self) -> dict[str, float]:
+        return dict(self.sharing.metrics())
 
     def own(self, path: str) -> str:
         save_file(tensors(dict(self.network.evidence())), path)

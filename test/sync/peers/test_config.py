@@ -10,7 +10,7 @@ import pytest
 from scal3r_ros.assembly import build_mapper, build_offline_mapper, core_config
 from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.sync.peers.config import check_name, parse_address, tidy_name
-from scal3r_ros.sync.peers.heartbeats import DEAD_AFTER_S, Pulses
+from scal3r_ros.sync.peers.heartbeats import DEAD_AFTER_S, Heartbeats
 from scal3r_ros.sync.peers.member import Member
 from scal3r_ros.sync.peers.registry import PeerBook
 
@@ -56,17 +56,17 @@ def test_a_member_survives_the_rendezvous_and_garbage_is_none():
 def test_figures_give_a_peers_age_and_what_went_to_and_fro():
     clock = [0.0]
     book = PeerBook(lambda: clock[0])
-    assert book.figures() == {"peers": 0, "peers_known": 0}
+    assert book.metrics() == {"peers": 0, "peers_known": 0}
     book.knows("b")
     book.connected("b")
     book.heard("b", 100)
-    book.told("b", 50)
+    book.os_errors_as("b", 50)
     clock[0] = 2.5
-    figures = book.figures()
+    figures = book.metrics()
     assert figures["peers"] == figures["peers_known"] == figures["peer_rounds_b"] == 1
     assert (figures["peer_age_s_b"], figures["peer_bytes_in_b"], figures["peer_bytes_out_b"]) == (2.5, 100, 50)
     book.lost("b", "does not answer")
-    assert (book.figures()["peers"], book.figures()["peers_known"]) == (0, 1)
+    assert (book.metrics()["peers"], book.metrics()["peers_known"]) == (0, 1)
     assert book.silent_for(2.0) == ["b"]
     assert book.silent_for(3.0) == []
 
@@ -119,14 +119,14 @@ def test_an_offline_memory_is_not_shared(tmp_path):
 
 def test_who_lives_is_who_was_seen_to_beat_and_only_silence_frees_a_name():
     clock = [0.0]
-    pulses = Pulses(lambda: clock[0])
-    pulses.feel({"b": b"1"})
-    assert pulses.recent("b")
-    assert not pulses.alive("b")  # may be what a dead one left
+    heartbeats = Heartbeats(lambda: clock[0])
+    heartbeats.feel({"b": b"1"})
+    assert heartbeats.recent("b")
+    assert not heartbeats.alive("b")  # may be what a dead one left
     clock[0] = 1.0
-    pulses.feel({"b": b"2"})
-    assert pulses.alive("b")
+    heartbeats.feel({"b": b"2"})
+    assert heartbeats.alive("b")
     clock[0] = 1.0 + DEAD_AFTER_S
-    pulses.feel({"b": b"2"})
-    assert not pulses.recent("b")
-    assert not pulses.recent("never heard of")
+    heartbeats.feel({"b": b"2"})
+    assert not heartbeats.recent("b")
+    assert not heartbeats.recent("never heard of")

@@ -9,11 +9,17 @@ import pytest
 import torch
 
 from scal3r_ros.model import FastWeights
-from scal3r_ros.sync.peers.exchange import EvidenceLayout, Heard, Hearer, LinkError, Teller
-from scal3r_ros.sync.peers.peer_state import Shares
+from scal3r_ros.sync.peers.exchange import (
+    GradientLayout,
+    GradientReceiver,
+    GradientSender,
+    LinkError,
+    ReceivedGradients,
+)
+from scal3r_ros.sync.peers.peer_state import PeerStates
 
 SHAPES = (torch.Size((1, 4, 8)), torch.Size((1, 8, 4)), torch.Size((1, 4, 8)))
-LAYOUT = EvidenceLayout({2: SHAPES, 5: SHAPES})
+LAYOUT = GradientLayout({2: SHAPES, 5: SHAPES})
 
 
 class Pipe:
@@ -42,9 +48,9 @@ def evidence(seed: int, scale: float = 1.0, layers: tuple[int, ...] = (2, 5)) ->
 @pytest.fixture
 def round_of():
     """Tells one round through a pipe; the bytes it took and what was heard."""
-    pipe, teller, hearer = Pipe(), Teller(LAYOUT), Hearer(LAYOUT)
+    pipe, teller, hearer = Pipe(), GradientSender(LAYOUT), GradientReceiver(LAYOUT)
 
-    def go(own: dict[int, FastWeights], farewell: bool = False) -> tuple[int, Heard]:
+    def go(own: dict[int, FastWeights], farewell: bool = False) -> tuple[int, ReceivedGradients]:
         sent = teller.tell(pipe, own, 1.0, farewell)
         heard = hearer.hear(pipe, 1.0, 1.0)
         assert pipe.messages.empty()
@@ -55,7 +61,7 @@ def round_of():
     return go
 
 
-def error(own: dict[int, FastWeights], heard: Heard) -> float:
+def error(own: dict[int, FastWeights], heard: ReceivedGradients) -> float:
     off = sum(
         float((a - b).norm() ** 2) for layer in own for a, b in zip(own[layer], heard.evidence[layer], strict=True)
     )
@@ -90,7 +96,7 @@ def test_at_rest_a_round_is_a_header(round_of):
 
 def test_a_reset_empties_the_copy_at_once_and_learning_begins_again(round_of):
     round_of(evidence(1))
-    assert round_of({}) == (0, Heard({}, 0, False))
+    assert round_of({}) == (0, ReceivedGradients({}, 0, False))
     own = evidence(2)
     assert error(own, round_of(own)[1]) < 4e-3
 
@@ -109,11 +115,11 @@ def test_a_farewell_is_heard(round_of):
     assert round_of({}, farewell=True)[1].farewell
 
 
-def hear(*messages: torch.Tensor) -> Heard:
+def hear(*messages: torch.Tensor) -> ReceivedGradients:
     pipe = Pipe()
     for message in messages:
         pipe.send(message, 1.0)
-    return Hearer(LAYOUT).hear(pipe, 1.0, 1.0)
+    return GradientReceiver(LAYOUT).hear(pipe, 1.0, 1.0)
 
 
 def header(kind: int, layer: int = 0, number: int = 0, magic: int = 0x5CA13) -> torch.Tensor:
@@ -142,7 +148,7 @@ def test_numbers_that_are_not_finite_end_the_link():
 
 
 def test_the_sum_of_shares_is_that_of_the_latest_and_does_not_depend_on_the_order_they_came_in():
-    one, two = Shares(torch.device("cpu")), Shares(torch.device("cpu"))
+    one, two = PeerStates(torch.device("cpu")), PeerStates(torch.device("cpu"))
     a, b, c = evidence(1), evidence(2), evidence(3, layers=(5,))
     for name, share in (("a", c), ("a", a), ("b", b), ("c", c)):
         one.put(name, share)
@@ -159,7 +165,7 @@ def test_the_sum_of_shares_is_that_of_the_latest_and_does_not_depend_on_the_orde
 
 
 def test_a_sum_that_was_read_is_never_changed():
-    shares = Shares(torch.device("cpu"))
+    shares = PeerStates(torch.device("cpu"))
     shares.put("a", evidence(1))
     before = shares.total(2)
     copy = before.w0.clone()

@@ -66,7 +66,7 @@ class Node:
         assert line, self.said()
         return json.loads(line)
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         return self.ask("figures")
 
     def evidence(self, which: str) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def agree(*nodes: Node) -> bool:
 
 
 def connected(node: Node, number: int) -> Callable[[], bool]:
-    return lambda: node.figures()["peers"] == number
+    return lambda: node.metrics()["peers"] == number
 
 
 def test_two_halves_of_a_drive_make_one_memory(start, tmp_path):
@@ -140,15 +140,15 @@ def test_two_halves_of_a_drive_make_one_memory(start, tmp_path):
     own_a, own_b, total = a.evidence("own"), b.evidence("own"), a.evidence("totals")
     assert difference(total, {key: own_a[key] + own_b[key] for key in own_a}) < EXACT
     assert difference(total, own_a) > 0.1
-    figures = a.figures()
+    figures = a.metrics()
     assert figures["peers"] == figures["peers_known"] == 1
     assert figures["peer_age_s_b"] < PATIENCE_S
-    assert figures["peer_bytes_in_b"] == b.figures()["peer_bytes_out_a"] > 0
+    assert figures["peer_bytes_in_b"] == b.metrics()["peer_bytes_out_a"] > 0
 
     def rests() -> bool:
-        before = a.figures()
-        assert within(lambda: a.figures()["peer_rounds_b"] > before["peer_rounds_b"] + 5)
-        return a.figures()["peer_bytes_in_b"] == before["peer_bytes_in_b"]
+        before = a.metrics()
+        assert within(lambda: a.metrics()["peer_rounds_b"] > before["peer_rounds_b"] + 5)
+        return a.metrics()["peer_bytes_in_b"] == before["peer_bytes_in_b"]
 
     assert within(rests)
     assert difference(a.evidence("totals"), b.evidence("totals")) == 0.0
@@ -180,7 +180,7 @@ def test_a_stopped_peer_is_not_waited_for_and_comes_back(hosting, start):
     assert a.ask("ask 3.5") < NO_WAIT_S
     assert within(connected(a, 0))
     assert a.said().count("memory peer b is lost: it does not answer") == 1
-    assert a.figures()["peer_age_s_b"] > 2.0
+    assert a.metrics()["peer_age_s_b"] > 2.0
     assert a.ask("learn 6 8") < alone_s + NO_WAIT_S
     b.signal(signal.SIGCONT)
     assert within(lambda: connected(a, 1)() and connected(b, 1)()), (a.said(), b.said())
@@ -198,19 +198,19 @@ def test_a_killed_host_holds_up_nobody_and_what_it_learns_anew_takes_the_place_o
     b, c = start("b"), start("c")
     for index, node in enumerate((a, b.ready(), c.ready())):
         node.ask(f"learn {index} {index + 1}")
-    assert within(lambda: all(node.figures()["peers"] == 2 for node in (a, b, c))), (a.said(), b.said(), c.said())
+    assert within(lambda: all(node.metrics()["peers"] == 2 for node in (a, b, c))), (a.said(), b.said(), c.said())
     assert within(lambda: agree(a, b, c))
     a.signal(signal.SIGKILL)
     taught = b.evidence("totals")
     assert b.ask("ask 1") < NO_WAIT_S
     assert within(lambda: connected(b, 1)() and connected(c, 1)())
-    rounds = b.figures()["peer_rounds_c"]
-    assert within(lambda: b.figures()["peer_rounds_c"] > rounds + 3)
+    rounds = b.metrics()["peer_rounds_c"]
+    assert within(lambda: b.metrics()["peer_rounds_c"] > rounds + 3)
     assert difference(b.evidence("totals"), taught) < EXACT  # what it had taught stays
 
     again = start("a").ready()
     again.ask("learn 7 8")
-    assert within(lambda: all(node.figures()["peers"] == 2 for node in (again, b, c))), (again.said(), b.said())
+    assert within(lambda: all(node.metrics()["peers"] == 2 for node in (again, b, c))), (again.said(), b.said())
     assert within(lambda: agree(again, b, c))
     own = [node.evidence("own") for node in (again, b, c)]
     assert difference(b.evidence("totals"), {key: sum(G[key] for G in own) for key in own[0]}) < EXACT
@@ -228,7 +228,7 @@ def test_another_network_is_refused_by_both_and_another_name_is_asked_for(start)
     assert said.count("under the name 'a'") == 1
     assert b.said().count("is refused") == 1
     for node in (a, b, twin):
-        assert node.figures()["peers"] == 0
+        assert node.metrics()["peers"] == 0
         assert difference(node.evidence("totals"), node.evidence("own")) == 0.0
 
 
@@ -259,8 +259,8 @@ def test_something_else_on_the_port_is_told_and_outlived(start, address):
     for garbage in (b"GET / HTTP/1.1\r\n\r\n" * 50, os.urandom(5000)):
         with socket.create_connection((host, int(port))) as caller:
             caller.sendall(garbage)
-    rounds = a.figures()["peer_rounds_b"]
-    assert within(lambda: a.figures()["peer_rounds_b"] > rounds + 5)
+    rounds = a.metrics()["peer_rounds_b"]
+    assert within(lambda: a.metrics()["peer_rounds_b"] > rounds + 5)
     assert psutil.pid_exists(b.process.pid)
 
 

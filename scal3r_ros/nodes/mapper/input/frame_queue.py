@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 ItemT = TypeVar("ItemT")
 
 
-class NewestWins(Generic[ItemT]):
+class DropOldestQueue(Generic[ItemT]):
     """Holds at most `limit` items; a further one pushes the oldest out. An item taken is in hand until `done`."""
 
     def __init__(self, limit: int) -> None:

@@ -13,7 +13,7 @@ class StampVerdict(Enum):
     JUMPED_BACK = "jumped back"
 
 
-class StampGate:
+class TimestampFilter:
     """Remembers the newest stamp accepted; a stamp more than `jump_back_s` seconds before it is a jump of the clock."""
 
     def __init__(self, jump_back_s: float) -> None:

@@ -20,7 +20,7 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.values import FramePose, MapUpdate, PointCloud
 from scal3r_ros.nodes.mapper.activity import Activity
-from scal3r_ros.nodes.mapper.output.rate_limited_transform import SteadyCorrection
+from scal3r_ros.nodes.mapper.output.rate_limited_transform import RateLimitedTransform
 from scal3r_ros.nodes.mapper.output.velocity import VelocityMeter
 from scal3r_ros.nodes.ros.messages import (
     POINT_STEP,
@@ -75,7 +75,7 @@ class MapPublishers:
         self._velocity = VelocityMeter()
         self._map_published_s = -float("inf")
         self._map_changed = False
-        self._correcting = SteadyCorrection(config.output.correction_step_m, config.output.correction_step_deg)
+        self._correcting = RateLimitedTransform(config.output.correction_step_m, config.output.correction_step_deg)
         self._here = np.zeros(3)  # the base in odom
         self._T_cam_base: Array | None = None
         self._newest_ns: int | None = None

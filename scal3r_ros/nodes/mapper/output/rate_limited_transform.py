@@ -15,7 +15,7 @@ _SHORTER = 0.7
 """By so much a step is shortened until the robot, far from the origin, moves no further than allowed either."""
 
 
-class SteadyCorrection:
+class RateLimitedTransform:
     """`T_map_odom` (4, 4) as it is given out, on its way to `target`.
 
     Between two calls of `advance` neither it nor the robot's position in `map` moves by more than `step_m`, and it

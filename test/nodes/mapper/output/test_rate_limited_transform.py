@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.nodes.mapper.output.rate_limited_transform import SteadyCorrection
+from scal3r_ros.nodes.mapper.output.rate_limited_transform import RateLimitedTransform
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_neither_the_transform_nor_the_robot_moves_further_than_allowed(seed: int) -> None:
     rng = np.random.default_rng(seed)
     here = rng.normal(size=3) * [400.0, 400.0, 3.0]
-    correcting = SteadyCorrection(0.2, 0.5)
+    correcting = RateLimitedTransform(0.2, 0.5)
     correcting.target = se3.se3(se3.rotation_exp(rng.normal(size=3) * 0.05), rng.normal(size=3) * 10.0)
     before = np.eye(4)
     for _ in range(5000):
@@ -29,7 +29,7 @@ def test_neither_the_transform_nor_the_robot_moves_further_than_allowed(seed: in
 
 
 def test_a_target_that_changes_on_the_way_is_followed() -> None:
-    correcting = SteadyCorrection(0.1, 1.0)
+    correcting = RateLimitedTransform(0.1, 1.0)
     correcting.target = se3.se3(np.eye(3), [5.0, 0.0, 0.0])
     for _ in range(10):
         correcting.advance(np.zeros(3))
@@ -40,7 +40,7 @@ def test_a_target_that_changes_on_the_way_is_followed() -> None:
 
 
 def test_after_a_reset_there_is_no_correction() -> None:
-    correcting = SteadyCorrection(0.1, 1.0)
+    correcting = RateLimitedTransform(0.1, 1.0)
     correcting.target = se3.se3(np.eye(3), [5.0, 0.0, 0.0])
     correcting.advance(np.zeros(3))
     correcting.reset()
@@ -48,7 +48,7 @@ def test_after_a_reset_there_is_no_correction() -> None:
 
 
 def test_a_jump_is_given_out_at_once() -> None:
-    correction = SteadyCorrection(0.1, 1.0)
+    correction = RateLimitedTransform(0.1, 1.0)
     correction.target = se3.se3(se3.rotation_exp([0.0, 0.0, 1.0]), [500.0, -20.0, 3.0])
     correction.jump()
     np.testing.assert_array_equal(correction.advance(np.zeros(3)), correction.target)
