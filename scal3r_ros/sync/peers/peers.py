@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from scal3r_ros.model import FastWeights, Scal3R, weights_fingerprint
 from scal3r_ros.sync.peers.config import MemoryPeersConfig, check_name, parse_address, tidy_name
@@ -87,7 +87,7 @@ class MemoryPeers:
         """Begins to share `evidence`, which must not wait and whose tensors are never changed."""
         self._own = evidence
         self._last_beat_s = time.monotonic()
-        atexit.register(self.close)
+        atexit.register(self._end)
         for thread in self._threads:
             thread.start()
 
@@ -116,13 +116,27 @@ class MemoryPeers:
             if link.was_connected and not link.broken:
                 link.wait_told(end_s)
         self._final = self._book.metrics()
-        threads = [*self._threads, *(thread for link in links for thread in link.threads)]
-        _join(threads, time.monotonic() + _CLOSE_S)
-        atexit.unregister(self.close)
-        # What still waits for a stopped peer must not wake while the interpreter ends: that would abort the process.
-        longest_s = max((link.longest_wait_s for link in links), default=_CLOSE_S)
-        if any(thread.is_alive() for thread in threads):
-            atexit.register(_join, threads, time.monotonic() + longest_s)
+        self._join(_CLOSE_S)
+        if not self._running():
+            atexit.unregister(self._end)
+
+    def _end(self) -> None:
+        """At the end of the process: what still waits for a peer must not wake while the interpreter ends and abort it.
+
+        Registered from the start, as Python calls nothing that is registered only while it ends.
+        """
+        self.close()
+        self._join(max((link.longest_wait_s for link in list(self._links.values())), default=_CLOSE_S))
+
+    def _running(self) -> list[threading.Thread]:
+        links = list(self._links.values())
+        return [t for t in (*self._threads, *(t for link in links for t in link.threads)) if t.is_alive()]
+
+    def _join(self, longest_s: float) -> None:
+        """Waits for all threads, also those that others of them start meanwhile."""
+        end_s = time.monotonic() + longest_s
+        while (running := self._running()) and time.monotonic() < end_s:
+            running[0].join(max(0.0, end_s - time.monotonic()))
 
     def _wait_for_awaited(self, until_s: float) -> None:
         """Lets the peers come that are just coming: a drive may be shorter than it takes to meet."""
@@ -280,9 +294,3 @@ class MemoryPeers:
         link = Link(self._me, peer, token, connect, self._layout, self._own, self)
         self._links[peer.name] = link
         link.start()
-
-
-def _join(threads: Sequence[threading.Thread], until_s: float) -> None:
-    for thread in threads:
-        if thread.is_alive():
-            thread.join(max(0.0, until_s - time.monotonic()))

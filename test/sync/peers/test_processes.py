@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -21,6 +22,9 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from scal3r_ros.cli.main import app
+from scal3r_ros.model import PRESETS, random_model
+from scal3r_ros.sync.peers.config import MemoryPeersConfig
+from scal3r_ros.sync.peers.peers import MemoryPeers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -191,6 +195,21 @@ def test_a_stopped_peer_is_not_waited_for_and_comes_back(hosting, start):
     assert a.end() == 0
     b.signal(signal.SIGCONT)
     assert b.end() == 0  # without a close of its own
+
+
+def test_the_end_of_the_process_waits_for_what_close_left_behind(start, address, monkeypatch):
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    config = MemoryPeersConfig(name="a", rendezvous=address, period_s=0.2, deadline_s=8.0)
+    peers = MemoryPeers(config, "a", random_model(PRESETS["nano"], 0))
+    peers.start(dict)
+    b = start("b").ready()
+    assert within(lambda: peers.metrics()["peers"] == 1)
+    b.signal(signal.SIGSTOP)
+    ending = at_exit.copy()  # what is registered while they run, the interpreter does not call
+    for function in ending:
+        function()
+    assert not [thread.name for thread in threading.enumerate() if "peer" in thread.name]
 
 
 def test_a_killed_host_holds_up_nobody_and_what_it_learns_anew_takes_the_place_of_the_old(start):
