@@ -2,7 +2,7 @@
 
     python memory_node.py '{"name": "a", "rendezvous": "127.0.0.1:29500", …}'
 
-Answers every line with one line of JSON: `learn FIRST LAST` maps chunks, `figures`, `totals PATH` and `own PATH` write
+Answers every line with one line of JSON: `learn FIRST LAST` maps chunks, `metrics`, `totals PATH` and `own PATH` write
 evidence, `ask` times the question that every memory unit asks of the peers, `reset`, `close`.
 """
 

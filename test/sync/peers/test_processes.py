@@ -71,7 +71,7 @@ class Node:
         return json.loads(line)
 
     def metrics(self) -> dict[str, float]:
-        return self.ask("figures")
+        return self.ask("metrics")
 
     def evidence(self, which: str) -> dict[str, Any]:
         return load_file(self.ask(f"{which} {self._folder / self.name}.safetensors"))
