@@ -1,7 +1,7 @@
 """Starts the mapper, and with it RViz and a bag where asked for.
 
 ros2 launch scal3r_ros mapping.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
-ros2 launch scal3r_ros mapping.launch.py bag:=drive rviz:=true preset:=driving
+ros2 launch scal3r_ros mapping.launch.py bag:=drive rviz:=true profile:=driving
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ ARGUMENTS = {
     "image": ("/camera/image", "topic of the images"),
     "camera_info": ("/camera/camera_info", "topic of the camera's calibration"),
     "image_transport": ("raw", "raw for sensor_msgs/Image, compressed for sensor_msgs/CompressedImage"),
-    "preset": ("default", "a parameter file: default, driving or handheld of this package, or a path"),
+    "profile": ("default", "parameters: default, driving or handheld of this package, or the path of a file"),
     "namespace": ("", "namespace of the nodes and their topics, for several robots"),
     "base_frame": ("base_link", "frame whose pose is published; /tf_static connects it with the camera"),
     "rviz": ("false", "start RViz"),
@@ -65,7 +65,7 @@ def _mapper(given: dict[str, str], share: Path, sim_time: dict[str, bool]) -> No
         name="mapper",
         namespace=given["namespace"],
         output="screen",
-        parameters=[str(_parameter_file(given["preset"], share)), own, sim_time],
+        parameters=[*_parameter_files(given["profile"], share), own, sim_time],
         remappings=[("image", given["image"]), ("camera_info", given["camera_info"])],
         sigterm_timeout=DRAIN_S,
     )
@@ -88,13 +88,15 @@ def _rviz(given: dict[str, str], share: Path, sim_time: dict[str, bool]) -> Node
     )
 
 
-def _parameter_file(preset: str, share: Path) -> Path:
-    own = share / "config" / f"{preset}.yaml"
-    path = own if own.is_file() else Path(preset)
+def _parameter_files(profile: str, share: Path) -> list[str]:
+    """The file of defaults and, after it, that of the profile: it holds only the values that differ."""
+    default = share / "config" / "default.yaml"
+    own = share / "config" / f"{profile}.yaml"
+    path = own if own.is_file() else Path(profile)
     if not path.is_file():
         known = ", ".join(sorted(item.stem for item in (share / "config").glob("*.yaml")))
-        raise RuntimeError(f"argument preset is {preset!r}, which is neither a file nor one of {known}")
-    return path
+        raise RuntimeError(f"argument profile is {profile!r}, which is neither a file nor one of {known}")
+    return [str(file) for file in dict.fromkeys([default, path])]
 
 
 def _flag(name: str, given: dict[str, str], auto: bool = False) -> bool:

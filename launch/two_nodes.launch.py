@@ -22,7 +22,7 @@ DRAIN_S = "90.0"
 SIDES = ("a", "b")
 
 ARGUMENTS = {
-    "preset": ("default", "a parameter file: default, driving or handheld of this package, or a path"),
+    "profile": ("default", "parameters: default, driving or handheld of this package, or the path of a file"),
     "network_preset": ("full", "shape of the network, the same for both"),
     "checkpoint": ("", "file with the network's weights, the same for both"),
     "allow_random_weights": ("false", "run without a checkpoint: nonsense for geometry, good for trying the rest"),
@@ -100,7 +100,7 @@ def _mapper(given: dict[str, str], own: dict[str, str], topics: dict[str, str], 
         name="mapper",
         namespace=robot,
         output="screen",
-        parameters=[str(_parameter_file(given["preset"], share)), parameters],
+        parameters=[*_parameter_files(given["profile"], share), parameters],
         remappings=list(topics.items()),
         sigterm_timeout=DRAIN_S,
     )
@@ -125,13 +125,15 @@ def _player(given: dict[str, str], own: dict[str, str], topics: dict[str, str]) 
     )
 
 
-def _parameter_file(preset: str, share: Path) -> Path:
-    own = share / "config" / f"{preset}.yaml"
-    path = own if own.is_file() else Path(preset)
+def _parameter_files(profile: str, share: Path) -> list[str]:
+    """The file of defaults and, after it, that of the profile: it holds only the values that differ."""
+    default = share / "config" / "default.yaml"
+    own = share / "config" / f"{profile}.yaml"
+    path = own if own.is_file() else Path(profile)
     if not path.is_file():
         known = ", ".join(sorted(item.stem for item in (share / "config").glob("*.yaml")))
-        raise RuntimeError(f"argument preset is {preset!r}, which is neither a file nor one of {known}")
-    return path
+        raise RuntimeError(f"argument profile is {profile!r}, which is neither a file nor one of {known}")
+    return [str(file) for file in dict.fromkeys([default, path])]
 
 
 def _flag(name: str, given: dict[str, str]) -> bool:

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the parameter files in config/, one a kind of use, from the config dataclasses: write_config.py [FOLDER]."""
+"""Writes the parameter files in config/ from the config dataclasses: write_config.py [FOLDER].
+
+`default.yaml` holds every parameter. The other profiles hold only the values in which they differ: load them after it.
+"""
 
 from __future__ import annotations
 
@@ -15,45 +18,49 @@ from scal3r_ros.nodes.mapper.config import MapperNodeConfig
 
 
 @dataclass(frozen=True)
-class Preset:
+class Profile:
     """A parameter file: `purpose` opens it, `changes` are the parameters in which it differs from the defaults."""
 
     purpose: str
     changes: Mapping[str, Value] = field(default_factory=dict)
 
 
-PRESETS = {
-    "default": Preset(
-        "The defaults of every parameter: a starting point for a camera that neither of the others fits."
-    ),
-    "driving": Preset(
+DEFAULT = "default"
+PROFILES = {
+    DEFAULT: Profile("The defaults of every parameter: a starting point for a camera that no other profile fits."),
+    "driving": Profile(
         "A camera on a car or another vehicle that drives through streets.",
         {"initial_median_depth_m": 12.0, "map.voxel_size": 0.2, "geometric.sweep.min_parallax_deg": 2.5},
     ),
-    "handheld": Preset(
+    "handheld": Profile(
         "A camera carried by hand through rooms.",
         {"initial_median_depth_m": 2.0, "map.voxel_size": 0.02},
     ),
 }
 
 
-def render(preset: Preset) -> str:
-    """The parameter file of a preset; raises ConfigurationError where the preset itself is wrong."""
-    values = to_parameters(from_parameters(MapperNodeConfig, preset.changes))
-    lines = [
-        *_comment(preset.purpose, ""),
-        "# Written by scripts/write_config.py; every parameter with meaning, range and unit.",
-    ]
+def render(name: str) -> str:
+    """The parameter file of a profile; raises ConfigurationError where a value of the profile is wrong."""
+    profile = PROFILES[name]
+    values = to_parameters(from_parameters(MapperNodeConfig, profile.changes))
+    contents = (
+        "Written by scripts/write_config.py; every parameter with meaning, range and unit."
+        if name == DEFAULT
+        else "Written by scripts/write_config.py; only what differs from default.yaml, which holds the rest."
+    )
+    lines = [*_comment(profile.purpose, ""), *_comment(contents, "")]
     lines += ["", "/**:", "  ros__parameters:"]
     section: tuple[str, ...] = ()
     for info in parameters_of(MapperNodeConfig):
-        *parents, name = info.name.split(".")
+        if name != DEFAULT and info.name not in profile.changes:
+            continue
+        *parents, last = info.name.split(".")
         common = _common(section, tuple(parents))
         lines += ["  " * (2 + depth) + f"{parents[depth]}:" for depth in range(common, len(parents))]
         section = tuple(parents)
         indent = "  " * (2 + len(parents))
         lines += _comment(_meaning(info), indent)
-        lines.append(f"{indent}{name}: {_yaml(values[info.name])}")
+        lines.append(f"{indent}{last}: {_yaml(values[info.name])}")
     return "\n".join(lines) + "\n"
 
 
@@ -64,16 +71,16 @@ def _yaml(value: Value) -> str:
 
 
 def _meaning(info: ParameterInfo) -> str:
-    said = info.doc
+    meaning = info.doc
     if info.choices:
-        said += f" [{' | '.join(info.choices)}]"
+        meaning += f" [{' | '.join(info.choices)}]"
     elif info.minimum is not None or info.maximum is not None:
         low = "-∞" if info.minimum is None else f"{info.minimum:.12g}"
         high = "∞" if info.maximum is None else f"{info.maximum:.12g}"
-        said += f" [{low} … {high}{' ' + info.unit if info.unit else ''}]"
+        meaning += f" [{low} … {high}{' ' + info.unit if info.unit else ''}]"
     elif info.unit:
-        said += f" [{info.unit}]"
-    return said
+        meaning += f" [{info.unit}]"
+    return meaning
 
 
 def _comment(text: str, indent: str) -> list[str]:
@@ -90,10 +97,10 @@ def _common(first: tuple[str, ...], second: tuple[str, ...]) -> int:
 
 
 def main() -> None:
-    """Writes every preset."""
+    """Writes the file of every profile."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "config"
-    for name, preset in PRESETS.items():
-        (folder / f"{name}.yaml").write_text(render(preset), encoding="utf-8")
+    for name in PROFILES:
+        (folder / f"{name}.yaml").write_text(render(name), encoding="utf-8")
 
 
 if __name__ == "__main__":

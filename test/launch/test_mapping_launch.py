@@ -58,9 +58,16 @@ def test_rviz_follows_the_namespace(nodes):
     assert Path(made["rviz2"]["arguments"][1]).is_file()
 
 
-@pytest.mark.parametrize("preset", ["default", "driving", "handheld"])
-def test_presets_are_files_of_the_package(preset, nodes):
-    assert Path(nodes(preset=preset)["mapper"]["parameters"][0]) == ROOT / "config" / f"{preset}.yaml"
+@pytest.mark.parametrize("profile", ["driving", "handheld", str(ROOT / "config" / "driving.yaml")])
+def test_a_profile_is_loaded_after_the_defaults(profile, nodes):
+    defaults, changes = nodes(profile=profile)["mapper"]["parameters"][:2]
+    assert Path(defaults) == ROOT / "config" / "default.yaml"
+    assert Path(changes) == ROOT / "config" / f"{Path(profile).stem}.yaml"
+
+
+def test_the_default_profile_is_loaded_once(nodes):
+    files = [item for item in nodes()["mapper"]["parameters"] if isinstance(item, str)]
+    assert files == [str(ROOT / "config" / "default.yaml")]
 
 
 def test_parameters_are_known_to_the_nodes(nodes):
@@ -74,7 +81,7 @@ def test_parameters_are_known_to_the_nodes(nodes):
     from_parameters(PlayerConfig, made["player"]["parameters"][0])
 
 
-@pytest.mark.parametrize(("name", "value"), [("preset", "flying"), ("rviz", "perhaps"), ("use_sim_time", "now")])
+@pytest.mark.parametrize(("name", "value"), [("profile", "flying"), ("rviz", "perhaps"), ("use_sim_time", "now")])
 def test_wrong_arguments_are_named(name, value, nodes):
     with pytest.raises(RuntimeError, match=f"argument {name} is '{value}'"):
         nodes(**{name: value})
@@ -101,7 +108,7 @@ def test_the_real_launch_takes_the_description():
 
     description = get_launch_description_from_python_launch_file(str(LAUNCH_FILE))
     arguments = [item for item in description.entities if isinstance(item, DeclareLaunchArgument)]
-    assert {"image", "camera_info", "preset", "rviz", "use_sim_time", "bag", "namespace"} <= {
+    assert {"image", "camera_info", "profile", "rviz", "use_sim_time", "bag", "namespace"} <= {
         argument.name for argument in arguments
     }
     context = LaunchContext()

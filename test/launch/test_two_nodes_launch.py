@@ -71,8 +71,8 @@ def test_parameters_are_known_to_the_nodes(nodes):
 def test_wrong_arguments_are_named(nodes):
     with pytest.raises(RuntimeError, match="robot_a and robot_b are both 'robot_b'"):
         nodes(robot_a="robot_b")
-    with pytest.raises(RuntimeError, match="argument preset is 'flying'"):
-        nodes(preset="flying")
+    with pytest.raises(RuntimeError, match="argument profile is 'flying'"):
+        nodes(profile="flying")
     with pytest.raises(RuntimeError, match="argument allow_random_weights is 'perhaps'"):
         nodes(allow_random_weights="perhaps")
 

@@ -25,19 +25,29 @@ def script():
     return module
 
 
+@pytest.fixture(scope="module")
+def default_values():
+    return read_parameter_file(ROOT / "config" / "default.yaml")
+
+
 @pytest.mark.parametrize("name", ["default", "driving", "handheld"])
 def test_files_are_as_the_script_writes_them(name, script):
     written = (ROOT / "config" / f"{name}.yaml").read_text()
-    assert written == script.render(script.PRESETS[name]), "run scripts/write_config.py"
+    assert written == script.render(name), "run scripts/write_config.py"
 
 
-@pytest.mark.parametrize("name", ["default", "driving", "handheld"])
-def test_files_hold_every_parameter_and_read_back_as_meant(name, script):
-    path = ROOT / "config" / f"{name}.yaml"
-    values = read_parameter_file(path)
-    assert set(values) == {info.name for info in parameters_of(MapperNodeConfig)}
-    preset = from_parameters(MapperNodeConfig, script.PRESETS[name].changes)
-    assert to_parameters(from_parameters(MapperNodeConfig, values)) == to_parameters(preset)
+def test_the_default_file_holds_every_parameter(default_values):
+    assert set(default_values) == {info.name for info in parameters_of(MapperNodeConfig)}
+    assert to_parameters(from_parameters(MapperNodeConfig, default_values)) == to_parameters(MapperNodeConfig())
+
+
+@pytest.mark.parametrize("name", ["driving", "handheld"])
+def test_an_overlay_holds_only_what_differs(name, script, default_values):
+    overlay = read_parameter_file(ROOT / "config" / f"{name}.yaml")
+    assert overlay == script.PROFILES[name].changes
+    assert all(default_values[parameter] != value for parameter, value in overlay.items())
+    profile = to_parameters(from_parameters(MapperNodeConfig, default_values | overlay))
+    assert profile == to_parameters(MapperNodeConfig()) | overlay
 
 
 def test_every_parameter_says_what_it_means():
