@@ -48,7 +48,7 @@ WALLS = {
     "model": room("", "torch", "ROS"),
     "reconstruction": room("model geometry features", "cv2 gtsam torch", "ROS"),
     "sync": room("model reconstruction", "torch", "ROS"),
-    "mapping": room(f"geometry features io.atomic_write io.export {PROTOCOL}", "cv2 faiss gtsam open3d", "torch ROS"),
+    "mapping": room(f"geometry features io.atomic_write {PROTOCOL}", "cv2 faiss gtsam open3d", "torch ROS"),
     "io": room(f"geometry mapping.values {PROTOCOL}", "cv2 rosbags", "torch ROS"),
     "evaluation": room("geometry io", "evo open3d matplotlib", "torch ROS"),
     "simulation": room("geometry io", "numba", "torch ROS"),

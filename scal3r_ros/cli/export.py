@@ -14,7 +14,10 @@ from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.atomic_write import os_errors_as, write_atomically
-from scal3r_ros.io.export import colmap_bytes, pcd_bytes, ply_bytes, tum_bytes
+from scal3r_ros.io.clouds.pcd import pcd_bytes
+from scal3r_ros.io.clouds.ply import ply_bytes
+from scal3r_ros.io.colmap import colmap_bytes
+from scal3r_ros.io.trajectories import tum_bytes
 from scal3r_ros.mapping.storage.contents import SavedMap
 from scal3r_ros.mapping.values import PointCloud
 

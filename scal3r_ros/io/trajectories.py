@@ -78,22 +78,15 @@ def read_times(path: Path) -> NDArray[np.int64]:
     return times
 
 
-def write_tum(path: Path, trajectory: Trajectory) -> None:
-    """Writes `stamp tx ty tz qx qy qz qw` lines; stamps keep every nanosecond, the rest nine decimals.
-
-    Raises:
-        SequenceError: the file can not be written.
-    """
+def tum_bytes(trajectory: Trajectory) -> bytes:
+    """`stamp tx ty tz qx qy qz qw` lines; stamps keep every nanosecond, the rest nine decimals."""
     T = trajectory.T_ref_cam
     quats_xyzw = quat_xyzw(T[:, :3, :3]) if len(T) else np.zeros((0, 4))
     lines = [
         f"{stamp // 10**9}.{stamp % 10**9:09d} " + " ".join(f"{value:.9f}" for value in (*pose[:3, 3], *quat)) + "\n"
         for stamp, pose, quat in zip(trajectory.stamps_ns.tolist(), T, quats_xyzw, strict=True)
     ]
-    try:
-        path.write_text("".join(lines))
-    except OSError as error:
-        raise SequenceError(f"trajectory file {path} can not be written: {error.strerror}") from error
+    return "".join(lines).encode()
 
 
 def _read_table(path: Path) -> tuple[list[list[str]], NDArray[np.float64]]:

@@ -11,7 +11,7 @@ import yaml
 
 from scal3r_ros.cli import demo as command
 from scal3r_ros.io.bags.reader import BagReader
-from scal3r_ros.io.trajectories import write_tum
+from scal3r_ros.io.trajectories import tum_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +35,7 @@ class Drives:
         with BagReader(self.bag) as reader:
             truth = reader.ground_truth()
         assert truth is not None
-        write_tum(result / "trajectory.tum", truth)
+        (result / "trajectory.tum").write_bytes(tum_bytes(truth))
         counts = {"frames_in": len(truth), "frames_posed": len(truth), "frames_dropped": {}}
         (result / "run.yaml").write_text(yaml.safe_dump({"counts": counts, "real_time_factor": 1.0}))
         if told["reconstructor"] == "tiny":

@@ -11,7 +11,7 @@ from scal3r_ros.evaluation.ground_truth import read_truth
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
 from scal3r_ros.io.bags.writer import BagWriter
-from scal3r_ros.io.trajectories import write_tum
+from scal3r_ros.io.trajectories import tum_bytes
 
 
 def write_kitti(path: Path, trajectory: Trajectory) -> Path:
@@ -30,7 +30,7 @@ def test_a_bag_gives_poses_and_depth(room: Any, truth_bag: Path) -> None:
 
 
 def test_a_tum_file_brings_its_own_stamps(room: Any, tmp_path: Path) -> None:
-    write_tum(tmp_path / "truth.txt", room.trajectory)
+    (tmp_path / "truth.txt").write_bytes(tum_bytes(room.trajectory))
     truth = read_truth(tmp_path / "truth.txt", room.estimate())
     np.testing.assert_array_equal(truth.trajectory.stamps_ns, room.trajectory.stamps_ns)
     assert list(truth.depths()) == []

@@ -20,7 +20,7 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
 from scal3r_ros.io.bags.writer import BagWriter
 from scal3r_ros.io.calibration import CameraCalibration
-from scal3r_ros.io.trajectories import write_tum
+from scal3r_ros.io.trajectories import tum_bytes
 
 HALF_SIZE = np.array([4.0, 3.0, 1.5])
 CAMERA = Intrinsics(40.0, 40.0, 31.5, 23.5, 64, 48)
@@ -61,7 +61,7 @@ class Room:
         """A perfect result in its own gauge, but for its depth, which is `depth_factor` times the true one."""
         folder.mkdir(parents=True)
         estimate = self.estimate()
-        write_tum(folder / "trajectory.tum", estimate)
+        (folder / "trajectory.tum").write_bytes(tum_bytes(estimate))
         points = self.S_world_map.inverse().apply(self.points(range(0, len(estimate), 2)))
         cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
         cloud.colors = o3d.utility.Vector3dVector(np.abs(np.sin(points)))

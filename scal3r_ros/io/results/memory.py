@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import EvaluationError
-
-NORM, CHANGE = "memory_norm_", "memory_change_"
+from scal3r_ros.io.results.layout import CHUNK_COLUMN, MEMORY_CHANGE, MEMORY_CHUNKS, MEMORY_NORM
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,10 @@ def read_memory(path: Path) -> MemoryFigures | None:
         if not rows:
             return None
         return MemoryFigures(
-            chunk=np.array([int(row["chunk"]) for row in rows], np.int64),
-            learnt=np.array([int(row["memory_chunks"]) for row in rows], np.int64),
-            norm=_by_layer(rows, NORM),
-            change=_by_layer(rows, CHANGE),
+            chunk=np.array([int(row[CHUNK_COLUMN]) for row in rows], np.int64),
+            learnt=np.array([int(row[MEMORY_CHUNKS]) for row in rows], np.int64),
+            norm=_by_layer(rows, MEMORY_NORM),
+            change=_by_layer(rows, MEMORY_CHANGE),
         )
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise EvaluationError(f"memory file {path} can not be read ({error!r}); run `scal3r replay` again") from error

@@ -17,15 +17,18 @@ from scal3r_ros.errors import EvaluationError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.clouds.ply import Cloud, read_ply
+from scal3r_ros.io.results.layout import (
+    CHUNK_COLUMN,
+    CLOUD_FILE,
+    DEPTH_FOLDER,
+    MEMORY_FILE,
+    RSS_COLUMN,
+    RUN_FILE,
+    TIMINGS_FILE,
+    TRAJECTORY_FILE,
+)
 from scal3r_ros.io.results.memory import MemoryFigures, read_memory
 from scal3r_ros.io.trajectories import read_trajectory
-
-TRAJECTORY_FILE = "trajectory.tum"
-CLOUD_FILE = "map.ply"
-TIMINGS_FILE = "timings.csv"
-MEMORY_FILE = "memory.csv"
-RUN_FILE = "run.yaml"
-DEPTH_FOLDER = "depth"
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,11 @@ def _read_timings(path: Path) -> Timings | None:
             return None
         stages = [name for name in rows[0] if name.endswith("_s")]
         return Timings(
-            chunk=np.array([int(row["chunk"]) for row in rows], np.int64),
+            chunk=np.array([int(row[CHUNK_COLUMN]) for row in rows], np.int64),
             first_stamp_ns=np.array([int(row["first_stamp_ns"]) for row in rows], np.int64),
             last_stamp_ns=np.array([int(row["last_stamp_ns"]) for row in rows], np.int64),
             stages_s={name[:-2]: np.array([float(row[name] or 0.0) for row in rows]) for name in stages},
-            rss_mb=np.array([float(row["rss_mb"]) for row in rows]),
+            rss_mb=np.array([float(row[RSS_COLUMN]) for row in rows]),
         )
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise EvaluationError(f"timings file {path} can not be read ({error!r}); run `scal3r replay` again") from error

@@ -18,15 +18,27 @@ import yaml
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.atomic_write import os_errors_as, write_atomically
-from scal3r_ros.io.export import ply_bytes, tum_bytes
+from scal3r_ros.io.clouds.ply import ply_bytes
+from scal3r_ros.io.results.layout import (
+    CHUNK_COLUMN,
+    CLOUD_FILE,
+    DEPTH_FOLDER,
+    FILES,
+    MEMORY_CHANGE,
+    MEMORY_CHUNKS,
+    MEMORY_FILE,
+    MEMORY_NORM,
+    RSS_COLUMN,
+    RUN_FILE,
+    TIMINGS_COLUMNS,
+    TIMINGS_FILE,
+    TRAJECTORY_FILE,
+    depth_file,
+)
+from scal3r_ros.io.trajectories import tum_bytes
 from scal3r_ros.mapping.values import MapUpdate, PointCloud
 
 VERSIONS_OF = ("scal3r_ros", "numpy", "opencv-python-headless", "torch", "gtsam", "open3d-cpu", "open3d")
-FILES = ("trajectory.tum", "map.ply", "timings.csv", "memory.csv", "run.yaml")
-"""What a run writes, and removes of the run before; nothing else in the folder is touched."""
-NORM, CHANGE = "memory_norm_", "memory_change_"
-"""How a reconstructor's figures about its memory begin; the layer follows."""
-COLUMNS = ("chunk", "first_stamp_ns", "last_stamp_ns", "frames", "keyframes", "health")
 
 
 class ResultWriter:
@@ -44,8 +56,8 @@ class ResultWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if save_depth:
-                (folder / "depth").mkdir(exist_ok=True)
-            for stale in (*(folder / name for name in FILES), *folder.glob(f"depth/{'[0-9]' * 19}.npz")):
+                (folder / DEPTH_FOLDER).mkdir(exist_ok=True)
+            for stale in (*(folder / name for name in FILES), *folder.glob(f"{DEPTH_FOLDER}/{'[0-9]' * 19}.npz")):
                 stale.unlink(missing_ok=True)
         except OSError as error:
             raise MappingError(f"result folder {folder} can not be written: {error.strerror}") from error
@@ -57,9 +69,8 @@ class ResultWriter:
         chunk, geometry = update.chunk, update.geometry
         if self._stages is None:
             self._stages = (*geometry.timings, "align_s", "map_s")
-            write_atomically(
-                self._folder / "timings.csv", (",".join((*COLUMNS, *self._stages, "rss_mb")) + "\n").encode()
-            )
+            header = ",".join((*TIMINGS_COLUMNS, *self._stages, RSS_COLUMN)) + "\n"
+            write_atomically(self._folder / TIMINGS_FILE, header.encode())
         row = io.StringIO()
         csv.writer(row, lineterminator="\n").writerow(
             [
@@ -73,28 +84,33 @@ class ResultWriter:
                 f"{psutil.Process().memory_info().rss / 2**20:.1f}",
             ]
         )
-        self._append("timings.csv", row.getvalue().encode())
+        self._append(TIMINGS_FILE, row.getvalue().encode())
         self._add_memory(chunk.index, update.metrics)
         if self._save_depth and update.submap is not None:
             self._store_depth(update)
 
     def finish(self, trajectory: Trajectory, cloud: PointCloud, run: Mapping[str, object]) -> None:
         """Writes trajectory, map and `run.yaml`; `run` holds settings, counts and times."""
-        write_atomically(self._folder / "trajectory.tum", tum_bytes(trajectory))
+        write_atomically(self._folder / TRAJECTORY_FILE, tum_bytes(trajectory))
         content = {"versions": _versions(), **run}
-        write_atomically(self._folder / "run.yaml", yaml.safe_dump(content, sort_keys=False).encode())
-        write_atomically(self._folder / "map.ply", ply_bytes(cloud))
+        write_atomically(self._folder / RUN_FILE, yaml.safe_dump(content, sort_keys=False).encode())
+        write_atomically(self._folder / CLOUD_FILE, ply_bytes(cloud))
 
-    def _add_memory(self, chunk: int, figures: Mapping[str, int | float]) -> None:
+    def _add_memory(self, chunk: int, metrics: Mapping[str, int | float]) -> None:
         """Begins with the first chunk that the memory learns from: its layers are the columns."""
-        layers = [name.removeprefix(NORM) for name in figures if name.startswith(NORM)]
+        layers = [name.removeprefix(MEMORY_NORM) for name in metrics if name.startswith(MEMORY_NORM)]
         if not self._memory_columns and layers:
-            self._memory_columns = ("memory_chunks", *(kind + layer for layer in layers for kind in (NORM, CHANGE)))
-            write_atomically(self._folder / "memory.csv", (",".join(("chunk", *self._memory_columns)) + "\n").encode())
+            self._memory_columns = (
+                MEMORY_CHUNKS,
+                *(kind + layer for layer in layers for kind in (MEMORY_NORM, MEMORY_CHANGE)),
+            )
+            write_atomically(
+                self._folder / MEMORY_FILE, (",".join((CHUNK_COLUMN, *self._memory_columns)) + "\n").encode()
+            )
         if self._memory_columns:
-            cells = [figures.get(name, "") for name in self._memory_columns]
+            cells = [metrics.get(name, "") for name in self._memory_columns]
             row = (f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in (chunk, *cells))
-            self._append("memory.csv", (",".join(row) + "\n").encode())
+            self._append(MEMORY_FILE, (",".join(row) + "\n").encode())
 
     def _store_depth(self, update: MapUpdate) -> None:
         chunk, geometry, submap = update.chunk, update.geometry, update.submap
@@ -110,7 +126,7 @@ class ResultWriter:
                 K=geometry.intrinsics[number].K,
                 T_map_cam=T_map_cam[number],
             )
-            write_atomically(self._folder / f"depth/{chunk.frames[number].stamp_ns:019d}.npz", buffer.getvalue())
+            write_atomically(self._folder / depth_file(chunk.frames[number].stamp_ns), buffer.getvalue())
 
     def _append(self, name: str, content: bytes) -> None:
         with os_errors_as(self._folder / name), (self._folder / name).open("ab") as file:

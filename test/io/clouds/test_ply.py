@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import open3d as o3d
 import pytest
+from plyfile import PlyData, PlyElement
 
 from scal3r_ros.errors import EvaluationError
-from scal3r_ros.io.clouds.ply import GREY, read_ply
+from scal3r_ros.io.clouds.ply import GREY, ply_bytes, read_ply
+from scal3r_ros.mapping.values import PointCloud
 
 POINTS = np.random.default_rng(0).normal(size=(100, 3))
 COLOURS = np.random.default_rng(1).integers(0, 256, (100, 3), np.uint8)
@@ -25,6 +27,30 @@ def test_clouds_of_another_writer_are_read_exactly(tmp_path: Path) -> None:
     read = read_ply(tmp_path / "cloud.ply")
     np.testing.assert_array_equal(read.points, POINTS)
     np.testing.assert_array_equal(read.colours, COLOURS)
+
+
+@pytest.mark.parametrize(("text", "byte_order"), [(True, "="), (False, "<"), (False, ">")])
+def test_text_and_both_byte_orders_are_read(tmp_path: Path, text: bool, byte_order: str) -> None:
+    vertices = np.zeros(100, [("x", "f8"), ("y", "f8"), ("z", "f8")])
+    for axis, name in enumerate("xyz"):
+        vertices[name] = POINTS[:, axis]
+    PlyData([PlyElement.describe(vertices, "vertex")], text=text, byte_order=byte_order).write(tmp_path / "cloud.ply")
+    np.testing.assert_allclose(read_ply(tmp_path / "cloud.ply").points, POINTS, rtol=1e-6)
+
+
+def test_bytes_are_a_header_and_fifteen_bytes_a_point(tmp_path: Path) -> None:
+    content = ply_bytes(PointCloud(POINTS.astype(np.float32), COLOURS))
+    properties = "".join(f"property float {name}\n" for name in "xyz")
+    properties += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
+    points = POINTS.astype("<f4").view(np.uint8).reshape(100, 12)
+    expected = write(tmp_path / "a.ply", f"element vertex 100\n{properties}", np.hstack([points, COLOURS]).tobytes())
+    assert content == expected.read_bytes()
+
+
+def test_a_file_that_is_cut_off_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "cloud.ply").write_bytes(ply_bytes(PointCloud(POINTS.astype(np.float32), COLOURS))[:-20])
+    with pytest.raises(EvaluationError, match="cut off"):
+        read_ply(tmp_path / "cloud.ply")
 
 
 def test_single_precision_without_colour_is_grey(tmp_path: Path) -> None:
@@ -51,5 +77,5 @@ def test_points_that_are_not_finite_are_one_clear_error(tmp_path: Path) -> None:
     ],
 )
 def test_other_headers_are_one_clear_error(tmp_path: Path, header: str) -> None:
-    with pytest.raises(EvaluationError, match="is no binary little-endian PLY file of points"):
+    with pytest.raises(EvaluationError, match="is no PLY file of points"):
         read_ply(write(tmp_path / "cloud.ply", header, b"\0" * 100))

@@ -54,7 +54,9 @@ def test_nan_in_the_trajectory_is_one_clear_error(tmp_path: Path) -> None:
         read_result(tmp_path)
 
 
-@pytest.mark.parametrize(("keep", "message"), [(0, "no binary"), (100, "no binary"), (5000, "is cut off: it holds")])
+@pytest.mark.parametrize(
+    ("keep", "message"), [(0, "is no PLY file"), (100, "is no PLY file"), (5000, "is cut off or damaged")]
+)
 def test_a_cut_off_point_cloud_is_one_clear_error(room: Any, tmp_path: Path, keep: int, message: str) -> None:
     folder = room.write_result(tmp_path / "result")
     (folder / "map.ply").write_bytes((folder / "map.ply").read_bytes()[:keep])

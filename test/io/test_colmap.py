@@ -1,47 +1,20 @@
-"""What other programs read: Open3D the clouds, evo the trajectory, and COLMAP's conventions by its own formula."""
+"""COLMAP's conventions by its own formula."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import open3d as o3d
-import pytest
-from evo.tools import file_interface
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.projection import backproject_pixels
-from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.io.export import colmap_bytes, pcd_bytes, ply_bytes, tum_bytes
+from scal3r_ros.io.colmap import colmap_bytes
 from scal3r_ros.mapping.values import PointCloud
 
 RNG = np.random.default_rng(0)
-CLOUD = PointCloud(
-    RNG.normal(0, 5, (500, 3)).astype(np.float32), RNG.integers(0, 256, (500, 3), dtype=np.uint8)
-)  # fmt: skip
-EMPTY = PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+CLOUD = PointCloud(RNG.normal(0, 5, (500, 3)).astype(np.float32), RNG.integers(0, 256, (500, 3), dtype=np.uint8))
 POSES = np.stack([se3.se3(se3.rotation_exp(RNG.normal(size=3)), RNG.normal(0, 4, 3)) for _ in range(4)])
 CAMERA = Intrinsics(300.0, 310.0, 159.5, 119.0, 320, 240)
 OTHER = Intrinsics(200.0, 200.0, 50.0, 40.0, 100, 80)
-
-
-@pytest.mark.parametrize(("name", "write"), [("a.ply", ply_bytes), ("a.pcd", pcd_bytes)])
-def test_open3d_reads_points_and_colours(tmp_path: Path, name: str, write) -> None:
-    (tmp_path / name).write_bytes(write(CLOUD))
-    read = o3d.io.read_point_cloud(str(tmp_path / name))
-    np.testing.assert_allclose(np.asarray(read.points), CLOUD.points, rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(read.colors) * 255, CLOUD.colours, atol=0.5)
-    (tmp_path / name).write_bytes(write(EMPTY))
-    assert len(o3d.io.read_point_cloud(str(tmp_path / name)).points) == 0
-
-
-def test_evo_reads_the_trajectory(tmp_path: Path) -> None:
-    stamps = 1_700_000_000 * 10**9 + np.arange(4) * 10**8
-    (tmp_path / "a.tum").write_bytes(tum_bytes(Trajectory(stamps, POSES)))
-    read = file_interface.read_tum_trajectory_file(tmp_path / "a.tum")
-    np.testing.assert_allclose(read.poses_se3, POSES, atol=1e-8)
-    np.testing.assert_allclose(read.timestamps, stamps * 1e-9)
 
 
 def test_colmap_projects_a_point_to_where_we_see_it() -> None:
