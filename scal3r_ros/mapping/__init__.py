@@ -2,9 +2,18 @@
 
 from scal3r_ros.mapping.config import MapperConfig
 from scal3r_ros.mapping.mapper import OnlineMapper
-from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, PoseSource, SubmapSummary
+from scal3r_ros.mapping.values import (
+    DroppedFrame,
+    FramePose,
+    MapUpdate,
+    Observation,
+    PointCloud,
+    PoseSource,
+    SubmapSummary,
+)
 
 __all__ = [
+    "DroppedFrame",
     "FramePose",
     "MapUpdate",
     "MapperConfig",

@@ -38,6 +38,13 @@ class MapperConfig:
         0.01, "standard deviation of the position in odom, as a share of the way; part of the covariance given out",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
+    reset_on_time_jump_s: float = parameter(
+        3.0,
+        "how far image stamps may go back before the map is reset, as for a bag that loops; less drops the image",
+        unit="s",
+        minimum=0.0,
+        maximum=1e9,
+    )
     spill_directory: str = parameter(
         "", "folder for what leaves the memory on long drives; empty takes the system's folder for temporary files"
     )

@@ -19,6 +19,7 @@ from scal3r_ros.mapping.cloud.point_map import PointMap
 from scal3r_ros.mapping.config import MapperConfig
 from scal3r_ros.mapping.frontend.frontend import Frontend
 from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame
+from scal3r_ros.mapping.frontend.timestamp_filter import StampVerdict, TimestampFilter
 from scal3r_ros.mapping.frontend.window import ChunkWindow
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
@@ -42,7 +43,7 @@ from scal3r_ros.mapping.storage.relocalization import LoadedMap, Relocalization
 from scal3r_ros.mapping.submaps.frame_log import FrameLog
 from scal3r_ros.mapping.submaps.points import coloured_points
 from scal3r_ros.mapping.submaps.submap import Placed, PlacedSubmap, first_submap, next_submap, shared_frames
-from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, SubmapSummary
+from scal3r_ros.mapping.values import DroppedFrame, FramePose, MapUpdate, Observation, PointCloud, SubmapSummary
 from scal3r_ros.reconstruction.protocol import (
     Chunk,
     ChunkGeometry,
@@ -75,6 +76,7 @@ class OnlineMapper:
         self._map_lock = threading.RLock()  # the points, which take their time
         self._state_lock = threading.RLock()  # everything below that several touch; held briefly, and taken last
         self._camera = Frontend(config)
+        self._stamps = TimestampFilter(config.reset_on_time_jump_s)
         self._window = ChunkWindow(config.window)
         self._graph = SubmapGraph(config.loops.max_conflict)
         self._closer = LoopCloser(config.loops, config.min_confidence, config.alignment, reconstructor)
@@ -104,7 +106,21 @@ class OnlineMapper:
         return self._map_held(self.close_window(), 1)
 
     def observe(self, frame: Frame, busy: bool = False) -> Observation:
-        """The camera-rate half: follows and poses `frame`; hands out a chunk where one is full and nobody is `busy`."""
+        """The camera-rate half: follows and poses `frame`; hands out a chunk where one is full and nobody is `busy`.
+
+        A frame whose stamp is not later than the one before, or far from it, is dropped and counted. Where the clock
+        of the images was set back by more than `reset_on_time_jump_s`, the map is reset first.
+        """
+        with self._camera_lock:
+            newest_ns = self._stamps.newest_ns
+            verdict = self._stamps.judge(frame.stamp_ns)
+        if not verdict.accepted:
+            return Observation((), None, DroppedFrame(verdict.value, _stamp_message(frame.stamp_ns, newest_ns)))
+        restarted = verdict is StampVerdict.NEW_CLOCK
+        if restarted:
+            _notices.warning("the clock of the images was set back to %.9f s: the map is reset", frame.stamp_ns * 1e-9)
+            self.reset()
+            self._stamps.judge(frame.stamp_ns)
         with self._camera_lock:
             features = self._camera.follow(frame)
             with self._state_lock:
@@ -112,9 +128,9 @@ class OnlineMapper:
                 self._keyframes += self._window.add(replace(frame, features=features))
                 chunk = self._window.take(busy)
                 if seen is None or self._newest is None:
-                    return Observation((), chunk)
+                    return Observation((), chunk, restarted=restarted)
                 self._log_pose(seen[0], seen[1].T_ref_cam, self._newest)
-                return Observation((self._camera.give(*seen),), chunk)
+                return Observation((self._camera.give(*seen),), chunk, restarted=restarted)
 
     def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate:
         """The slow half: reconstructs `chunk`, aligns it to the submap before, adds its points, corrects the poses.
@@ -318,6 +334,8 @@ class OnlineMapper:
         with self._state_lock:
             return {
                 **self._camera.counters(),
+                "frames_in": self._camera.counters()["frames_in"] + sum(self._stamps.counters().values()),
+                **self._stamps.counters(),
                 "frames_posed": len(self._log),
                 "keyframes": self._keyframes,
                 "keyframes_thinned": self._window.thinned,
@@ -341,6 +359,7 @@ class OnlineMapper:
 
     def _forget(self) -> None:
         self._first_chunk = self._window.handed_out
+        self._stamps.forget()
         self._camera.clear()
         self._window.reset()
         self._graph = SubmapGraph(self._config.loops.max_conflict)
@@ -424,3 +443,8 @@ class OnlineMapper:
     def _log_pose(self, seen: SeenFrame, T_odom_cam: Array, submap: PlacedSubmap) -> None:
         T_submap_cam = submap.S_odom_submap.inverse().apply_pose(T_odom_cam)
         self._log.put(seen.index, seen.stamp_ns, submap.index, T_submap_cam, seen.intrinsics)
+
+
+def _stamp_message(stamp_ns: int, newest_ns: int | None) -> str:
+    before = "" if newest_ns is None else f" follows {newest_ns * 1e-9:.9f} s"
+    return f"image stamp {stamp_ns * 1e-9:.9f} s{before}; the driver has to stamp every image later than the last"

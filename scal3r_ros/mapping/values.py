@@ -86,12 +86,23 @@ class MapUpdate:
 
 
 @dataclass(frozen=True)
+class DroppedFrame:
+    """Why a frame was not used: the `reason` it is counted under, and a `message` that says what to do about it."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Observation:
     """Result of showing the mapper one frame at camera rate.
 
     `poses` is empty until the first submap exists; `chunk` is handed out when the window is full and has to be given to
-    `OnlineMapper.map_chunk`, on whatever thread.
+    `OnlineMapper.map_chunk`, on whatever thread. `dropped` is set where the frame's stamp is not usable. `restarted` is
+    true where the clock of the images was set back, and the mapper has begun anew with this frame.
     """
 
     poses: tuple[FramePose, ...]
     chunk: Chunk | None
+    dropped: DroppedFrame | None = None
+    restarted: bool = False

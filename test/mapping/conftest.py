@@ -33,7 +33,7 @@ class Oracle:
     started: threading.Event = field(default_factory=threading.Event)
 
     name = "oracle"
-    width = 1
+    max_parallel_chunks = 1
 
     def reset(self) -> None:
         """Nothing is kept."""

@@ -238,7 +238,7 @@ class Learner:
     inner: Any
     kind: str = "a"
     learnt: list[int] = field(default_factory=list)
-    width = 1
+    max_parallel_chunks = 1
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
