@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -101,7 +103,8 @@ class KeyframeDatabase:
         self._ends: list[int] = [0]
         self._submaps: list[int] = []
         self._stamps_ns: list[int] = []
-        self._file = self._new_file()
+        self._file: IO[bytes] = io.BytesIO()  # for as long as `memory_mb` takes it
+        self._on_disk = False
 
     def __len__(self) -> int:
         return len(self._submaps)
@@ -118,7 +121,7 @@ class KeyframeDatabase:
         """Forget all keyframes."""
         self._file.close()
         self._ends, self._submaps, self._stamps_ns = [0], [], []
-        self._file = self._new_file()
+        self._file, self._on_disk = io.BytesIO(), False
 
     def add(self, keyframe: KeptKeyframe) -> int:
         """Appends a keyframe and gives its row.
@@ -156,27 +159,37 @@ class KeyframeDatabase:
         self._submaps = [int(submap) for submap in arrays["submaps"]]
         self._stamps_ns = [int(stamp) for stamp in arrays["stamps_ns"]]
 
-    def _new_file(self) -> tempfile.SpooledTemporaryFile[bytes]:
-        return tempfile.SpooledTemporaryFile(max_size=self._memory_bytes, prefix="scal3r_keyframes_")
-
     def _bytes(self) -> NDArray[np.uint8]:
         size = self._ends[-1]
-        if size > self._memory_bytes:
+        if self._on_disk and size:
             self._file.flush()
             return np.memmap(self._file, np.uint8, "r", shape=(size,))
         self._file.seek(0)
         return np.frombuffer(self._file.read(size), np.uint8)
 
     def _append(self, content: bytes | memoryview) -> None:
+        end = self._ends[-1] + len(content)
         try:
+            if end > self._memory_bytes and not self._on_disk:
+                self._move_to_disk()
             self._file.seek(self._ends[-1])
             self._file.write(content)
+            self._file.flush()
         except OSError as error:
             raise MappingError(
                 f"no room for kept keyframes in {tempfile.gettempdir()}: {error.strerror}; free some, set TMPDIR, or "
                 "raise loops.memory_mb"
             ) from error
-        self._ends.append(self._ends[-1] + len(content))
+        self._ends.append(end)
+
+    def _move_to_disk(self) -> None:
+        with ExitStack() as opened:
+            file = opened.enter_context(tempfile.TemporaryFile(prefix="scal3r_keyframes_"))
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, file)
+            opened.pop_all()
+        self._file.close()
+        self._file, self._on_disk = file, True
 
 
 def _view(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-from dataclasses import replace
-from typing import Any
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,34 +60,34 @@ def test_points_lie_where_their_features_see_them(
 
 @pytest.mark.parametrize("memory_mb", [64, 0])
 def test_keyframes_come_back_in_any_order(keyframes: list[KeptKeyframe], memory_mb: int) -> None:
-    shelf = KeyframeDatabase(memory_mb)
-    assert [shelf.add(keyframe) for keyframe in keyframes] == [0, 1, 2, 3]
+    database = KeyframeDatabase(memory_mb)
+    assert [database.add(keyframe) for keyframe in keyframes] == [0, 1, 2, 3]
     for row in (2, 0, 3, 1):
-        assert_same(shelf.keyframe(row), keyframes[row])
-        assert shelf.submap(row) == keyframes[row].submap
-        assert shelf.stamp_ns(row) == keyframes[row].stamp_ns
-    shelf.clear()
-    assert len(shelf) == 0
+        assert_same(database.keyframe(row), keyframes[row])
+        assert database.submap(row) == keyframes[row].submap
+        assert database.stamp_ns(row) == keyframes[row].stamp_ns
+    database.clear()
+    assert len(database) == 0
 
 
-def test_a_restored_shelf_goes_on_as_the_original(keyframes: list[KeptKeyframe]) -> None:
-    shelf, restored = KeyframeDatabase(64), KeyframeDatabase(0)
+def test_a_restored_database_goes_on_as_the_original(keyframes: list[KeptKeyframe]) -> None:
+    database, restored = KeyframeDatabase(64), KeyframeDatabase(0)
     for keyframe in keyframes[:3]:
-        shelf.add(keyframe)
-    restored.restore(shelf.snapshot())
+        database.add(keyframe)
+    restored.restore(database.snapshot())
     assert restored.add(keyframes[3]) == 3
     for row in range(4):
         assert_same(restored.keyframe(row), keyframes[row])
 
 
 def test_a_snapshot_of_what_is_on_disk_stays_as_it_was_taken(keyframes: list[KeptKeyframe]) -> None:
-    shelf, restored = KeyframeDatabase(0), KeyframeDatabase(64)
+    database, restored = KeyframeDatabase(0), KeyframeDatabase(64)
     for keyframe in keyframes[:3]:
-        shelf.add(keyframe)
-    snapshot = shelf.snapshot()
+        database.add(keyframe)
+    snapshot = database.snapshot()
     assert isinstance(snapshot["bytes"], np.memmap)
-    shelf.add(keyframes[3])
-    shelf.clear()
+    database.add(keyframes[3])
+    database.clear()
     restored.restore(snapshot)
     assert len(restored) == 3
     for row in range(3):
@@ -96,27 +95,45 @@ def test_a_snapshot_of_what_is_on_disk_stays_as_it_was_taken(keyframes: list[Kep
 
 
 def test_a_keyframe_without_a_view_is_small(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> None:
-    shelf = KeyframeDatabase(64)
-    shelf.add(kept(street_frames[0], street_camera, with_view=False))
-    assert shelf.keyframe(0).view is None
-    assert len(shelf.snapshot()["bytes"]) < 60_000
+    database = KeyframeDatabase(64)
+    database.add(kept(street_frames[0], street_camera, with_view=False))
+    assert database.keyframe(0).view is None
+    assert len(database.snapshot()["bytes"]) < 60_000
 
 
-def test_a_full_disk_is_one_sentence_and_what_was_kept_stays(keyframes: list[KeptKeyframe]) -> None:
-    shelf = KeyframeDatabase(64)
-    shelf.add(keyframes[0])
-    whole = shelf._file
+@pytest.fixture
+def no_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where temporary files go is gone."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
 
-    class Full:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(whole, name)
 
-        def write(self, content: bytes) -> int:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    shelf._file = Full()  # type: ignore[assignment]
-    with pytest.raises(MappingError, match="No space left") as caught:
-        shelf.add(replace(keyframes[1]))
+@pytest.mark.usefixtures("no_disk")
+def test_with_no_memory_at_all_everything_goes_to_disk(keyframes: list[KeptKeyframe]) -> None:
+    database = KeyframeDatabase(0)
+    with pytest.raises(MappingError, match="no room for kept keyframes") as caught:
+        database.add(keyframes[0])
     assert "\n" not in str(caught.value)
-    assert len(shelf) == 1
-    assert_same(shelf.keyframe(0), keyframes[0])
+    assert len(database) == 0
+
+
+def _bytes_of(keyframe: KeptKeyframe) -> np.ndarray:
+    alone = KeyframeDatabase(64)
+    alone.add(keyframe)
+    return alone.snapshot()["bytes"]
+
+
+def _fill(database: KeyframeDatabase, keyframes: list[KeptKeyframe], up_to: int) -> None:
+    for number in range(len(database), up_to):
+        database.add(keyframes[number % len(keyframes)])
+
+
+@pytest.mark.usefixtures("no_disk")
+def test_a_disk_that_refuses_costs_what_exceeds_the_memory_and_nothing_else(keyframes: list[KeptKeyframe]) -> None:
+    database = KeyframeDatabase(1)
+    room = 2**20 // len(_bytes_of(keyframes[0]))
+    _fill(database, keyframes, room // 2)
+    with pytest.raises(MappingError, match="no room for kept keyframes"):
+        _fill(database, keyframes, 2 * room)
+    assert len(database) > room // 2
+    for row in range(len(database)):
+        assert_same(database.keyframe(row), keyframes[row % len(keyframes)])
