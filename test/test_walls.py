@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "scal3r_ros"
 
 ROS = "ROS"
-LARGE = {"cv2", "evo", "faiss", "gtsam", "matplotlib", "numba", "open3d", "rosbags", "torch", ROS}
+LARGE = {"cv2", "evo", "faiss", "gtsam", "matplotlib", "mcap", "numba", "open3d", "rosbags", "torch", ROS}
 ROS_NAMES = re.compile(
     r"rclpy|launch(_ros|_testing)?|ament_\w+|\w+_msgs(_py)?|\w+_interfaces|std_srvs|cv_bridge|image_transport_py"
     r"|tf_transformations|tf2_\w+|rosidl_\w+|rosbag2_\w+|ros2\w+|rpyutils|message_filters"
@@ -49,7 +49,7 @@ WALLS = {
     "reconstruction": room("model geometry features", "cv2 gtsam torch", "ROS"),
     "sync": room("model reconstruction", "torch", "ROS"),
     "mapping": room(f"geometry features io.atomic_write {PROTOCOL}", "cv2 faiss gtsam open3d", "torch ROS"),
-    "io": room(f"geometry mapping.values {PROTOCOL}", "cv2 rosbags", "torch ROS"),
+    "io": room(f"geometry mapping.values {PROTOCOL}", "cv2 mcap rosbags", "torch ROS"),
     "evaluation": room("geometry io", "evo open3d matplotlib", "torch ROS"),
     "simulation": room("geometry io", "numba", "torch ROS"),
     "training": room("geometry model reconstruction io simulation", "cv2 torch", "ROS"),

@@ -13,7 +13,7 @@ from scal3r_ros.errors import EvaluationError
 from scal3r_ros.geometry.camera import CameraModel
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.io.bags.file import BAG_SUFFIXES
+from scal3r_ros.io.bags.file import is_bag
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS, TRUE_DEPTH_TOPIC
 from scal3r_ros.io.trajectories import TUM_COLUMNS, read_times, read_trajectory
@@ -77,7 +77,7 @@ def read_truth(path: Path, estimate: Trajectory, times: Path | None = None, imag
     """
     if not path.exists():
         raise EvaluationError(f"truth {path} does not exist; give a bag or a trajectory file")
-    if path.is_dir() or path.suffix in BAG_SUFFIXES:
+    if path.is_dir() or is_bag(path):
         return _truth_of_bag(path, image_topic)
     if times is not None:
         trajectory = read_trajectory(path, read_times(times))

@@ -1,22 +1,31 @@
-"""Opens a rosbag2, whole or cut off, and gives its messages in order of time."""
+"""Opens a bag, of whatever format, whole or cut off, and gives its messages in order of time."""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
+import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from rosbags.rosbag2 import Reader
+import yaml
 
 from scal3r_ros.errors import SequenceError
-from scal3r_ros.io.bags.salvage import RawMessage, salvage
+from scal3r_ros.io.bags.compression import decompress_file, decompress_message, without_compression
+from scal3r_ros.io.bags.mcap_file import McapFile
+from scal3r_ros.io.bags.messages import BagPart, RawMessage, TopicKey
+from scal3r_ros.io.bags.ros1 import Ros1File
+from scal3r_ros.io.bags.sqlite_file import SqliteFile
 
 logger = logging.getLogger(__name__)
 
-BAG_SUFFIXES = (".mcap", ".db3")
+FORMATS: Mapping[str, Callable[[Path], BagPart]] = {".mcap": McapFile, ".db3": SqliteFile, ".bag": Ros1File}
+"""Reader by the suffix of a file. `metadata.yaml` may name another storage, or none: it is not asked."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +38,10 @@ class TopicSummary:
 
 
 class BagFile:
-    """A bag folder, or a single `.mcap` or `.db3` file. Usable as a context; `close` may be called twice.
+    """A rosbag2 folder, a folder of ROS 1 bags, or a single file of either. Usable as a context.
 
-    A bag whose end is missing gives the messages that are whole; `damage` then says so in one sentence, None otherwise.
+    Every file is opened for itself, so that one without its end costs only what it lacks. `damage` names the first
+    damage that was found, in one sentence; it is None otherwise. `close` may be called twice.
 
     Raises:
         SequenceError: the path is missing or no bag, or the bag holds no readable message.
@@ -39,20 +49,38 @@ class BagFile:
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            raise SequenceError(f"bag {path} does not exist; give a rosbag2 folder or its .mcap or .db3 file")
+            raise SequenceError(
+                f"bag {path} does not exist; give a rosbag2 folder, or a .mcap, .db3 or ROS 1 .bag file"
+            )
         self.path = path
         self.damage: str | None = None
-        self._reader: Reader | None = None
-        self._files = _storage_files(path)
-        if not self._files:
-            raise SequenceError(f"bag {path} is no rosbag2: there is no .mcap or .db3 file in it")
+        self._resources = ExitStack()
+        self._parts: list[tuple[Path, BagPart]] = []
+        files = self._files()
+        if not files:
+            raise SequenceError(f"{path} is no bag: there is no .mcap, .db3 or .bag file in it")
         try:
-            self._open()
-        except Exception as error:  # of damaged files rosbags lets through whatever struct, sqlite, zstd and YAML raise
-            self._scan(error)
-        if not sum(topic.count for topic in self.topics):
+            for file in files:
+                self._open(file)
+        except BaseException:
             self.close()
-            raise SequenceError(f"bag {path} holds no messages" + (", and is damaged" if self.damage else ""))
+            raise
+        self._parts.sort(key=lambda part: part[1].first_ns or 0)
+        counts: Counter[TopicKey] = Counter()
+        for _, part in self._parts:
+            counts.update(part.counts)
+        self.topics = tuple(TopicSummary(name, kind, count) for (name, kind), count in sorted(counts.items()))
+        spans = [
+            (part.first_ns, part.last_ns)
+            for _, part in self._parts
+            if part.first_ns is not None and part.last_ns is not None
+        ]
+        self._overlap = any(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans))
+        self.duration_ns = max(last for _, last in spans) - spans[0][0] if spans else 0
+        if not sum(topic.count for topic in self.topics):
+            damaged = ", and is damaged" if self.damage else ""
+            self.close()
+            raise SequenceError(f"bag {path} holds no messages{damaged}")
 
     def __enter__(self) -> BagFile:
         return self
@@ -63,69 +91,70 @@ class BagFile:
         self.close()
 
     def close(self) -> None:
-        """Closes the files."""
-        if self._reader is not None and self._reader.is_open:
-            self._reader.close()
+        """Closes the files, and removes what was decompressed."""
+        self._resources.close()
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
         """Messages of the named topics, of all where None, ordered by the time they were recorded.
 
-        Where the bag turns out to be damaged on the way, the messages end there and `damage` says so.
+        Where a file turns out to be damaged on the way, its messages end there and `damage` says so.
         """
-        if self._reader is None:
-            for path in self._files:
-                yield from (message for message in salvage(path) if topics is None or message.topic in topics)
+        streams = [self._messages_of(file, part, topics) for file, part in self._parts]
+        if self._overlap:
+            yield from heapq.merge(*streams, key=lambda message: message.stamp_ns)
             return
-        connections = [item for item in self._reader.connections if topics is None or item.topic in topics]
-        if not connections:
-            return
-        stream = self._reader.messages(connections)
-        while True:
-            try:
-                connection, stamp_ns, data = next(stream)
-            except StopIteration:
-                return
-            except Exception as error:  # as above
-                self._report(error)
-                return
-            yield RawMessage(connection.topic, connection.msgtype, stamp_ns, bytes(data))
+        for stream in streams:
+            yield from stream
 
-    def _open(self) -> None:
-        # A folder whose recorder was killed has no metadata.yaml, but its one file may still be whole.
-        has_metadata = self.path.is_file() or (self.path / "metadata.yaml").is_file()
-        if not has_metadata and len(self._files) > 1:
-            raise SequenceError("metadata.yaml is missing")
-        self._reader = Reader(self.path if has_metadata else self._files[0])
-        self._reader.open()
-        counts: Counter[tuple[str, str]] = Counter()
-        for item in self._reader.connections:
-            counts[item.topic, item.msgtype] += item.msgcount
-        self.topics = tuple(TopicSummary(name, kind, count) for (name, kind), count in sorted(counts.items()))
-        self.duration_ns = max(0, self._reader.duration - 1)  # rosbags counts to one past the end
+    def _messages_of(self, file: Path, part: BagPart, topics: Collection[str] | None) -> Iterator[RawMessage]:
+        for message in part.messages(topics):
+            yield message._replace(data=decompress_message(message.data))
+        self._report(file, part)
 
-    def _scan(self, error: Exception) -> None:
-        """Counts what can still be read of a damaged bag."""
-        self._reader = None
-        counts: Counter[tuple[str, str]] = Counter()
-        first, last = None, 0
+    def _open(self, file: Path) -> None:
+        plain = without_compression(file)
         try:
-            for message in (message for path in self._files for message in salvage(path)):
-                counts[message.topic, message.kind] += 1
-                first = message.stamp_ns if first is None else min(first, message.stamp_ns)
-                last = max(last, message.stamp_ns)
-        except OSError as refused:
-            raise SequenceError(f"bag {self.path} can not be read: {refused.strerror}") from refused
-        self.topics = tuple(TopicSummary(name, kind, count) for (name, kind), count in sorted(counts.items()))
-        self.duration_ns = 0 if first is None else last - first
-        self._report(error)
+            opened = file
+            if plain != file:
+                folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="bag_"))
+                opened = decompress_file(file, Path(folder))
+            part = FORMATS[plain.suffix](opened)
+        except OSError as error:
+            raise SequenceError(f"bag {self.path} cannot be read: {error.strerror}") from error
+        self._resources.callback(part.close)
+        self._parts.append((file, part))
+        self._report(file, part)
 
-    def _report(self, error: Exception) -> None:
-        if self.damage is None:
-            self.damage = f"bag {self.path} is damaged or cut off ({error}); what comes before the damage is used"
+    def _report(self, file: Path, part: BagPart) -> None:
+        if self.damage is None and part.damage is not None:
+            name = self.path if len(self._files()) == 1 else file
+            self.damage = f"bag {name} is damaged or cut off ({part.damage}); what can be read of it is used"
             logger.warning("%s", self.damage)
 
+    def _files(self) -> tuple[Path, ...]:
+        """The files of the bag: those that `metadata.yaml` lists where they are there, else every one of a bag."""
+        if not self.path.is_dir():
+            return (self.path,) if is_bag_file(self.path) else ()
+        found = [item for item in sorted(self.path.iterdir()) if is_bag_file(item)]
+        listed = _listed_files(self.path / "metadata.yaml")
+        named = [item for item in found if item.name in listed or without_compression(item).name in listed]
+        return tuple(named or found)
 
-def _storage_files(path: Path) -> tuple[Path, ...]:
-    if path.is_file():
-        return (path,) if path.suffix in BAG_SUFFIXES else ()
-    return tuple(sorted(item for item in path.iterdir() if item.suffix in BAG_SUFFIXES))
+
+def is_bag_file(path: Path) -> bool:
+    """Whether the name is that of a file of a bag, compressed or not."""
+    return without_compression(path).suffix in FORMATS and path.is_file()
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is a bag: a file of one, or a folder with at least one."""
+    return is_bag_file(path) or (path.is_dir() and any(is_bag_file(item) for item in path.iterdir()))
+
+
+def _listed_files(metadata: Path) -> set[str]:
+    """Names of the files that a `metadata.yaml` lists; none where it is missing, damaged or of another form."""
+    try:
+        information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
+        return {Path(str(name)).name for name in information["relative_file_paths"]}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+        return set()

@@ -16,7 +16,7 @@ from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.se3 import rotation_from_quat_xyzw, se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.file import BagFile, TopicSummary
-from scal3r_ros.io.bags.salvage import RawMessage
+from scal3r_ros.io.bags.messages import RawMessage
 from scal3r_ros.io.bags.topics import TRUE_DEPTH_TOPIC, TRUE_POSE_TOPIC, typestore
 from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.io.images.decoding import ImageError, Rectifier, decode_compressed_image, decode_image

@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.errors import WriterError
+from rosbags.rosbag2.storage_mcap import McapWriter
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.se3 import quat_xyzw
@@ -30,6 +33,21 @@ from scal3r_ros.io.bags.topics import (
 from scal3r_ros.io.calibration import CameraCalibration
 
 STORAGES = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
+
+
+class _AnyPathSqlite3Writer(Sqlite3Writer):
+    """The one of rosbags takes `#`, `?` and `%` of a path for parts of a URI, and writes elsewhere."""
+
+    def __init__(self, path: Path, compression: CompressionMode) -> None:
+        if compression == CompressionMode.STORAGE:
+            raise WriterError("SQLite has no compression of its own")
+        self.path = path / f"{path.name}.db3"
+        self.conn = sqlite3.connect(self.path)
+        self.conn.executescript(self.SQLITE_SCHEMA)
+        self.cursor = self.conn.cursor()
+
+
+PLUGINS: dict[StoragePlugin, type[Any]] = {StoragePlugin.SQLITE3: _AnyPathSqlite3Writer, StoragePlugin.MCAP: McapWriter}
 
 
 class BagWriter:
@@ -137,6 +155,7 @@ class BagWriter:
 
     def _open(self) -> None:
         self._writer = Writer(self._path, version=9, storage_plugin=self._storage)
+        self._writer.STORAGE_PLUGINS = PLUGINS
         self._writer.open()
 
     def _attempt(self, step: Callable[[], None]) -> None:

@@ -255,13 +255,13 @@ def noise(suffix: str) -> Callable[[Path], None]:
     ("make", "complaint"),
     [
         (lambda folder: None, "does not exist"),
-        (nothing, "is no rosbag2"),
+        (nothing, "is no bag"),
         (zero_bytes(".db3"), "holds no messages"),
         (zero_bytes(".mcap"), "holds no messages"),
         (no_messages, "holds no messages"),
         (noise(".db3"), "holds no messages, and is damaged"),
         (noise(".mcap"), "holds no messages, and is damaged"),
-        (lambda folder: folder.write_text("text"), "is no rosbag2"),
+        (lambda folder: folder.write_text("text"), "is no bag"),
     ],
 )
 def test_what_is_no_bag_is_one_clear_sentence(tmp_path: Path, make: Callable[[Path], Any], complaint: str) -> None:
