@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that has to hold before a change goes in: lint, format, types, all tests, the demo in short form.
+# Everything that has to hold before a change goes in: lint, format, types, the docs as a site, all tests, the demo in short form.
 # Runs every part even after a failure, so that one run tells all, and ends with one line of summary.
 set -uo pipefail
 
@@ -26,6 +26,7 @@ run() {
 run lint ruff check .
 run format ruff format --check .
 run types mypy
+run docs env NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 run tests pytest --numprocesses "$(nproc)" --dist loadfile
 run demo scripts/demo.sh --short
 
