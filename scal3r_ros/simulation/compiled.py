@@ -1,8 +1,8 @@
-"""`compiled`: numba's compiler with a cache on disk that is right after any change of this room.
+"""`compiled`: numba's compiler with a cache on disk that notices any change in this room.
 
-Numba's own cache looks only at the file a function stands in, and goes on using what it once built in from other files.
-Here the cache belongs to the text of all files of its folder and of this one.
-Where no folder can be written to, each process compiles anew.
+Numba's own cache checks only the file of the function itself, and keeps code that was inlined from other files. Here
+the cache key is the text of all files of the function's folder and of this one. Where no folder is writable, each
+process compiles anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from numba import njit
 from numba.core.caching import FunctionCache
 
-# What may be done to arithmetic beyond IEEE 754: nothing that lets NaN or infinity go astray.
+# Which departures from IEEE 754 are allowed: none that breaks NaN or infinity.
 FASTMATH = {"contract", "arcp", "nsz"}
 
 logger = logging.getLogger(__name__)

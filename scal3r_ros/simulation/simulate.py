@@ -1,4 +1,4 @@
-"""Drives a camera through a town of its own: frames with true pose and depth, or a bag of them."""
+"""Drives a camera through a town built for the drive: frames with true pose and depth, or a bag of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from scal3r_ros.simulation.town.town import Town, build_town
 
 @dataclass(frozen=True)
 class SimulatedFrame:
-    """One frame and its truth: z-depth `depth_m` (h, w) float32, 0 for sky, and pose `T_ref_cam` (4, 4).
+    """One frame with ground truth: z-depth `depth_m` (h, w) float32, 0 for sky, and pose `T_ref_cam` (4, 4).
 
     `image` is (h, w, 3) uint8 RGB.
     """
@@ -42,7 +42,7 @@ def pinhole(width: int, height: int, fov_deg: float) -> Intrinsics:
         SimulationError: the size is not positive, or no pinhole sees that angle.
     """
     if width <= 0 or height <= 0 or not 0.0 < fov_deg < 180.0:
-        raise SimulationError(f"camera of {width}×{height} pixels and {fov_deg}° can not be made; 0° < angle < 180°")
+        raise SimulationError(f"camera of {width}×{height} pixels and {fov_deg}° cannot be made; 0° < angle < 180°")
     f = 0.5 * width / math.tan(math.radians(0.5 * fov_deg))
     return Intrinsics(f, f, 0.5 * (width - 1), 0.5 * (height - 1), width, height)
 
@@ -60,7 +60,7 @@ def render_frames(
     `town` is built for the drive with `seed` where none is given. `seed` also makes the noise.
 
     Raises:
-        SimulationError: the town can not be built, or the drive leaves it.
+        SimulationError: the town cannot be built, or the drive leaves it.
     """
     town = town or build_town(drive, seed)
     T_scene_cam = town.T_scene_ref @ drive.T_ref_cam
@@ -93,11 +93,11 @@ def simulate(
 ) -> None:
     """Writes the frames of a drive as a bag with their true poses, and true depth every `depth_every` (0: never).
 
-    `progress` is told the number of frames written after each.
+    `progress` is called with the number of frames written after each.
 
     Raises:
-        SimulationError: the town can not be built.
-        SequenceError: the bag exists already or can not be written.
+        SimulationError: the town cannot be built.
+        SequenceError: the bag exists already or cannot be written.
     """
     frames = render_frames(drive, intrinsics, seed, options, workers=workers)
     write_frames(frames, out_bag, intrinsics, storage, depth_every, progress)
@@ -113,10 +113,10 @@ def write_frames(
 ) -> None:
     """Writes frames as a bag with their true poses, and true depth every `depth_every` (0: never).
 
-    `progress` is told the number of frames written after each.
+    `progress` is called with the number of frames written after each.
 
     Raises:
-        SequenceError: the bag exists already or can not be written.
+        SequenceError: the bag exists already or cannot be written.
     """
     calibration = CameraCalibration.pinhole(intrinsics.width, intrinsics.height, intrinsics.K.ravel().tolist())
     with BagWriter(out_bag, storage) as writer:

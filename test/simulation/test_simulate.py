@@ -69,7 +69,7 @@ def test_depth_can_be_left_out_and_bags_are_not_overwritten(tmp_path: Path, driv
 
 @pytest.mark.parametrize("arguments", [(0, 10, 80), (10, 0, 80), (10, 10, 0), (10, 10, 180)])
 def test_impossible_cameras_are_refused(arguments: tuple[int, int, float]) -> None:
-    with pytest.raises(SimulationError, match="can not be made"):
+    with pytest.raises(SimulationError, match="cannot be made"):
         pinhole(*arguments)
 
 

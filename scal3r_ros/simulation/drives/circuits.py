@@ -1,4 +1,4 @@
-"""Closed ways through a town on a grid, with real loops: for those who have no recorded trajectories at hand.
+"""Closed drives through a town on a grid, with real loops, for those without recorded trajectories.
 
 A circuit is written as the turns and the streets between them; each street is as many blocks of `BLOCK_M` long.
 """
@@ -17,12 +17,12 @@ BLOCK_M = 80.0
 CIRCUITS: dict[str, str] = {
     # Twice around two blocks.
     "block": "2L1L2L1L 2L1L2L1L 1",
-    # Around one block to the left and one to the right, over one crossing from all sides, and its first half again.
+    # Around one block to the left and one to the right, over one crossing from all sides, then the first half again.
     "eight": "1L1L1L 2R1R1R 2L1L1L 1",
-    # Out, around, across the way out, around the other side, and along the way out once more.
+    # Out, around, across the outbound street, around the other side, and along the outbound street once more.
     "delivery": "2L1L1L 2R1R1R 2L1L1L2L1L 2",
 }
-"""Ways by name: blocks straight on, then L or R for a turn of 90°."""
+"""Circuits by name: blocks straight on, then L or R for a turn of 90°."""
 
 
 def circuit_drive(name: str, speed_mps: float = 8.0, rate_hz: float = 10.0, seed: int = 0) -> Trajectory:
@@ -37,9 +37,9 @@ def circuit_drive(name: str, speed_mps: float = 8.0, rate_hz: float = 10.0, seed
 
 
 def curvature_of(way: str) -> NDArray[np.float64]:
-    """Curvature (1/m) every `STEP_M` along a way, corners being cut by the turns."""
+    """Curvature (1/m) every `STEP_M` along the circuit; the turns cut its corners."""
     turn = turn_of_90_degrees(np.arange(round(TURN_M / STEP_M), dtype=np.float64) * STEP_M)
-    # By so much a turn shortens the street before it and the one after it.
+    # How much a turn shortens the street before it and the one after it.
     heading = np.cumsum(turn) * STEP_M
     cut_m = float(np.sin(heading).sum()) * STEP_M
     parts: list[NDArray[np.float64]] = []

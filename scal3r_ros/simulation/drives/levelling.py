@@ -1,4 +1,4 @@
-"""Which way is up for a camera trajectory, and how it lies on one ground."""
+"""The vertical of a camera trajectory, and how to lay the trajectory on one ground."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LEVELLING_ROUNDS = 100
 def levelled(drive: Trajectory) -> Trajectory:
     """The drive with its cameras raised or lowered so that one ground lies below them.
 
-    Measured trajectories come back to a place at another height than they left it; a world has but one ground. Heights
-    are smoothed along and across the passes of a place until they agree.
+    Measured trajectories return to a place at another height than they left it, but a world has one ground. Heights are
+    smoothed along and across the passes of a place until they agree.
     """
     T_level_ref = upright(drive.T_ref_cam)
     T_level_cam = T_level_ref @ drive.T_ref_cam
@@ -37,7 +37,7 @@ def upright(T_ref_cam: NDArray[np.float64]) -> NDArray[np.float64]:
     """The smallest turn (4, 4) that takes the mean upward direction of cameras (n, 4, 4) to z.
 
     Raises:
-        SimulationError: the cameras point their tops in all directions.
+        SimulationError: the tops of the cameras point in all directions.
     """
     up = -T_ref_cam[:, :3, 1].mean(axis=0)
     length = float(np.linalg.norm(up))

@@ -32,7 +32,7 @@ def street_drive(length_m: float, speed_mps: float = 8.0, rate_hz: float = 10.0,
     """
     if min(length_m, speed_mps, rate_hz) <= 0 or not all(map(math.isfinite, (length_m, speed_mps, rate_hz))):
         raise SimulationError(
-            f"drive of {length_m} m at {speed_mps} m/s and {rate_hz} Hz can not be made; all three must be positive"
+            f"drive of {length_m} m at {speed_mps} m/s and {rate_hz} Hz cannot be made; all three must be positive"
         )
     rng = np.random.default_rng(seed)
     s = np.arange(0.0, length_m + STEP_M, STEP_M)
@@ -40,7 +40,7 @@ def street_drive(length_m: float, speed_mps: float = 8.0, rate_hz: float = 10.0,
 
 
 def drive_of(curvature: NDArray[np.float64], speed_mps: float, rate_hz: float, rng: np.random.Generator) -> Trajectory:
-    """The drive of a car along a way whose curvature (1/m) is given every `STEP_M`; poses as of `street_drive`."""
+    """The drive of a car along a path with curvature (1/m) given every `STEP_M`; poses as of `street_drive`."""
     heading = np.concatenate([[0.0], np.cumsum(0.5 * (curvature[1:] + curvature[:-1])) * STEP_M])
     x = np.concatenate([[0.0], np.cumsum(np.cos(heading[:-1])) * STEP_M])
     y = np.concatenate([[0.0], np.cumsum(np.sin(heading[:-1])) * STEP_M])
@@ -55,10 +55,10 @@ def drive_of(curvature: NDArray[np.float64], speed_mps: float, rate_hz: float, r
 
 
 def _curvature(s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Curvature (1/m) along a drive: waves that cancel, and every so often a smooth turn of 90°."""
+    """Curvature (1/m) along a drive: waves that cancel, and now and then a smooth turn of 90°."""
     curvature = np.zeros_like(s)
     for wavelength in (170.0, 73.0):
-        swing = math.radians(float(rng.uniform(2.0, 5.0)))  # by so much the heading sways
+        swing = math.radians(float(rng.uniform(2.0, 5.0)))  # amplitude of the heading
         curvature += (
             swing * 2 * math.pi / wavelength * np.sin(2 * math.pi * s / wavelength + rng.uniform(0, 2 * math.pi))
         )

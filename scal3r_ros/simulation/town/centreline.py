@@ -1,4 +1,4 @@
-"""The street a camera drives on: its middle, and the ground under it, from the camera's own trajectory."""
+"""The street that a camera drives on: its centreline and its ground, from the camera's trajectory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ GROUND_SMOOTHING_M = 12.0
 
 @dataclass(frozen=True)
 class Centreline:
-    """Points along every street once: where the camera comes back to a street, no second one is laid.
+    """Points along every street, once: where the camera returns to a street, no second one is laid.
 
-    `points` (m, 2) metres; `heading` (m,) rad; `arc` (m,) metres along its stretch; `joined` (m,) whether a point
-    and the next belong together.
+    `points` (m, 2) metres; `heading` (m,) rad; `arc` (m,) metres along the stretch; `joined` (m,) whether a point and
+    the next one are connected.
     """
 
     points: NDArray[np.float64]
@@ -39,10 +39,10 @@ class Centreline:
 
 
 def lay_centreline(path_xy: NDArray[np.float64]) -> Centreline:
-    """The middle of the streets along a path (n, 2), in metres, run on straight beyond both its ends.
+    """The centreline of the streets along a path (n, 2), in metres, continued straight beyond both ends.
 
     Raises:
-        SimulationError: the path is shorter than 2 m, so that it shows no street's direction.
+        SimulationError: the path is shorter than 2 m, too short for the direction of a street.
     """
     points = _resample(path_xy)
     if len(points) < 3:
@@ -73,7 +73,7 @@ class Ground:
         """Heights (k,) at places (k, 2), all in metres."""
         count = min(32, len(self._heights))
         distance, index = (result.reshape(-1, count) for result in self._places.query(at_xy, k=count))
-        excess = distance**2 - distance.min(axis=1, keepdims=True) ** 2  # far from the path the nearest still counts
+        excess = distance**2 - distance.min(axis=1, keepdims=True) ** 2  # far away the nearest still counts
         weight = np.exp(-excess / (2.0 * GROUND_SMOOTHING_M**2))
         return np.asarray((weight * self._heights[index]).sum(axis=1) / weight.sum(axis=1))
 
@@ -95,7 +95,7 @@ def _run_on(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _new_street(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each point is not within SAME_STREET_M of one that was passed long before it."""
+    """Whether each point is farther than SAME_STREET_M from every point that was passed long before it."""
     pairs = cKDTree(points).query_pairs(SAME_STREET_M, output_type="ndarray")
     apart = np.abs(pairs[:, 0] - pairs[:, 1]) * POINT_SPACING_M > 4.0 * SAME_STREET_M
     new = np.ones(len(points), np.bool_)

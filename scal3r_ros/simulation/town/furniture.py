@@ -1,4 +1,4 @@
-"""What stands along a street, each thing as the parts it is made of."""
+"""Objects along a street, each as the parts it is made of."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIGN_COLOURS = ((0.05, 0.15, 0.5), (0.6, 0.04, 0.04), (0.75, 0.6, 0.05), (0.05, 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a thing stands: a point on the ground (m), the ground's height, and the direction of the street (rad)."""
+    """Where an object stands: a point on the ground (m), the ground's height, and the direction of the street (rad)."""
 
     x: float
     y: float
@@ -28,7 +28,7 @@ class Place:
     yaw: float
 
     def beside(self, along: float, left: float) -> tuple[float, float]:
-        """The point that lies `along` and to the `left` of this one, in metres, seen in its direction."""
+        """The point `along` and to the `left` of this one, in metres, seen in its direction."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         return self.x + c * along - s * left, self.y + s * along + c * left
 

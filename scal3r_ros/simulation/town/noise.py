@@ -1,7 +1,7 @@
-"""Random numbers of a place, and patterns that fade before they would alias.
+"""Random numbers that depend on the place, and patterns that fade before they would alias.
 
 Everything takes a `footprint`: the size in metres that one pixel covers on the surface. Octaves and edges finer than
-it are left out or averaged: a surface has as much detail as its distance shows, and keeps it from frame to frame.
+the footprint are left out or averaged, so a surface shows the detail that its distance allows, the same in each frame.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def value_noise(x: float, y: float, seed: int) -> float:
 
 @compiled
 def detail(x: float, y: float, footprint: float, seed: int, largest: float, gain: float) -> float:
-    """Octaves of noise from the wavelength `largest` (m) down to what the footprint shows; each is `gain` as strong."""
+    """Octaves of noise from the wavelength `largest` (m) down to the footprint; each is `gain` as strong as the last."""
     total, strength, wavelength, octave = 0.0, 1.0, largest, seed
     while wavelength > 2.0 * footprint and wavelength > FINEST_WAVELENGTH_M:
         fade = min(1.0, 0.5 * wavelength / footprint - 1.0)
@@ -59,7 +59,7 @@ def detail(x: float, y: float, footprint: float, seed: int, largest: float, gain
 
 @compiled
 def band(x: float, low: float, high: float, footprint: float) -> float:
-    """The part, 0…1, of a pixel of width `footprint` around x that lies between `low` and `high`."""
+    """The share, 0…1, of a pixel of width `footprint` around x that lies between `low` and `high`."""
     half = 0.5 * footprint
     covered = min(x + half, high) - max(x - half, low)
     return min(1.0, max(0.0, covered / footprint))

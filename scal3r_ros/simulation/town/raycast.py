@@ -32,14 +32,14 @@ def cast_rays(
     Writes to `distances` (n,) the ray parameter of the first hit in (nearest, farthest), and to `hits` (n,) the number
     of the part that is hit, GROUND or NOTHING.
     """
-    # Taken out of the tuple once: handing all of it to a function for each ray costs more than the ray.
+    # Unpacked once: passing the whole tuple to a function for each ray costs more than the ray.
     heights, cell_begin, cell_parts = scene.cell_heights, scene.cell_begin, scene.cell_parts
     shape, solid = scene.shape, scene.solid
     x0, y0, size, highest = scene.origin[0], scene.origin[1], scene.cell, scene.highest
     ny, nx = scene.cell_street.shape
-    seen = np.full(len(shape), -1, np.int64)  # the last ray that was tried on each part: parts lie in several cells
+    seen = np.full(len(shape), -1, np.int64)  # the last ray tested against each part: a part lies in several cells
     for ray in range(len(origins)):
-        # From here on in units of the grid's cells, but for heights.
+        # From here on in units of the grid's cells, except heights.
         ox, oy, oz = (origins[ray, 0] - x0) / size, (origins[ray, 1] - y0) / size, origins[ray, 2]
         dx, dy, dz = directions[ray, 0] / size, directions[ray, 1] / size, directions[ray, 2]
         best, what = farthest, NOTHING
@@ -101,7 +101,7 @@ def _meet_ground(
 ) -> float:  # fmt: skip
     """Where a ray goes below a cell's ground between `enter` and `leave`, or _FAR; x and y in cells from its corner."""
     f0 = _above_patch(h00, h01, h10, h11, ox + dx * enter, oy + dy * enter, oz + dz * enter)
-    if f0 <= 0.0:  # rounding hid the hit on the border to the cell before
+    if f0 <= 0.0:  # rounding hid the hit on the border to the previous cell
         return enter
     f2 = _above_patch(h00, h01, h10, h11, ox + dx * leave, oy + dy * leave, oz + dz * leave)
     if f2 > 0.0:

@@ -17,7 +17,7 @@ from scal3r_ros.simulation.town.shading import light_hits, paint_hits
 
 VIEW_DISTANCE_M = 300.0
 NEAREST_M = 0.05
-# Where within a pixel on an edge light is gathered: a rotated grid, so that no two share a row or column.
+# Sample positions within a pixel on an edge: a rotated grid, so that no two share a row or column.
 EDGE_SAMPLES = np.array([[-0.3, -0.2], [0.3, 0.2]])
 
 
@@ -25,7 +25,7 @@ EDGE_SAMPLES = np.array([[-0.3, -0.2], [0.3, 0.2]])
 class RenderOptions:
     """`exposure` multiplies the light; `noise` is the standard deviation of a pixel in grey levels of 0…255.
 
-    `antialias` looks again, with four rays, at pixels on the edge of something.
+    `antialias` samples pixels on the edge of a surface again, with four rays.
     """
 
     exposure: float = 1.0
@@ -48,7 +48,7 @@ def render(
     options: RenderOptions | None = None,
     noise_seed: int = 0,
 ) -> Rendering:
-    """The view from a pose (4, 4). Equal input gives equal bytes. Compiled code lets go of the GIL: threads may share.
+    """The view from a pose (4, 4). Equal input gives equal bytes. Releases the GIL, so threads run in parallel.
 
     Raises:
         SimulationError: the camera is outside the world.
@@ -69,7 +69,7 @@ def render(
         samples_u = (u[edges, None] + EDGE_SAMPLES[:, 0]).ravel()
         samples_v = (v[edges, None] + EDGE_SAMPLES[:, 1]).ravel()
         gathered = _look(scene, intrinsics, T_scene_cam, samples_u, samples_v)[0]
-        # Bounded, as a pixel saturates: else a bright sky would outshine a thin pole in front of it.
+        # Bounded, because a pixel saturates: otherwise a bright sky would outshine a thin pole in front of it.
         light[edges] = np.minimum(gathered, 1.0).reshape(-1, len(EDGE_SAMPLES), 3).mean(axis=1)
     image = np.empty((height, width, 3), np.uint8)
     _develop(light.reshape(-1), options.exposure, options.noise, noise_seed, image.reshape(-1))
@@ -93,7 +93,7 @@ def _look(
     cast_rays(scene, origins, directions, NEAREST_M, VIEW_DISTANCE_M, distances, hits)
 
     light, surface, sun_gain = np.empty((count, 3)), np.empty(count, np.int64), np.empty(count)
-    shadow_origins, shadow_directions = origins, np.empty((count, 3))  # those they have now are not needed again
+    shadow_origins, shadow_directions = origins, np.empty((count, 3))  # the current ones are not needed again
     paint_hits(
         scene, pose[:3, 3].copy(), directions, distances, hits, 1.0 / intrinsics.fx, light, surface, shadow_origins,
         shadow_directions, sun_gain,
@@ -105,7 +105,7 @@ def _look(
 
 
 def _on_edge(surface: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether a pixel (h, w) shows another surface than one of its four neighbours."""
+    """Whether a pixel (h, w) shows a different surface than one of its four neighbours."""
     edge = np.zeros(surface.shape, np.bool_)
     across, down = surface[:, 1:] != surface[:, :-1], surface[1:] != surface[:-1]
     edge[:, 1:] |= across

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Shape(IntEnum):
-    """Forms a part may have; all stand upright."""
+    """Shapes of a part; all stand upright."""
 
     BOX = 0
     CYLINDER = 1
@@ -19,7 +19,7 @@ class Shape(IntEnum):
 
 
 class Material(IntEnum):
-    """Surfaces a part may have; `textures.py` paints them."""
+    """Surfaces of a part; `textures.py` paints them."""
 
     PLASTER = 0
     BRICK = 1
@@ -66,8 +66,8 @@ class Scene(NamedTuple):
     """A world with z up, in metres, over a grid of square cells; immutable, and passed to compiled code as it is.
 
     `origin` (2,) is the corner of cell (0, 0) and `cell` its side; cells are numbered row by row. `cell_heights`
-    (ny · nx, 6) says of each where its highest part ends (-inf without one), where its ground is highest, and how high
-    the ground is at its corners (0, 0), (1, 0), (0, 1) and (1, 1) in x and y, bilinear between them. `cell_begin`
+    (ny · nx, 6) holds for each cell the top of its highest part (-inf without one), its highest ground, and the height
+    of the ground at its corners (0, 0), (1, 0), (0, 1) and (1, 1) in x and y, bilinear between them. `cell_begin`
     (ny · nx + 1,) and `cell_parts` list the parts that touch each cell. Nothing rises above `highest`.
 
     `street` (m, 3) are points x, y, arc length of the street's middle, and segment i joins points i and i + 1 where
@@ -97,7 +97,7 @@ class Scene(NamedTuple):
 def parts_by_cell(
     parts: list[Part], origin: NDArray[np.float64], cell: float, shape: tuple[int, int]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-    """`cell_begin`, `cell_parts` of a grid of `shape` (ny, nx) cells, and how high each one's parts rise (ny, nx)."""
+    """`cell_begin`, `cell_parts` of a grid of `shape` (ny, nx) cells, and the top of the tallest part of each (ny, nx)."""
     ny, nx = shape
     cells: list[NDArray[np.int64]] = []
     owners: list[NDArray[np.int64]] = []
@@ -124,7 +124,7 @@ def parts_by_cell(
 def _touched(
     part: Part, rows: NDArray[np.int64], columns: NDArray[np.int64], origin: NDArray[np.float64], cell: float
 ) -> NDArray[np.bool_]:
-    """Whether cells meet the part's footprint along its own two axes; those of the grid are met by their choice."""
+    """Whether cells overlap the part's footprint along the part's two axes; the caller has checked the grid's axes."""
     x = origin[0] + (columns + 0.5) * cell - part.centre[0]
     y = origin[1] + (rows + 0.5) * cell - part.centre[1]
     c, s = np.cos(part.yaw), np.sin(part.yaw)

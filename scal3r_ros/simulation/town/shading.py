@@ -1,4 +1,4 @@
-"""What light comes back along rays whose hits are known: surfaces, sun and shadow, haze, sky."""
+"""The light along rays whose hits are known: surfaces, sun and shadow, haze, sky."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def paint_hits(
     shadow_directions: np.ndarray,
     sun_gain: np.ndarray,
 ) -> None:
-    """Writes, per ray (n) from one `origin` (3,), the colour of what it met to `light` (n, 3), lit by the sky alone.
+    """Writes for each ray (n) from one `origin` (3,) the colour of what it hits, lit by the sky alone, to `light` (n, 3).
 
     `pixel` is the size of a pixel at a ray parameter of 1. `surface` (n,) gets a number that differs between surfaces
-    that meet in an edge. `sun_gain` (n,) is how much brighter than the sky the sun would make it, and `shadow_origins`,
-    `shadow_directions` (n, 3) are the rays that find out whether it does (zeros where it can not).
+    that meet in an edge. `sun_gain` (n,) is how much brighter than the sky alone the sun would make it;
+    `shadow_origins`, `shadow_directions` (n, 3) are the rays to the sun (zeros where the surface faces away).
     """
     sx, sy, sz = scene.sun[0], scene.sun[1], scene.sun[2]
     heights, street, joined, cell_street = scene.cell_heights, scene.street, scene.street_joined, scene.cell_street
@@ -96,7 +96,7 @@ def light_hits(
     light: np.ndarray,
     surface: np.ndarray,
 ) -> None:
-    """Adds the sun to `light` (n, 3) where no shadow falls, then haze; `surface` (n,) then tells light from shadow."""
+    """Adds the sun to `light` (n, 3) where no shadow falls, then haze; `surface` (n,) then separates light from shadow."""
     for ray in range(len(directions)):
         if hits[ray] == NOTHING:
             continue

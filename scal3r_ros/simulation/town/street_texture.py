@@ -1,4 +1,4 @@
-"""Paints the ground: asphalt with markings, kerbs, paved sidewalks and what lies behind them."""
+"""Paints the ground: asphalt with markings, kerbs, paved sidewalks and the ground behind them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def street_coordinates(street: np.ndarray, joined: np.ndarray, near: int, x: flo
 
 @compiled
 def paint_ground(x: float, y: float, across: float, along: float, footprint: float, seed: int) -> RGB:
-    """Colour of the ground at (x, y), which lies `across` and `along` the nearest street."""
+    """Colour of the ground at (x, y), at `across` and `along` of the nearest street."""
     away = abs(across)
     side = 1 if across > 0 else 0
     kerb = ROAD_HALF_WIDTH_M
@@ -94,7 +94,7 @@ def _road(x: float, y: float, across: float, along: float, footprint: float, see
 
 @compiled
 def _marking(across: float, along: float, footprint: float) -> float:
-    """The part of a pixel that is white paint: a dashed middle, bays for parking, crossings of stripes."""
+    """The share of a pixel that is white paint: dashed centre line, parking bays, zebra crossings."""
     local = along - CROSSING_SPACING_M * math.floor(along / CROSSING_SPACING_M) - 30.0
     if -0.5 < local < 4.5:
         return band(local, 0.0, 3.5, footprint) * repeated_band(across + 0.25, 1.0, 0.5, footprint)

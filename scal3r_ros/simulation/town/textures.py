@@ -11,7 +11,7 @@ from scal3r_ros.simulation.town.scene import Material
 RGB = tuple[float, float, float]
 
 BURIED_M = 1.5
-"""By so much houses reach below the ground at their middle, so that none hangs in the air on a slope."""
+"""How far houses reach below the ground at their middle, so that none floats on a slope."""
 
 _PLASTER, _BRICK = int(Material.PLASTER), int(Material.BRICK)
 _CAR_BODY, _CAR_CABIN, _RUBBER = int(Material.CAR_BODY), int(Material.CAR_CABIN), int(Material.RUBBER)
@@ -182,7 +182,7 @@ def _shop_front(
         return mix(wall, (0.1 + 0.7 * red, 0.1 + 0.6 * green, 0.1 + 0.6 * blue), poster)
     pane = band(x, -half, half, footprint) * band(v, 0.5, 2.45, footprint)
     board = band(x, -half, half, footprint) * band(v, 2.6, 3.15, footprint)
-    # What is on show behind the pane, and letters on the board above it: blocks of either tone.
+    # Goods behind the pane, and letters on the board above it: blocks of two tones.
     ix, iy = math.floor(x / 0.23), math.floor(v / 0.31)
     goods = 0.05 + 0.35 * place_random(ix + 40 * bay, iy, seed + 11) * min(1.0, 0.2 / footprint)
     inside = scaled((goods, 0.9 * goods, 0.8 * goods), 1.0 + 0.4 * detail(x, v, footprint, seed + bay, 0.6, 0.8))

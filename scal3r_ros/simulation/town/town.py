@@ -1,4 +1,4 @@
-"""Builds a town along a camera's trajectory: streets under it, houses beside it, nothing in its way."""
+"""Builds a town along a camera's trajectory: streets under it, houses beside it, nothing in its path."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOUSE_FRONT_M = ROAD_HALF_WIDTH_M + SIDEWALK_WIDTH_M
 
 @dataclass(frozen=True)
 class Town:
-    """A `scene` and `T_scene_ref` (4, 4), which turns the frame of the trajectory it was built for into the scene's."""
+    """A `scene`, and `T_scene_ref` (4, 4) from the frame of the trajectory it was built for to the scene's."""
 
     scene: Scene
     T_scene_ref: NDArray[np.float64]
@@ -40,7 +40,7 @@ class Town:
 def build_town(drive: Trajectory, seed: int = 0, camera_height_m: float = CAMERA_HEIGHT_M) -> Town:
     """A town in which the camera poses of `drive` (metres, any frame) run along streets, `camera_height_m` above them.
 
-    Up is where the cameras' tops point on average. Equal arguments give an equal town.
+    Up is the mean direction of the cameras' tops. Equal arguments give an equal town.
 
     Raises:
         SimulationError: the drive is too short for a street, too large for the grid, or no single ground lies under it.
@@ -103,7 +103,7 @@ def build_town(drive: Trajectory, seed: int = 0, camera_height_m: float = CAMERA
 
 @dataclass
 class _Site:
-    """The town while it is being built: what stands already, and where the camera has to pass."""
+    """The town under construction: what stands already, and the camera's path, which stays free."""
 
     path_xy: NDArray[np.float64]
     ground: Ground

@@ -1,4 +1,4 @@
-"""Clips to train on: a made-up world, a camera that moves through it, and the truth of every pixel, all from a seed."""
+"""Clips to train on: a simulated world, a moving camera, and ground truth for every pixel, all from a seed."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from scal3r_ros.simulation.worlds.world import Request, World
 
 SPLITS = ("train", "held_out")
 NEAREST_SEEN_M = 0.12
-"""A clip in which something comes nearer is made anew: no camera is that close to a wall."""
+"""A clip in which something comes nearer than this is built anew: no real camera is that close to a wall."""
 
 ATTEMPTS = 8
 
-_HELD_OUT_SEEDS = 1 << 62  # the two splits draw from seeds that no clip of the other has
+_HELD_OUT_SEEDS = 1 << 62  # each split draws from seeds that the other never uses
 
 
 class Kind(NamedTuple):
-    """What a clip shows: how its world is built, how likely it is, whether the camera is driven or carried, and ranges
-    of its height (m) and of its way from frame to frame (m)."""
+    """A kind of clip: how its world is built, how likely it is, whether the camera is driven or carried, and the ranges
+    of its height (m) and of its motion from frame to frame (m)."""
 
     build: Callable[[Request, np.random.Generator, bool], World]
     share: float
@@ -57,7 +57,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class SequenceSpec:
-    """Which clip: `frames` consecutive images of `width` × `height` pixels, made from `seed`.
+    """One clip: `frames` consecutive images of `width` × `height` pixels, built from `seed`.
 
     Clips of the split "held_out" have other seeds than those of "train", and textures whose parameters are drawn from
     ranges that those of "train" leave out. `kind` is one of KINDS; None draws one. `fov_deg` is the angle from the left
@@ -75,7 +75,7 @@ class SequenceSpec:
 
 @dataclass(frozen=True)
 class Clip:
-    """Consecutive frames and their truth.
+    """Consecutive frames with ground truth.
 
     `images` (n, h, w, 3) uint8 RGB; `depth_m` (n, h, w) float32 z-depth of the pixels' centres, 0 where the sky is
     seen; `T_world_cam` (n, 4, 4) float64; `moving` (n, h, w) whether a pixel shows something that moves by itself.
@@ -91,8 +91,8 @@ class Clip:
 def render_sequence(spec: SequenceSpec, images: Path | None = None, clean: bool = False) -> Clip:
     """The clip of a spec; equal arguments give equal bytes. Runs on one thread, mostly without the GIL.
 
-    `images` is a folder of images that are used as textures too; `clean` leaves out all that a real camera does to a
-    picture: drift of exposure, motion blur, noise, compression.
+    `images` is a folder of images to use as textures too; `clean` leaves out what a real camera does to a picture:
+    exposure drift, motion blur, noise, compression.
 
     Raises:
         SimulationError: the split or kind is unknown, or the number of frames, the size or the seed is out of range.
@@ -107,7 +107,7 @@ def render_sequence(spec: SequenceSpec, images: Path | None = None, clean: bool 
 
 
 def simulated_frames(clip: Clip, rate_hz: float) -> list[SimulatedFrame]:
-    """A clip as frames with stamps, so many a second; poses begin at the first camera's place, z up."""
+    """A clip as stamped frames at `rate_hz`; poses start at the first camera's position, z up."""
     T = clip.T_world_cam.copy()
     T[:, :3, 3] -= T[0, :3, 3]
     stamps = even_stamps(len(T), rate_hz)
@@ -123,7 +123,7 @@ def _check(spec: SequenceSpec) -> None:
     if spec.kind is not None and spec.kind not in KINDS:
         raise SimulationError(f"kind of clip {spec.kind!r} is unknown; choose one of {', '.join(KINDS)}")
     if spec.frames < 1 or not 0 <= spec.seed < _HELD_OUT_SEEDS:
-        raise SimulationError(f"clip of {spec.frames} frames from seed {spec.seed} can not be made")
+        raise SimulationError(f"clip of {spec.frames} frames from seed {spec.seed} cannot be made")
 
 
 def _attempt(spec: SequenceSpec, attempt: int, images: Path | None, clean: bool) -> Clip | None:
@@ -135,7 +135,7 @@ def _attempt(spec: SequenceSpec, attempt: int, images: Path | None, clean: bool)
     kind = KINDS[spec.kind or drawn]
     style = str(rng.choice(DRIVEN if kind.driven else HANDHELD))
     step = math.exp(rng.uniform(*np.log(kind.step_m)))
-    motion = make_motion(style, max(spec.frames, 2), step, rng)  # one frame moves nowhere
+    motion = make_motion(style, max(spec.frames, 2), step, rng)  # a single frame does not move
     world = kind.build(Request(motion, float(rng.uniform(*kind.height_m)), images), rng, held_out)
     fov_deg = float(rng.uniform(50.0, 110.0))
     camera = pinhole(spec.width, spec.height, fov_deg if spec.fov_deg is None else spec.fov_deg)

@@ -1,4 +1,4 @@
-"""Rooms and corridors one after the other on a grid, with openings between them and a way that leads through all."""
+"""Rooms and corridors on a grid, with openings between them and a path that leads through all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DIRECTIONS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 @dataclass(frozen=True)
 class Room:
-    """Cells `low` (x, y) up to, not with, `high`."""
+    """Cells from `low` (x, y) up to `high`, exclusive."""
 
     low: tuple[int, int]
     high: tuple[int, int]
@@ -40,7 +40,7 @@ class Room:
 class Floorplan:
     """`cells` (nx, ny): the number of the room each belongs to, or SOLID; `doors` are the openings between rooms.
 
-    `way` (k, 2) is a line in metres through all rooms, a point every 5 cm.
+    `way` (k, 2) is a path in metres through all rooms, a point every 5 cm.
     """
 
     rooms: list[Room]
@@ -50,7 +50,7 @@ class Floorplan:
 
 
 def draw_floorplan(length_m: float, corridor: bool, rng: np.random.Generator) -> Floorplan:
-    """A plan whose way is at least `length_m` long; corridors are long and open into each other."""
+    """A plan with a path of at least `length_m`; corridors are long and open into each other."""
     cells = np.full((_GRID, _GRID), SOLID)
     rooms: list[Room] = []
     doors: list[Room] = []
@@ -94,7 +94,7 @@ def _size(corridor: bool, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _room_at(cell: tuple[int, int], direction: int, shift: int, width: int, depth: int) -> Room:
-    """A room entered at its lower edge's cell `cell`, which lies `shift` off that edge's middle."""
+    """A room entered at cell `cell` of its lower edge, `shift` cells off the middle of that edge."""
     dx, dy = _DIRECTIONS[direction]
     side = (-dy, dx)
     first = width // 2 + shift
@@ -116,7 +116,7 @@ def _next(
         dx, dy = _DIRECTIONS[turned]
         width, depth = _size(corridor, rng)
         opening = min(width, 5) if corridor and rng.random() < 0.7 else 2
-        span = 1 if dx else 0  # the axis along the wall that is gone through
+        span = 1 if dx else 0  # the axis along the wall with the opening
         low, high = room.low[span] + 1, room.high[span] - 1 - opening
         if high < low:
             continue

@@ -1,4 +1,4 @@
-"""Worlds under a roof: corridors with doors, and furnished rooms."""
+"""Indoor worlds: corridors with doors, and furnished rooms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DOOR_HEIGHT_M = 2.1
 
 
 def build_corridor(request: Request, rng: np.random.Generator, held_out: bool) -> World:
-    """Corridors that turn, with doors, pictures, pipes and what stands about."""
+    """Corridors that turn, with doors, pictures, pipes and loose objects."""
     return _build(request, rng, held_out, corridor=True)
 
 
@@ -76,7 +76,7 @@ def _build(request: Request, rng: np.random.Generator, held_out: bool, corridor:
 def _follow(
     plan: Floorplan, along: NDArray[np.float64], left: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Places (n, 2) and headings (n,) on the plan's way, as far to its left as walls allow."""
+    """Positions (n, 2) and headings (n,) on the plan's path, as far to its left as walls allow."""
     way = plan.way
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(way, axis=0), axis=1))])
     tangent = np.gradient(way, axis=0)
@@ -92,7 +92,7 @@ def _follow(
 
 @dataclass
 class _House:
-    """The house while it is being built."""
+    """The house under construction."""
 
     make: Maker
     plan: Floorplan
@@ -120,7 +120,7 @@ class _House:
         skirting, board = float(rng.uniform(0.05, 0.15)), make.pick("planks")
         for start, end, room_number in self._runs():
             paper, tint, _, _, repeat = looks[room_number]
-            a, b = np.array([*end, 0.0]), np.array([*start, 0.0])  # seen from the right of the way from a to b
+            a, b = np.array([*end, 0.0]), np.array([*start, 0.0])  # seen from the right of the direction from a to b
             ceiling_up = up(self.height)
             mesh.quads([a, b, b + ceiling_up, a + ceiling_up], paper, tint, repeat, shift=(float(rng.random()), 0.0))
             inward = np.array([(b - a)[1], -(b - a)[0], 0.0]) / np.linalg.norm(b - a) * 0.015
@@ -134,7 +134,7 @@ class _House:
         self.make.mesh.quads(corners[::-1] + up(self.height), look[3], [1.2, 1.2, 1.2], look[4])
 
     def _runs(self) -> list[tuple[tuple[float, float], tuple[float, float], int]]:
-        """Pieces of wall as start, end (m) and room, the room to the left of the way from one to the other."""
+        """Pieces of wall as start, end (m) and room; the room lies to the left of the direction from start to end."""
         cells = self.plan.cells
         runs: list[tuple[tuple[float, float], tuple[float, float], int]] = []
         for axis in (0, 1):
@@ -175,12 +175,12 @@ class _House:
         return np.array(made).reshape(-1, 7)
 
     def furnish(self, room: Room, corridor: bool) -> None:
-        """Things along the walls and on them; in rooms also in the middle."""
+        """Objects along the walls and on them; in rooms also in the middle."""
         rng, make = self.make.rng, self.make
         low, size = np.array(room.low) * CELL_M, room.size
         for _ in range(int(rng.integers(1, 4) + size.prod() * (0.12 if corridor else 0.3))):
             side = int(rng.integers(4))
-            inward = math.pi / 2 * side  # the direction that a thing at this wall faces
+            inward = math.pi / 2 * side  # the direction that an object at this wall faces
             axis, far = side % 2, side >= 2
             half = rng.uniform((0.15, 0.2, 0.2), (0.35, 0.6, 1.0))
             if corridor:
@@ -254,7 +254,7 @@ class _House:
         return any(np.linalg.norm(door.centre - at) < away + 0.5 * float(door.size.max()) for door in self.plan.doors)
 
     def _new_on_wall(self, at: NDArray[np.float64], half: float) -> bool:
-        """Whether nothing hangs there yet; it does from now on."""
+        """Whether the place was free; from now on it is taken."""
         if any(np.linalg.norm(other - at) < half + reach + 0.1 for other, reach in self._hung):
             return False
         self._hung.append((at, half))

@@ -1,4 +1,4 @@
-"""The open ground of a world: a way that winds through it, hills, a road, and what is seen far away."""
+"""The open ground of a world: a winding path, hills, a road, and the horizon."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Way:
         return np.asarray(np.interp(s, self.s, self._heading))
 
     def at(self, s: Array | float, left: Array | float = 0.0) -> Array:
-        """Points (..., 2) at s and so far to the `left`."""
+        """Points (..., 2) at s, `left` metres to the left."""
         x, y = (np.interp(s, self.s, self._points[:, axis]) for axis in range(2))
         heading = self.heading(s)
         return np.stack([x - left * np.sin(heading), y + left * np.cos(heading)], axis=-1)
@@ -77,7 +77,7 @@ class Hills:
 
 @dataclass(frozen=True)
 class Road:
-    """Cross section: half the width that is driven on, the width of a pavement beside it and its kerb (m)."""
+    """Cross section: half the width of the carriageway, the width of the pavement beside it, and its kerb (m)."""
 
     half_m: float
     pavement_m: float
@@ -85,14 +85,14 @@ class Road:
 
     @property
     def edge_m(self) -> float:
-        """From the middle to where the open ground begins."""
+        """Distance from the middle to the open ground."""
         return self.half_m + self.pavement_m
 
 
 def lay_ground(
     mesh: MeshBuilder, way: Way, hills: Hills, road: Road, textures: list[int], rough_m: float, rng: np.random.Generator
 ) -> None:
-    """Ground all around the way, lowered under the road; `textures` are two kinds of ground."""
+    """Ground all around the path, lowered under the road; `textures` are two kinds of ground."""
     points = way.at(way.s)
     low, high = points.min(axis=0) - BEYOND_M, points.max(axis=0) + BEYOND_M
     x, y = np.arange(low[0], high[0], CELL_M), np.arange(low[1], high[1], CELL_M)
@@ -114,7 +114,7 @@ def lay_strip(
     mesh: MeshBuilder, way: Way, hills: Hills, left: Array, above: Array, texture: int, repeat_m: float,
     tint: ArrayLike = (1.0, 1.0, 1.0),
 ) -> None:  # fmt: skip
-    """A strip along the way whose cross section runs through `left` (k,) and `above` the ground (k,), in metres."""
+    """A strip along the path; its cross section runs through `left` (k,) and `above` the ground (k,), in metres."""
     if left[0] > left[-1]:
         left, above = left[::-1], above[::-1]
     s = way.s[::3]

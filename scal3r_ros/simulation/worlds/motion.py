@@ -1,4 +1,4 @@
-"""How a camera moves: what it does along a way, how it looks about, and how it shakes."""
+"""How a camera moves: along its path, in its viewing direction, and by shaking."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HANDHELD = ("walk", "walk", "walk", "lateral", "backward_walk", "turn", "look_ab
 
 @dataclass(frozen=True)
 class Motion:
-    """Frame by frame (n,): metres gone `along` the way and to the `left` of it, `yaw` against the way, `pitch` (up),
-    `roll` in rad, and `rise` above the camera's height in metres."""
+    """For each frame (n,): metres `along` the path and to its `left`, `yaw` against the path, `pitch` (up) and `roll` in
+    rad, and `rise` above the camera's height in metres."""
 
     along: Array
     left: Array
@@ -28,7 +28,7 @@ class Motion:
 
 
 def make_motion(style: str, frames: int, step_m: float, rng: np.random.Generator) -> Motion:
-    """A motion of one of the styles of DRIVEN or HANDHELD with about `step_m` from frame to frame."""
+    """A motion in one of the styles DRIVEN or HANDHELD, with about `step_m` from frame to frame."""
     handheld = style in HANDHELD
     time = np.arange(frames, dtype=np.float64)
     pace = np.full(frames, step_m) * (1.0 + 0.25 * wave(time, rng, 60.0))
@@ -70,7 +70,7 @@ def make_motion(style: str, frames: int, step_m: float, rng: np.random.Generator
 
 
 def wave(time: Array, rng: np.random.Generator, period: float) -> Array:
-    """Smooth and random, mostly within -1…1; `period` is the shortest of its waves but one, in units of `time`."""
+    """Smooth and random, mostly within -1…1; `period` is its second shortest wave, in units of `time`."""
     phases, periods = rng.uniform(0, 2 * math.pi, 3), period * rng.uniform(0.8, 1.3, 3) * [1.0, 1.7, 3.1]
     return np.asarray((np.sin(2 * math.pi * time[:, None] / periods + phases) * [0.3, 0.4, 0.5]).sum(axis=1))
 

@@ -1,4 +1,4 @@
-"""Things that stand or move in a world, each made of triangles at a place."""
+"""Objects that stand or move in a world, each made of triangles."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Tint = NDArray[np.float64]
 
 @dataclass
 class Maker:
-    """Adds things to a mesh. `textures` maps the name of a pattern to the numbers that a world's atlas has of it."""
+    """Adds objects to a mesh. `textures` maps the name of a pattern to its numbers in the world's atlas."""
 
     mesh: MeshBuilder
     textures: dict[str, list[int]]
     rng: np.random.Generator
 
     def pick(self, name: str) -> int:
-        """One of the textures of that name."""
+        """A random texture of that name."""
         numbers = self.textures[name]
         return numbers[int(self.rng.integers(len(numbers)))]
 
@@ -100,7 +100,7 @@ class Maker:
         mesh.box(plate, [0.02, 0.26, 0.06], yaw, self.pick("picture"), [1.0, 1.0, 1.0], 0.5)
 
     def person(self, place: NDArray[np.float64], yaw: float) -> None:
-        """Somebody: legs, trunk, arms and head."""
+        """A person: legs, trunk, arms and head."""
         mesh, rng = self.mesh, self.rng
         tall = float(rng.uniform(1.5, 1.95)) / 1.75
         cloth, skin, axes = self.paint(), rng.uniform(0.3, 1.2) * np.array([1.0, 0.75, 0.6]), turn(yaw)
@@ -139,7 +139,7 @@ class Maker:
         self._sprigs(at, size * self.rng.uniform(0.5, 0.8, count), self.pick("leaves"), self.tint(0.35))
 
     def _sprigs(self, at: NDArray[np.float64], size: NDArray[np.float64], texture: int, tint: Tint) -> None:
-        """Flat sprigs of leaves through points (n, 3), turned any way."""
+        """Flat sprigs of leaves through points (n, 3), in random orientations."""
         first = self.rng.normal(size=(len(at), 3))
         first /= np.linalg.norm(first, axis=1, keepdims=True)
         second = np.cross(first, self.rng.normal(size=(len(at), 3)))
@@ -238,7 +238,7 @@ class Maker:
             self.crate(place + at, float(self.rng.uniform(0, 3)), self.rng.uniform(0.04, 0.18, 3))
 
     def panel(self, centre: NDArray[np.float64], yaw: float, half: tuple[float, float], name: str, glow: bool) -> None:
-        """A flat thing on a wall that faces along `yaw`: a picture, a notice board, a window, a door."""
+        """A flat object on a wall that faces along `yaw`: a picture, a notice board, a window, a door."""
         corners = np.array(
             [[0, -half[0], -half[1]], [0, half[0], -half[1]], [0, half[0], half[1]], [0, -half[0], half[1]]]
         )

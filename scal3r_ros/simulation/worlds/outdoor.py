@@ -1,4 +1,4 @@
-"""Worlds under the open sky: streets with houses, and open country."""
+"""Outdoor worlds: streets with houses, and open country."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _pave(make: Maker, way: Way, hills: Hills, road: Road, town: bool) -> None:
 
 
 def _mark(make: Maker, way: Way, hills: Hills, half: float) -> None:
-    """Lines on the road, dashed in the middle and drawn through at its edges, now and then a crossing."""
+    """Lines on the road, dashed in the middle and solid at the edges, now and then a crossing."""
     rng = make.rng
     dash, gap = float(rng.uniform(1.5, 5.0)), float(rng.uniform(2.0, 7.0))
     begin = np.arange(way.s[0], way.s[-1] - dash, dash + gap)
@@ -118,7 +118,7 @@ def _mark(make: Maker, way: Way, hills: Hills, half: float) -> None:
 
 @dataclass
 class _Site:
-    """The world while it is being furnished."""
+    """The world under construction."""
 
     make: Maker
     way: Way
@@ -151,7 +151,7 @@ class _Site:
                         self.make.house(place, float(self.way.heading(at)), length, depth, height)
 
     def _clear_of_way(self, place: NDArray[np.float64], length: float, depth: float) -> bool:
-        """Whether a house keeps off the road, also where that turns."""
+        """Whether a house stays off the road, also in curves."""
         reach = 0.5 * math.hypot(length, depth)
         near = float(self.way.distance(place[None, :2])[0])
         return near > self.road.edge_m + min(reach, 0.5 * depth + 0.3)
@@ -221,7 +221,7 @@ class _Site:
                     make.wire(before_top - up(aside), before - up(aside), 0.02 * spacing)
 
     def clutter(self, town: bool) -> None:
-        """Grass in tufts on the verge, and trees, bushes and rocks further off."""
+        """Grass in tufts on the verge, and trees, bushes and rocks farther away."""
         rng, make = self.make.rng, self.make
         count = int(rng.integers(100, 500))
         s = rng.uniform(self.way.s[0] + 30.0, self.way.s[-1] - 60.0, count)
@@ -248,7 +248,7 @@ class _Site:
     def traffic(
         self, camera: NDArray[np.float64], left: NDArray[np.float64], along: NDArray[np.float64], town: bool
     ) -> NDArray[np.float64]:
-        """Cars and people under way: their poses (n, m, 4, 4). None comes near the camera or another one's lane."""
+        """Moving cars and people: their poses (n, m, 4, 4). None comes near the camera or another one's lane."""
         rng, make, frames = self.make.rng, self.make, len(camera)
         poses: list[NDArray[np.float64]] = []
         for _ in range(int(rng.integers(0, 7)) if town else int(rng.integers(0, 4))):

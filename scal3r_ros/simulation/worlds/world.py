@@ -1,4 +1,4 @@
-"""A world with the camera's way through it, as the viewer takes it; what every kind of world shares."""
+"""A world with the camera's path through it, as the renderer takes it; what all kinds of worlds share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class World:
 
 @dataclass(frozen=True)
 class Request:
-    """What a world is built for: how the camera moves, and how high above the ground it is (m).
+    """What a world is built for: the motion of the camera and its height above the ground (m).
 
     `images` is a folder of images to use as textures, or None.
     """
@@ -45,7 +45,7 @@ class Request:
 
 
 class Clearing:
-    """Where things may stand: away from the camera's way (n, 2) and from each other."""
+    """Where objects may stand: away from the camera's path (n, 2) and from each other."""
 
     def __init__(self, way: NDArray[np.float64]) -> None:
         self.way = way
@@ -53,7 +53,7 @@ class Clearing:
         self._taken: dict[tuple[int, int], list[tuple[float, float, float]]] = {}
 
     def claim(self, x: float, y: float, radius: float, margin: float) -> bool:
-        """Whether a disc keeps `margin` from the way and touches no other; if so, it is taken from now on."""
+        """Whether a disc keeps `margin` from the path and touches no other; if so, it counts as taken from now on."""
         if self._tree.query([x, y])[0] < radius + margin or self.is_taken(x, y, radius):
             return False
         self._taken.setdefault((math.floor(x / SQUARE_M), math.floor(y / SQUARE_M)), []).append((x, y, radius))
@@ -73,7 +73,7 @@ class Clearing:
 def weave(
     rng: np.random.Generator, held_out: bool, names: dict[str, int], images: Path | None
 ) -> tuple[Atlas, dict[str, list[int]]]:
-    """An atlas with so many textures of each name, and their numbers by name."""
+    """An atlas with the given number of textures of each name, and their numbers by name."""
     palette = Palette(rng, held_out)
     flat = [name for name, count in names.items() for _ in range(count)]
     numbers = {name: [i for i, other in enumerate(flat) if other == name] for name in names}
@@ -81,7 +81,7 @@ def weave(
 
 
 def daylight(rng: np.random.Generator, noise_texture: int) -> Light:
-    """Sun, sky and haze of some hour and weather."""
+    """Sun, sky and haze for a random hour and weather."""
     azimuth, elevation = float(rng.uniform(0, 2 * math.pi)), math.radians(float(rng.uniform(10, 75)))
     sun = np.array(
         [math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation)]

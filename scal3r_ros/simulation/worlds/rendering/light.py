@@ -1,4 +1,4 @@
-"""The light of a world: sun, sky, lamps, haze, and the map that tells where the sun does not reach."""
+"""The light of a world: sun, sky, lamps, haze, and the shadow map of the sun."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Light(NamedTuple):
     surface that faces up or down), `horizon`, `zenith`, `cloud` (3,). `clouds` is the share of the sky they cover, 0…1.
 
     `haze_m` is the distance at which 63 % of what is seen is haze. `lamps` (k, 7) are place, reach and colour.
-    `noise_texture` is the atlas's number of the texture that varies surfaces, `relief` by how much.
+    `noise_texture` is the number, in the atlas, of the texture that varies surfaces, `relief` its strength.
     """
 
     sun: NDArray[np.float64]
@@ -38,7 +38,7 @@ class Light(NamedTuple):
 
 
 class ShadowMap:
-    """How near the sun the nearest surface is, around a camera's path; of what stands and what moves."""
+    """The shadow map around a camera's path: nearness of the nearest surface to the sun, for static and moving objects."""
 
     def __init__(self, mesh: Mesh, atlas: Atlas, sun: NDArray[np.float64], path: NDArray[np.float64]) -> None:
         across = np.cross(sun, [0.0, 0.0, 1.0] if abs(sun[2]) < 0.95 else [1.0, 0.0, 0.0])
@@ -62,7 +62,7 @@ class ShadowMap:
         self._changed = (0, 0, 0, 0)
 
     def move(self, corners: NDArray[np.float64]) -> None:
-        """Draws the shadows of moving objects anew; `corners` (n, 3, 3) are those of all triangles, in the world."""
+        """Redraws the shadows of moving objects; `corners` (n, 3, 3) of all triangles, in the world."""
         if self._first == len(corners):
             return
         top, bottom, left, right = self._changed

@@ -1,4 +1,4 @@
-"""Which triangle each point of an image sees: homogeneous rasterisation (Olano & Greer 1997), without clipping.
+"""The triangle that each point of an image sees: homogeneous rasterisation (Olano & Greer 1997), without clipping.
 
 For a triangle with corners p0, p1, p2 in homogeneous image coordinates, b = [p0 p1 p2]⁻¹ (u, v, 1) holds the
 barycentric coordinates over depth: the point is inside where all three are positive, and their sum is one over z-depth,
@@ -16,7 +16,7 @@ from scal3r_ros.simulation.worlds.surfaces.atlas import SIZE, level_of, sample_c
 from scal3r_ros.simulation.worlds.surfaces.mesh import CUTOUT, TWO_SIDED, Mesh
 
 NEAREST_M = 0.05
-_OVERLAP = 1e-4  # neighbours overlap by so much of a sample, so that rounding leaves no gap between them
+_OVERLAP = 1e-4  # neighbours overlap by this part of a sample, so that rounding leaves no gap between them
 
 
 @compiled
@@ -115,7 +115,7 @@ def rasterise(
 
 @compiled
 def _visible_polygon(p: np.ndarray, polygon: np.ndarray) -> int:
-    """Image points (up to 4) of the part of a triangle that lies beyond the nearest depth; how many they are."""
+    """Image points (up to 4) of the part of a triangle beyond the nearest depth, and their number."""
     count = 0
     for k in range(3):
         z, z_next = p[k, 2], p[(k + 1) % 3, 2]
@@ -164,7 +164,7 @@ def rasterise_shadow(
     P: np.ndarray,
     height_map: np.ndarray,
 ) -> tuple[int, int, int, int]:
-    """Draws triangles first…last as the sun sees them: `height_map` (h, w) float32 keeps the nearest to it.
+    """Draws triangles first…last as the sun sees them: `height_map` (h, w) float32 keeps the one nearest to the sun.
 
     `P` (3, 4) maps the world to column, row and nearness in metres. Returns the window (row, row, column, column) that
     may have changed.

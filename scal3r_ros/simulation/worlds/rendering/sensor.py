@@ -1,4 +1,4 @@
-"""From light to the picture of a real camera: lens, motion blur, exposure, tone, noise and compression."""
+"""From light to the image of a real camera: lens, motion blur, exposure, tone, noise and compression."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CLEAN = Sensor(np.full(3, 0.25), 0.0, 2.2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 def gather(samples: np.ndarray, gain: np.ndarray, light: np.ndarray) -> None:
     """Pixels (h, w, 3) from samples (2h + 1, 2w + 1, 3) at every half pixel: a tent of two pixels around the centre.
 
-    Samples are bounded as a pixel saturates: else a bright sky would outshine a thin pole in front of it.
+    Samples are bounded, because a pixel saturates: otherwise a bright sky would outshine a thin pole in front of it.
     """
     height, width = light.shape[:2]
     for row in range(height):
@@ -61,7 +61,7 @@ def gather(samples: np.ndarray, gain: np.ndarray, light: np.ndarray) -> None:
 def blur_by_motion(
     light: np.ndarray, depth: np.ndarray, camera: np.ndarray, motion: np.ndarray, shutter: float, blurred: np.ndarray
 ) -> None:
-    """Spreads light along the way that points take in the image; `motion` (4, 4) takes points to the next view."""
+    """Spreads light along the motion of points in the image; `motion` (4, 4) maps points to the next view."""
     height, width = light.shape[:2]
     for row in range(height):
         for column in range(width):
@@ -90,7 +90,7 @@ def blur_by_motion(
 
 @compiled
 def develop(light: np.ndarray, sensor: Sensor, seed: int, image: np.ndarray) -> None:
-    """Grey levels (h, w, 3) uint8 from light (h, w, 3) float32 that holds the gain already."""
+    """Grey levels (h, w, 3) uint8 from light (h, w, 3) float32 with the gain applied."""
     height, width = light.shape[:2]
     tone = np.empty((height, width, 3), np.float32)
     radius = 0.25 * (height * height + width * width)

@@ -1,4 +1,4 @@
-"""What light comes from each sample of an image whose triangles are known."""
+"""The light of each sample of an image whose triangles are known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scal3r_ros.simulation.worlds.surfaces.mesh import GLOWING
 RGB = tuple[float, float, float]
 
 _MACRO_M = 9.3  # wavelength of stains that hide where a texture repeats
-_FINE = 7.3  # by so much finer is the grain that appears where a texture is seen from too near
+_FINE = 7.3  # how much finer the grain is that appears where a texture is seen from too near
 
 
 @compiled
@@ -119,7 +119,7 @@ def shade(
 
 @compiled
 def _footprint(uv: np.ndarray, e: np.ndarray, i: int, u: float, v: float, z: float) -> float:
-    """How much of the texture a sample covers: nearer to its short than to its long side at a slant."""
+    """Size of a sample on the texture; at a slant, nearer to the short than to the long side of its footprint."""
     wx, wy = (e[0] + e[3] + e[6]) * z, (e[1] + e[4] + e[7]) * z
     ux = (e[0] * uv[i, 0, 0] + e[3] * uv[i, 1, 0] + e[6] * uv[i, 2, 0]) * z - u * wx
     vx = (e[0] * uv[i, 0, 1] + e[3] * uv[i, 1, 1] + e[6] * uv[i, 2, 1]) * z - v * wx

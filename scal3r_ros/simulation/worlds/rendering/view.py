@@ -1,4 +1,4 @@
-"""Draws what a camera sees of a world: its picture, and exact depth at the centre of every pixel."""
+"""Renders what a camera sees of a world: the image, and exact depth at the centre of every pixel."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class View:
 
 
 class Viewer:
-    """Draws views of one world with one camera; keeps its buffers from frame to frame. Not for two threads at once."""
+    """Renders views of one world with one camera; keeps its buffers from frame to frame. Not thread-safe."""
 
     def __init__(
         self, mesh: Mesh, atlas: Atlas, light: Light, intrinsics: Intrinsics, path: NDArray[np.float64]
     ) -> None:
-        """`path` (n, 3): where the camera will be; shadows are drawn around it."""
+        """`path` (n, 3): the camera's positions; shadows are computed around them."""
         self._mesh, self._atlas, self._light = mesh, atlas, light
         self._intrinsics = intrinsics
         self._first_mover = int((mesh.mover < 0).sum())
@@ -98,7 +98,7 @@ class Viewer:
         return View(image, depth, moving)
 
     def _exposed_for(self, sensor: Sensor) -> float:
-        """The mean of light that exposure has settled on."""
+        """The mean light that exposure has settled on."""
         level = max(1e-3, float(np.minimum(self._samples[::4, ::4], 1.5).mean()))
         self._level = level if self._level is None else self._level + sensor.adapts * (level - self._level)
         return self._level

@@ -1,4 +1,4 @@
-"""All textures of a world in one array, each with its half-sized copies, and how a point of them is looked up."""
+"""All textures of a world in one array, each with its mip levels, and how to look up a point."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Atlas(NamedTuple):
 
 
 def build_atlas(textures: list[NDArray[np.float32]]) -> Atlas:
-    """Textures (SIZE, SIZE, 4) of linear colour and opacity in 0…1 as an atlas; their place is their number."""
+    """Textures (SIZE, SIZE, 4) of linear colour and opacity in 0…1 as an atlas, numbered in their order."""
     begin = np.cumsum([0, *((SIZE >> level) ** 2 for level in range(LEVELS - 1))]).astype(np.int64)
     texels = np.empty((len(textures) * _TEXELS, 4), np.uint8)
     for number, texture in enumerate(textures):
@@ -41,7 +41,7 @@ def build_atlas(textures: list[NDArray[np.float32]]) -> Atlas:
 
 @compiled
 def _halved(level: np.ndarray) -> np.ndarray:
-    """Means over 2 × 2 texels; colour counts by its opacity, so that what is cut out does not bleed."""
+    """Means over 2 × 2 texels; colour is weighted by opacity, so that transparent texels do not bleed."""
     size = level.shape[0] // 2
     half = np.empty((size, size, 4), np.float32)
     for i in range(size):
@@ -70,7 +70,7 @@ def _encode(linear: np.ndarray, texels: np.ndarray) -> None:
 
 @compiled
 def level_of(texels_wide: float) -> int:
-    """The level at which a footprint of so many texels of the finest one is about one wide."""
+    """The level at which a footprint, given in texels of the finest level, is about one texel wide."""
     level = 0
     while texels_wide > 1.41 and level < LEVELS - 1:
         texels_wide *= 0.5
@@ -80,7 +80,7 @@ def level_of(texels_wide: float) -> int:
 
 @compiled
 def _corner(begin: np.ndarray, texture: int, level: int, u: float, v: float) -> tuple[int, int, int, int, float, float]:
-    """The four texels around a point, and how far it lies between them."""
+    """The four texels around a point, and its position between them."""
     size = SIZE >> level
     mask = size - 1
     x, y = u * size - 0.5, v * size - 0.5

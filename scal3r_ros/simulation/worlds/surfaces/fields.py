@@ -1,4 +1,4 @@
-"""Random fields that repeat without a seam, which patterns are made of, and numbers drawn apart for the two splits."""
+"""Random fields that tile without a seam, the base of patterns; parameters are drawn separately for the two splits."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from scal3r_ros.simulation.worlds.surfaces.atlas import SIZE
 Field = NDArray[np.float32]
 
 COMB = 12
-"""Ranges of a pattern's parameters are cut into so many slices; every fourth one is kept for the held-out split."""
+"""The range of each parameter of a pattern is cut into so many slices; every fourth is for the held-out split."""
 
 _BANK = 5
 
 
 @dataclass
 class Palette:
-    """Draws what a world's patterns are made of: parameters, colours, fields. `held_out` has slices of its own."""
+    """Draws the ingredients of a world's patterns: parameters, colours, fields. `held_out` has its own slices."""
 
     rng: np.random.Generator
     held_out: bool
     _bank: list[Field] = field(default_factory=list)
 
     def number(self, low: float, high: float) -> float:
-        """A number of the split's own slices of [low, high)."""
+        """A number from the split's slices of [low, high)."""
         slices = [k for k in range(COMB) if (k % 4 == 3) == self.held_out]
         k = slices[int(self.rng.integers(len(slices)))]
         return low + (high - low) * (k + float(self.rng.random())) / COMB
 
     def colour(self, saturation: float = 0.5, brightness: tuple[float, float] = (0.1, 0.7)) -> NDArray[np.float64]:
-        """A linear colour (3,); `saturation` is the most that it may have."""
+        """A linear colour (3,); `saturation` is the upper limit."""
         hue, strength = 2 * math.pi * self.number(0.0, 1.0), saturation * float(self.rng.random()) ** 1.5
         value = self.number(*brightness)
         wheel = 0.5 + 0.5 * np.cos(hue - np.array([0.0, 2.0, 4.0]) * math.pi / 3)
@@ -66,7 +66,7 @@ class Palette:
         return np.rot90(moved, int(self.rng.integers(4)))
 
     def grain(self, along: int = 16) -> Field:
-        """A field drawn out along its rows, as wood is."""
+        """A field stretched along its rows, like wood."""
         base = self.field()
         return np.ascontiguousarray(base[np.arange(SIZE) // along * 7 % SIZE][:, :] * 0.3 + 0.7 * base[:1, :])
 

@@ -49,7 +49,7 @@ class Mesh(NamedTuple):
 
 
 class MeshBuilder:
-    """Collects triangles; what is added while `mover` is not -1 belongs to that moving object."""
+    """Collects triangles; those added while `mover` is not -1 belong to that moving object."""
 
     def __init__(self) -> None:
         self.mover = -1
@@ -96,7 +96,7 @@ class MeshBuilder:
     ) -> None:
         """A box whose `half` sizes (3,) run along its heading `yaw`, to its left and up; `top` is a texture.
 
-        `taper` is how long and wide its upper side is against the lower one: a roof, a cabin."""
+        `taper` is the size of the upper side relative to the lower one: a roof, a cabin."""
         corners = _FACES * np.asarray(half)
         corners[_UPPER] *= [*taper, 1.0]
         corners = corners @ turn(yaw).T + np.asarray(centre)
@@ -233,7 +233,7 @@ def _halve(
 
 
 def up(height_m: float) -> NDArray[np.float64]:
-    """The vector (3,) that points up by so much."""
+    """The vector (3,) of length `height_m` that points up."""
     return np.array([0.0, 0.0, height_m])
 
 

@@ -1,4 +1,4 @@
-"""Patterns of surfaces, each a texture (SIZE, SIZE, 4) of linear colour and opacity that repeats without a seam."""
+"""Patterns of surfaces, each a texture (SIZE, SIZE, 4) of linear colour and opacity that tiles without a seam."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def speckle(palette: Palette) -> Texture:
 
 
 def two_tone(palette: Palette) -> Texture:
-    """Two colours of anything in patches: carpet, moss, paint that flakes off."""
+    """Two colours in patches: carpet, moss, flaking paint."""
     share = np.clip((palette.field() - 0.5) * palette.number(1.0, 8.0) + 0.5, 0, 1).astype(np.float32)
     made = blend(palette.colour(0.7), palette.colour(0.7), share)
     return texture(made * (0.7 + 0.6 * palette.field())[..., None])
@@ -125,7 +125,7 @@ def stripes(palette: Palette) -> Texture:
 
 
 def motifs(palette: Palette) -> Texture:
-    """Wallpaper and posters: the same few marks again and again on a faint ground."""
+    """Wallpaper and posters: a few marks that repeat on a faint ground."""
     count = int(palette.number(3, 11))
     a, b = X * count % 1.0 - 0.5, (Y * count + 0.5 * (np.floor(X * count) % 2)) % 1.0 - 0.5
     petals = int(palette.number(2, 7))
@@ -164,7 +164,7 @@ PLAIN: tuple[Callable[[Palette], Texture], ...] = (
 
 
 def any_pattern(palette: Palette) -> Texture:
-    """One of them, now and then two laid over each other in patches."""
+    """A random pattern, now and then two laid over each other in patches."""
     made = PLAIN[int(palette.rng.integers(len(PLAIN)))](palette)
     if palette.rng.random() < 0.2:
         other = PLAIN[int(palette.rng.integers(len(PLAIN)))](palette)

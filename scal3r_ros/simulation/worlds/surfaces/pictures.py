@@ -1,4 +1,4 @@
-"""Textures that show something: façades, shelves, pictures, leaves, grids with holes, and images of one's own."""
+"""Textures that depict something: façades, shelves, pictures, leaves, grids with holes, and the user's images."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def blades(palette: Palette) -> Texture:
 
 
 def lattice(palette: Palette) -> Texture:
-    """A fence of wire or bars, to be looked through."""
+    """A see-through fence of wire or bars."""
     count, width = int(palette.number(4, 14)), palette.number(0.05, 0.12)
     if palette.rng.random() < 0.5:
         wires = np.minimum(np.abs((X + Y) * count % 1.0 - 0.5), np.abs((X - Y) * count % 1.0 - 0.5)) < width
@@ -127,7 +127,7 @@ def lattice(palette: Palette) -> Texture:
 
 
 def variation(palette: Palette) -> Texture:
-    """Three independent fields instead of a colour: what a world's surfaces and clouds vary by. Stored as it is."""
+    """Three independent fields instead of a colour, by which a world's surfaces and clouds vary. Stored unchanged."""
     return texture(np.stack([palette.field() ** 2 for _ in range(3)], axis=-1).astype(np.float32))
 
 
@@ -135,7 +135,7 @@ def read_images(folder: Path, count: int, palette: Palette) -> list[Texture]:
     """Up to `count` images of a folder as textures, mirrored so that they repeat.
 
     Raises:
-        SequenceError: the folder holds no image, or one that can not be read.
+        SequenceError: the folder holds no image, or one that cannot be read.
     """
     names = find_images(folder).paths
     chosen = palette.rng.choice(len(names), min(count, len(names)), replace=False)
