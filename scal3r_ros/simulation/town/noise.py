@@ -45,7 +45,7 @@ def value_noise(x: float, y: float, seed: int) -> float:
 
 @compiled
 def detail(x: float, y: float, footprint: float, seed: int, largest: float, gain: float) -> float:
-    """Octaves of noise from the wavelength `largest` (m) down to the footprint; each is `gain` as strong as the last."""
+    """Octaves of noise from wavelength `largest` (m) down to the footprint; each is `gain` as strong as the last."""
     total, strength, wavelength, octave = 0.0, 1.0, largest, seed
     while wavelength > 2.0 * footprint and wavelength > FINEST_WAVELENGTH_M:
         fade = min(1.0, 0.5 * wavelength / footprint - 1.0)

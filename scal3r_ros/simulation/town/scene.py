@@ -97,7 +97,7 @@ class Scene(NamedTuple):
 def parts_by_cell(
     parts: list[Part], origin: NDArray[np.float64], cell: float, shape: tuple[int, int]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-    """`cell_begin`, `cell_parts` of a grid of `shape` (ny, nx) cells, and the top of the tallest part of each (ny, nx)."""
+    """`cell_begin`, `cell_parts` of a grid of `shape` (ny, nx) cells, and the top of each one's parts (ny, nx)."""
     ny, nx = shape
     cells: list[NDArray[np.int64]] = []
     owners: list[NDArray[np.int64]] = []

@@ -38,7 +38,7 @@ def paint_hits(
     shadow_directions: np.ndarray,
     sun_gain: np.ndarray,
 ) -> None:
-    """Writes for each ray (n) from one `origin` (3,) the colour of what it hits, lit by the sky alone, to `light` (n, 3).
+    """Writes for each ray (n) from `origin` (3,) the colour of what it hits, lit by the sky alone, to `light` (n, 3).
 
     `pixel` is the size of a pixel at a ray parameter of 1. `surface` (n,) gets a number that differs between surfaces
     that meet in an edge. `sun_gain` (n,) is how much brighter than the sky alone the sun would make it;
@@ -96,7 +96,7 @@ def light_hits(
     light: np.ndarray,
     surface: np.ndarray,
 ) -> None:
-    """Adds the sun to `light` (n, 3) where no shadow falls, then haze; `surface` (n,) then separates light from shadow."""
+    """Adds the sun to `light` (n, 3) outside shadows, then haze; `surface` (n,) then separates light from shadow."""
     for ray in range(len(directions)):
         if hits[ray] == NOTHING:
             continue

@@ -16,7 +16,7 @@ HANDHELD = ("walk", "walk", "walk", "lateral", "backward_walk", "turn", "look_ab
 
 @dataclass(frozen=True)
 class Motion:
-    """For each frame (n,): metres `along` the path and to its `left`, `yaw` against the path, `pitch` (up) and `roll` in
+    """Of each frame (n,): metres `along` the path and to its `left`, `yaw` against the path, `pitch` (up) and `roll` in
     rad, and `rise` above the camera's height in metres."""
 
     along: Array

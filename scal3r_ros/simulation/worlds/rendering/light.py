@@ -38,7 +38,7 @@ class Light(NamedTuple):
 
 
 class ShadowMap:
-    """The shadow map around a camera's path: nearness of the nearest surface to the sun, for static and moving objects."""
+    """The shadow map around a camera's path: the surface nearest to the sun, for static and moving objects."""
 
     def __init__(self, mesh: Mesh, atlas: Atlas, sun: NDArray[np.float64], path: NDArray[np.float64]) -> None:
         across = np.cross(sun, [0.0, 0.0, 1.0] if abs(sun[2]) < 0.95 else [1.0, 0.0, 0.0])
