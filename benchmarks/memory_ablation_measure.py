@@ -32,7 +32,7 @@ from scal3r_ros.reconstruction.network.offline import OfflineReconstructor
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.network.setup import compute_type
 from scal3r_ros.reconstruction.protocol import ChunkGeometry, ChunkHealth, Reconstructor
-from scal3r_ros.reconstruction.refinement.adjustment import RefiningReconstructor
+from scal3r_ros.reconstruction.refinement.adjustment import BundleRefinement
 
 Array = NDArray[np.float64]
 
@@ -241,18 +241,15 @@ def measure_mapped(drive: Drive, label: str, rule: Rule, reconstructor: Reconstr
 
 
 def _reconstructor(drive: Drive, model: Scal3R, rule: Rule, config: CoreConfig, folder: Path) -> Reconstructor:
-    network: Reconstructor
+    refine = None if config.refine == "none" else BundleRefinement(config.refinement, config.tracker.klt)
     if rule.name == OFFLINE:
-        offline = OfflineReconstructor(config.network, folder, model)
+        offline = OfflineReconstructor(config.network, folder, model, refine=refine)
         offline.learn(chunks_of(config, drive.frames()))
-        network = offline
-    else:
-        memory = NetworkMemoryConfig(rule.name, rule.decay)
-        kept = config.network.keep_shared_tokens and not rule.apart
-        network = NetworkReconstructor(
-            dataclasses.replace(config.network, memory=memory, keep_shared_tokens=kept), model
-        )
-    return network if config.refine == "none" else RefiningReconstructor(network, config.refinement, config.tracker.klt)
+        return offline
+    memory = NetworkMemoryConfig(rule.name, rule.decay)
+    kept = config.network.keep_shared_tokens and not rule.apart
+    network = dataclasses.replace(config.network, memory=memory, keep_shared_tokens=kept)
+    return NetworkReconstructor(network, model, refine=refine)
 
 
 def _trajectory(drive: Drive, T_world_cam: dict[int, Array]) -> Trajectory:

@@ -32,7 +32,6 @@ from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
 from scal3r_ros.sync.peers.peers import MemoryPeers
-from scal3r_ros.sync.peers.sharing import SharingReconstructor
 
 FRAMES = 3
 IMAGE = (64, 128)
@@ -83,14 +82,9 @@ class _Node:
         model = random_model(preset_named(preset), 0).requires_grad_(False)
         network = NetworkConfig(preset=preset, device="cpu", precision="fp32", image_width=IMAGE[1])
         self._peers: MemoryPeers | None = None
-        self._reconstructor: NetworkReconstructor | SharingReconstructor
-        if rendezvous is None:
-            self._reconstructor = NetworkReconstructor(network, model)
-        else:
-            config = MemoryPeersConfig(rendezvous, name, PERIOD_S, DEADLINE_S)
-            self._peers = MemoryPeers(config, name, model)
-            learner = NetworkReconstructor(network, model, peers=self._peers)
-            self._reconstructor = SharingReconstructor(learner, self._peers)
+        if rendezvous is not None:
+            self._peers = MemoryPeers(MemoryPeersConfig(rendezvous, name, PERIOD_S, DEADLINE_S), name, model)
+        self._reconstructor = NetworkReconstructor(network, model, peers=self._peers)
         self._layers = [layer for layer, _ in model.aggregator.units()]
         self._chunks = 0
 

@@ -16,12 +16,11 @@ from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.offline import OfflineReconstructor
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.network.setup import build_network
-from scal3r_ros.reconstruction.protocol import Chunk, Frame, Reconstructor
-from scal3r_ros.reconstruction.refinement.adjustment import RefinementConfig, RefiningReconstructor
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkStep, Frame, Reconstructor
+from scal3r_ros.reconstruction.refinement.adjustment import BundleRefinement, RefinementConfig
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
 from scal3r_ros.sync.peers.peers import MemoryPeers
-from scal3r_ros.sync.peers.sharing import SharingReconstructor
 
 TINY = "tiny"
 
@@ -106,17 +105,17 @@ def build_reconstructor(config: CoreConfig, name: str = "mapper") -> Reconstruct
     """The reconstructor that `config` names; raises as `build_mapper` does."""
     config = spelt_out(config)
     if config.memory_peers.rendezvous:
-        return _refining(config, _sharing(config, name))
+        return _sharing(config, name)
     if config.reconstructor == "scal3r":
-        return _refining(config, _network(config.network))
+        return _network(config)
     return GeometricReconstructor(config.geometric, config.tracker.klt)
 
 
-def _network(config: NetworkConfig) -> Reconstructor:
-    devices = tuple(name for name in config.devices if name)
+def _network(config: CoreConfig) -> Reconstructor:
+    devices = tuple(name for name in config.network.devices if name)
     if len(devices) > 1:
-        return ChunkParallelReconstructor(replace(config, devices=devices))
-    return NetworkReconstructor(_on_one_device(config))
+        return ChunkParallelReconstructor(replace(config.network, devices=devices), _refinement(config))
+    return NetworkReconstructor(_on_one_device(config.network), refine=_refinement(config))
 
 
 def _on_one_device(config: NetworkConfig) -> NetworkConfig:
@@ -134,7 +133,7 @@ def _sharing(config: CoreConfig, name: str) -> Reconstructor:
             "use a checkpoint with memory, or leave it empty"
         )
     peers = MemoryPeers(config.memory_peers, f"{platform.node()}/{name.strip('/')}", model)
-    return SharingReconstructor(NetworkReconstructor(network, model, peers=peers), peers)
+    return NetworkReconstructor(network, model, peers=peers, refine=_refinement(config))
 
 
 def _check_sharing(config: CoreConfig) -> None:
@@ -149,10 +148,8 @@ def _check_sharing(config: CoreConfig) -> None:
         raise ConfigurationError(f"memory_peers.rendezvous is set, but {reason}, or leave it empty")
 
 
-def _refining(config: CoreConfig, network: Reconstructor) -> Reconstructor:
-    if config.refine == "none":
-        return network
-    return RefiningReconstructor(network, config.refinement, config.tracker.klt)
+def _refinement(config: CoreConfig) -> ChunkStep | None:
+    return None if config.refine == "none" else BundleRefinement(config.refinement, config.tracker.klt)
 
 
 def build_offline_mapper(config: CoreConfig, frames: Iterable[Frame], folder: Path) -> OnlineMapper:
@@ -167,9 +164,9 @@ def build_offline_mapper(config: CoreConfig, frames: Iterable[Frame], folder: Pa
     if config.memory_peers.rendezvous:
         raise ConfigurationError("memory_peers.rendezvous is set, but an offline memory can not be shared: empty it")
     config = spelt_out(config)
-    reconstructor = OfflineReconstructor(config.network, folder)
+    reconstructor = OfflineReconstructor(config.network, folder, refine=_refinement(config))
     reconstructor.learn(chunks_seen(OnlineMapper(config, reconstructor), frames))
-    return OnlineMapper(config, _refining(config, reconstructor))
+    return OnlineMapper(config, reconstructor)
 
 
 def chunks_seen(scout: OnlineMapper, frames: Iterable[Frame]) -> Iterator[Chunk]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from scal3r_ros.assembly import (
 from scal3r_ros.configuration import from_parameters, parameters_of, read_parameter_file, to_parameters
 from scal3r_ros.errors import ConfigurationError, MappingError, ReconstructionError
 from scal3r_ros.mapping import OnlineMapper
-from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
-from scal3r_ros.reconstruction.refinement.adjustment import RefiningReconstructor
+from scal3r_ros.reconstruction.protocol import Chunk, Frame
+from scal3r_ros.simulation.simulate import SimulatedFrame
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,19 +68,25 @@ def test_a_mistake_in_the_cores_part_is_refused(values: dict[str, object], messa
         core_config(values)
 
 
-def test_a_network_is_refined_where_asked() -> None:
+@pytest.mark.parametrize("devices", [[""], ["cpu", "cpu"]])
+def test_a_network_is_refined_where_asked(devices: list[str], street_frames: list[SimulatedFrame]) -> None:
+    frames = tuple(Frame(i, view.stamp_ns, view.image, None) for i, view in enumerate(street_frames[:5]))
     network = {"reconstructor": "scal3r", "network.preset": "nano", "network.allow_random_weights": True}
-    assert isinstance(build_reconstructor(core_config(network)[0]), NetworkReconstructor)
-    refining = build_reconstructor(core_config({**network, "refine": "bundle_adjustment"})[0])
-    assert isinstance(refining, RefiningReconstructor)
+    for refine in ("none", "bundle_adjustment"):
+        values = {**network, "network.device": "cpu", "network.devices": devices, "refine": refine}
+        with closing(build_reconstructor(core_config(values)[0])) as reconstructor:
+            geometry = reconstructor.reconstruct(Chunk(0, frames, 0), None)
+            assert reconstructor.recall is not None
+            recalled = reconstructor.recall(Chunk(0, frames, 0))
+            assert recalled is not None
+        for one in (geometry, recalled):  # an untrained network: no track agrees with it
+            assert ("too few tracks agree" in one.note) is (refine != "none")
 
 
 def test_tiny_is_the_small_network_with_the_packages_weights_refined(ship: Callable[..., Path]) -> None:
     folder = ship("tiny")
     config = core_config({"reconstructor": "tiny", "network.device": "cpu", "network.memory.decay": 0.9})[0]
-    refining = build_reconstructor(config)
-    assert isinstance(refining, RefiningReconstructor)
-    assert refining.name == "scal3r"
+    assert build_reconstructor(config).name == "scal3r"
     meant = {"reconstructor": "scal3r", "network.preset": "tiny", "refine": "bundle_adjustment"}
     assert spelt_out(config) == core_config({**to_parameters(config), **meant})[0]
     assert bundled_weights_used(config) == folder / "tiny.safetensors"

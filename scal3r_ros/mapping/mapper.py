@@ -33,7 +33,6 @@ from scal3r_ros.mapping.storage.contents import (
     POINTS,
     Arrays,
     MapContents,
-    Remembering,
     write_contents,
 )
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
@@ -79,7 +78,7 @@ class OnlineMapper:
         self._stamps = TimestampFilter(config.reset_on_time_jump_s)
         self._window = ChunkWindow(config.window)
         self._graph = SubmapGraph(config.loops.max_conflict)
-        self._closer = LoopCloser(config.loops, config.min_confidence, config.alignment, reconstructor)
+        self._closer = LoopCloser(config.loops, config.min_confidence, config.alignment, reconstructor.recall)
         self._map_points = 0
         self._spill = Offload(Path(config.spill_directory) if config.spill_directory else None)
         self._map = PointMap(config.map, self._spill.leave)
@@ -236,8 +235,8 @@ class OnlineMapper:
         with MapWriter(folder) as writer:
             with self._worker_lock:
                 memory = writer.scratch / "memory.safetensors"
-                if isinstance(self._reconstructor, Remembering):
-                    self._reconstructor.snapshot(memory)
+                if self._reconstructor.memory is not None:
+                    self._reconstructor.memory.snapshot(memory)
                 with self._loop_lock, self._map_lock:
                     self._check_savable(folder)
                     places = places_of(self._closer.snapshot(), self._graph.anchors())
@@ -261,8 +260,8 @@ class OnlineMapper:
         loaded = LoadedMap(stored.folder, stored.arrays(GRAPH), stored.arrays(FRAMES), stored.arrays(POINTS))
         places = stored.arrays(PLACES) if PLACES in stored else None
         with self._worker_lock, self._loop_lock, self._map_lock, self._camera_lock, self._state_lock:
-            if isinstance(self._reconstructor, Remembering) and MEMORY in stored:
-                self._reconstructor.restore(stored.path(MEMORY))
+            if self._reconstructor.memory is not None and MEMORY in stored:
+                self._reconstructor.memory.restore(stored.path(MEMORY))
             else:
                 self._reconstructor.reset()
             self._forget()

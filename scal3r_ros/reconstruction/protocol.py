@@ -5,9 +5,10 @@ Imports neither torch nor ROS: `mapping/` depends on this file alone of its room
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -81,9 +82,9 @@ class ChunkGeometry:
 
     `T_chunk_cam` (S, 4, 4) float64; `intrinsics` of the depth maps, one per frame; `depth` (S, h, w) float32 z-depth, 0
     where unknown; `confidence` (S, h, w) float32 in 0..1, 0 where the depth is not to be used; `health` and `note` say
-    whether and why the motion was carried on instead of measured; `tracks` where the reconstructor has sparse
-    structure; `descriptors` (S, d) float32 global image descriptors for place recognition, None where it has none;
-    `timings` seconds per stage.
+    whether and why the motion was predicted by constant velocity instead of measured; `tracks` where the reconstructor
+    has sparse structure; `descriptors` (S, d) float32 global image descriptors for place recognition, None where it has
+    none; `timings` seconds per stage.
     """
 
     T_chunk_cam: NDArray[np.float64]
@@ -105,6 +106,27 @@ class Previous:
     geometry: ChunkGeometry
 
 
+class LearnedMemory(Protocol):
+    """What a reconstructor has learned from its chunks, as a file."""
+
+    def snapshot(self, path: Path) -> None:
+        """Writes what was learned so far; raises a subclass of `Scal3rError` where the disk refuses it."""
+
+    def restore(self, path: Path) -> None:
+        """Continues, bit for bit, from what was written; raises a subclass of `Scal3rError` where it does not fit."""
+
+
+Recall = Callable[[Chunk], ChunkGeometry | None]
+"""Geometry of a chunk by what was learned, without learning from it; None where nothing finite comes out."""
+
+
+class ChunkStep(Protocol):
+    """Something done to the geometry of a chunk inside a reconstructor. Keeps no state; called from any thread."""
+
+    def __call__(self, chunk: Chunk, geometry: ChunkGeometry, previous: Previous | None) -> ChunkGeometry:
+        """`geometry` of `chunk`, improved; `previous` where the chunk shares frames with one before."""
+
+
 class Reconstructor(Protocol):
     """Turns a chunk of frames into geometry. Deterministic for equal calls in equal order after `reset`."""
 
@@ -114,20 +136,28 @@ class Reconstructor(Protocol):
 
     @property
     def max_parallel_chunks(self) -> int:
-        """How many consecutive chunks it can work on at the same time: how many to give it where they are there."""
+        """How many consecutive chunks it can work on at the same time; the mapper gives it that many where it can."""
+
+    @property
+    def memory(self) -> LearnedMemory | None:
+        """What it learns from chunk to chunk, so that a saved map can keep it; None where it learns nothing to keep."""
+
+    @property
+    def recall(self) -> Recall | None:
+        """Answers a chunk and leaves everything learned as it is; None for a reconstructor that cannot."""
 
     def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """Geometry of `chunk`; raises `ReconstructionError` only for input it can never handle.
 
-        `following` are the chunks after it that are full already, to be asked for next: it may work on up to
-        `max_parallel_chunks` − 1 of them as well and keep what comes out until then.
+        `following` are full chunks that will be asked for next: it may work on up to `max_parallel_chunks` − 1 of
+        them at once and keep the results.
         """
 
     def reset(self) -> None:
-        """Forget everything learnt from earlier chunks."""
+        """Forgets everything learned from earlier chunks."""
 
     def metrics(self) -> Mapping[str, int | float]:
-        """Numbers about what was learnt so far, for the diagnostics. Called from any thread, and never waits."""
+        """Numbers about what was learned so far, for the diagnostics. Called from any thread, and never waits."""
 
     def close(self) -> None:
-        """Ends the threads and processes that belong to it; nothing may be asked of it afterwards."""
+        """Ends the threads and processes that belong to it; it must not be used afterwards."""

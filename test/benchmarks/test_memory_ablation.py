@@ -29,7 +29,8 @@ SMALL += ["--chunk", "6", "--overlap", "2", "--kinds", "street", "corridor", "--
 class _Oracle:
     """Says the truth, at another scale in each chunk."""
 
-    name, width = "oracle", 1
+    name, max_parallel_chunks = "oracle", 1
+    memory = recall = None
 
     def __init__(self, drive: Drive, scale_of: Callable[[int], float]) -> None:
         self._drive, self._scale_of = drive, scale_of
@@ -47,7 +48,7 @@ class _Oracle:
     def reset(self) -> None:
         pass
 
-    def figures(self) -> Mapping[str, int | float]:
+    def metrics(self) -> Mapping[str, int | float]:
         return {}
 
     def close(self) -> None:

@@ -34,6 +34,8 @@ class Oracle:
 
     name = "oracle"
     max_parallel_chunks = 1
+    memory = None
+    recall = None
 
     def reset(self) -> None:
         """Nothing is kept."""

@@ -240,6 +240,10 @@ class Learner:
     learnt: list[int] = field(default_factory=list)
     max_parallel_chunks = 1
 
+    @property
+    def memory(self) -> Learner:
+        return self
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 

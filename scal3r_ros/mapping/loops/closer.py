@@ -18,12 +18,12 @@ from scal3r_ros.mapping.graph.edges import Edge
 from scal3r_ros.mapping.loops.config import LoopConfig
 from scal3r_ros.mapping.loops.consistency import LoopConsensus, Ways
 from scal3r_ros.mapping.loops.descriptor_index import DescriptorIndex
-from scal3r_ros.mapping.loops.joint_refinement import Recalling, look_again
+from scal3r_ros.mapping.loops.joint_refinement import look_again
 from scal3r_ros.mapping.loops.keyframe_database import KeyframeDatabase, keep_keyframe
 from scal3r_ros.mapping.loops.retrieval import CandidateFinder
 from scal3r_ros.mapping.loops.verification import VerifiedLoop, verify
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Recall
 
 _log = logging.getLogger(__name__)
 
@@ -49,16 +49,16 @@ class LoopCloser:
         config: what is kept, and what a loop has to show.
         min_confidence: confidence from which a depth is used.
         alignment: how a joint reconstruction is aligned to both ends.
-        reconstructor: takes a second look at loops where it is `Recalling`.
+        recall: reconstructs both ends of a loop together for its joint refinement; None leaves that out.
     """
 
     def __init__(
-        self, config: LoopConfig, min_confidence: float, alignment: AlignmentConfig, reconstructor: object
+        self, config: LoopConfig, min_confidence: float, alignment: AlignmentConfig, recall: Recall | None
     ) -> None:
         self._config = config
         self._min_confidence = min_confidence
         self._alignment = alignment
-        self._recalling = reconstructor if isinstance(reconstructor, Recalling) else None
+        self._recall = recall
         self._waiting: deque[NewSubmap] = deque()
         self._shelf = KeyframeDatabase(config.memory_mb)
         self._index = DescriptorIndex()
@@ -123,8 +123,8 @@ class LoopCloser:
         self._counts["loop_candidates"] += len(candidates)
         verified = [loop for loop in (verify(c, self._shelf, anchors, self._config) for c in candidates) if loop]
         verified = self._unambiguous(verified, anchors, ways)
-        if self._recalling is not None:
-            verified = self._looked_at_again(verified, anchors, self._recalling)
+        if self._recall is not None:
+            verified = self._looked_at_again(verified, anchors, self._recall)
         self._counts["loops_verified"] += len(verified)
         return verified
 
@@ -185,7 +185,7 @@ class LoopCloser:
                 geometry.intrinsics[number],
                 features,
                 self._min_confidence,
-                self._recalling is not None,
+                self._recall is not None,
             )
             self._index.check(descriptor[None])
             rows.append(self._shelf.add(keyframe))
@@ -227,11 +227,11 @@ class LoopCloser:
         return float(np.linalg.norm(here - there)) > drift + 4.0 * sigma
 
     def _looked_at_again(
-        self, loops: list[VerifiedLoop], anchors: Mapping[int, Sim3], recalling: Recalling
+        self, loops: list[VerifiedLoop], anchors: Mapping[int, Sim3], recall: Recall
     ) -> list[VerifiedLoop]:
         kept = []
         for loop in loops:
-            edge = look_again(loop.edge, (loop.place, loop.row), self._shelf, anchors, recalling, self._alignment)
+            edge = look_again(loop.edge, (loop.place, loop.row), self._shelf, anchors, recall, self._alignment)
             if edge is not None:
                 kept.append(replace(loop, edge=edge))
         return kept

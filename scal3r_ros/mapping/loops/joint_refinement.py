@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import Edge
 from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeptView, KeyframeDatabase
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig, AlignmentMethod, ChunkAlignment, align_chunk
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame, Recall
 
 Array = NDArray[np.float64]
 
@@ -29,20 +28,12 @@ MAX_DISTANCE = 0.5
 """Of both looks' positions from each other, in median depths of the newer submap."""
 
 
-@runtime_checkable
-class Recalling(Protocol):
-    """A reconstructor that can answer a chunk without learning from it."""
-
-    def recall(self, chunk: Chunk) -> ChunkGeometry | None:
-        """Geometry of a chunk that leaves everything learnt as it is; None where nothing finite comes out."""
-
-
 def look_again(
     first: Edge,
     rows: tuple[int, int],
     shelf: KeyframeDatabase,
     anchors: Mapping[int, Sim3],
-    recalling: Recalling,
+    recall: Recall,
     config: AlignmentConfig,
 ) -> Edge | None:
     """The edge as a joint reconstruction measures it; None where it does not agree with `first`.
@@ -53,7 +44,7 @@ def look_again(
     if not olds or not news:
         return None
     frames = tuple(_frame(number, keyframe, view) for number, (keyframe, view) in enumerate((*olds, *news)))
-    joint = recalling.recall(Chunk(0, frames, 0))
+    joint = recall(Chunk(0, frames, 0))
     if joint is None or joint.health is not ChunkHealth.OK:
         return None
     old = _aligned(olds, _part(joint, slice(0, len(olds))), anchors, first.i, config)

@@ -7,7 +7,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +26,6 @@ from scal3r_ros.mapping.values import PointCloud
 Arrays = Mapping[str, NDArray[Any]]
 
 GRAPH, FRAMES, POINTS, PLACES, MEMORY = "graph", "frames", "points", "places", "memory"
-
-
-@runtime_checkable
-class Remembering(Protocol):
-    """A reconstructor that learns, and whose memory can be kept in a file."""
-
-    def snapshot(self, path: Path) -> None:
-        """Writes what was learnt; a subclass of `Scal3rError` where the disk does not take it."""
-
-    def restore(self, path: Path) -> None:
-        """Continues, bit for bit, with what was written; a subclass of `Scal3rError` where it does not fit."""
 
 
 @dataclass(frozen=True)

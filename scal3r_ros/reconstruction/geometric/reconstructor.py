@@ -66,6 +66,16 @@ class GeometricReconstructor:
         """One chunk at a time."""
         return 1
 
+    @property
+    def memory(self) -> None:
+        """How far near points were is soon found again."""
+        return None
+
+    @property
+    def recall(self) -> None:
+        """Frames from both ends of a loop have no tracks in common."""
+        return None
+
     def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """Geometry of `chunk`. The gauge is its first camera, and the scale of `previous` where there is one.
 

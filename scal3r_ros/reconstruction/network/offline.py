@@ -21,7 +21,7 @@ from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.crop import Crop, crop_of
 from scal3r_ros.reconstruction.network.geometry import Answer, constant_velocity, geometry_of
 from scal3r_ros.reconstruction.network.setup import build_network
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame, Previous
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkStep, Frame, Previous
 
 
 class OfflineReconstructor:
@@ -32,16 +32,20 @@ class OfflineReconstructor:
         folder: where chunks are kept meanwhile; must exist, be empty and have about 40 · S · P · C bytes a chunk for S
             frames of P tokens with C channels: 0.2 GB for the full preset and 12 frames.
         model: a network to run instead of the one that `config` would build.
+        refine: done to every chunk that the network has answered.
 
     Raises:
         ReconstructionError: no weights, or a device or compiler that can not be used.
         ModelError: a checkpoint that does not fit the preset.
     """
 
-    def __init__(self, config: NetworkConfig, folder: Path, model: Scal3R | None = None) -> None:
+    def __init__(
+        self, config: NetworkConfig, folder: Path, model: Scal3R | None = None, *, refine: ChunkStep | None = None
+    ) -> None:
         self._config = config
         self._model = build_network(config) if model is None else model
         self._folder = folder
+        self._refine = refine
         self._learnt: list[tuple[tuple[int, int], ...]] = []
         self._focals: list[float | None] = []
         self._predictions: Iterator[Prediction] = iter(())
@@ -56,6 +60,16 @@ class OfflineReconstructor:
     def max_parallel_chunks(self) -> int:
         """One chunk at a time."""
         return 1
+
+    @property
+    def memory(self) -> None:
+        """The memory belongs to the recording at hand."""
+        return None
+
+    @property
+    def recall(self) -> None:
+        """None: what the memory has learned is not kept after the last layer."""
+        return None
 
     def learn(self, chunks: Iterable[Chunk]) -> None:
         """Goes through all `chunks` once, then through all layers.
@@ -97,7 +111,8 @@ class OfflineReconstructor:
         geometry = geometry_of(framing, answer, self._config)
         if geometry is None:
             geometry = constant_velocity(chunk, previous, framing)
-        return replace(geometry, timings={"heads_s": time.perf_counter() - started})
+        geometry = replace(geometry, timings={"heads_s": time.perf_counter() - started})
+        return geometry if self._refine is None else self._refine(chunk, geometry, previous)
 
     def reset(self) -> None:
         """Forgets all chunks; none can be reconstructed until others are learnt."""

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -40,10 +40,23 @@ from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.crop import Crop, crop_of
 from scal3r_ros.reconstruction.network.geometry import Answer, constant_velocity, geometry_of
 from scal3r_ros.reconstruction.network.setup import build_network
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame, Previous
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkStep, Frame, LearnedMemory, Previous
 from scal3r_ros.reconstruction.stage_timer import StageTimer
 
 _STAGES = ("encoder_s", "layers_s", "cameras_s", "depth_s")
+
+
+class MemoryExchange(Peers, Protocol):
+    """What other robots have learned, from `start` until `close`."""
+
+    def start(self, gradients: Callable[[], Mapping[int, FastWeights]]) -> None:
+        """Begins to share `gradients`: this robot's accumulated gradient by layer, which it never waits for."""
+
+    def metrics(self) -> Mapping[str, int | float]:
+        """Numbers about the peers; never waits."""
+
+    def close(self) -> None:
+        """Sends the peers the last that was learned, within a deadline, and leaves them."""
 
 
 class _Pass(NamedTuple):
@@ -64,7 +77,9 @@ class NetworkReconstructor:
         config: which network, and what to spend.
         model: a network to run instead of the one that `config` would build; its device and types are kept.
         synchronizer: sums the memory's gradients over processes that reconstruct consecutive chunks in step.
-        peers: what other robots have learnt, which answers this one's chunks too.
+        peers: other robots to share the memory with: what they have learned answers this one's chunks, too. `reset`
+            empties this robot's share; what the peers have taught stays.
+        refine: done to every chunk that the network has answered, also where the memory does not learn from it.
 
     Raises:
         ReconstructionError: no weights, or a device or compiler that can not be used.
@@ -77,7 +92,8 @@ class NetworkReconstructor:
         model: Scal3R | None = None,
         *,
         synchronizer: Synchronizer | None = None,
-        peers: Peers | None = None,
+        peers: MemoryExchange | None = None,
+        refine: ChunkStep | None = None,
     ) -> None:
         self._config = config
         self._model = build_network(config) if model is None else model
@@ -89,6 +105,10 @@ class NetworkReconstructor:
         self._head_frames = config.head_frames
         self._frames_at_once: int | None = None
         self._figures: Mapping[str, int | float] = {}
+        self._refine = refine
+        self._peers = peers
+        if peers is not None:
+            peers.start(self._memory.evidence)
 
     @property
     def name(self) -> str:
@@ -99,6 +119,11 @@ class NetworkReconstructor:
     def max_parallel_chunks(self) -> int:
         """One chunk at a time."""
         return 1
+
+    @property
+    def memory(self) -> LearnedMemory | None:
+        """None for a network without memory units."""
+        return None if self._model.preset.memory is None else self
 
     def reset(self) -> None:
         """Forgets what the memory has learnt."""
@@ -123,11 +148,16 @@ class NetworkReconstructor:
         return self._memory.evidence()
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Leaves the peers, where there are any."""
+        if self._peers is not None:
+            self._peers.close()
 
     def metrics(self) -> Mapping[str, int | float]:
-        """The memory after the last chunk: chunks seen and, by layer, ‖G‖ and the relative change of W. Never waits."""
-        return self._figures
+        """The memory after the last chunk: chunks seen and, by layer, ‖G‖ and the relative change of W; and the peers.
+
+        Never waits.
+        """
+        return self._figures if self._peers is None else {**self._figures, **self._peers.metrics()}
 
     def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """Geometry of `chunk`, which the memory learns from.
@@ -149,7 +179,8 @@ class NetworkReconstructor:
                 geometry = constant_velocity(chunk, previous, self._framing(chunk.frames))
                 notes.append(geometry.note)
             self._figures = _figures_of(self._memory)
-            return replace(geometry, note="; ".join(notes), timings=timer.seconds())
+            geometry = replace(geometry, note="; ".join(notes), timings=timer.seconds())
+        return geometry if self._refine is None else self._refine(chunk, geometry, previous)
 
     def recall(self, chunk: Chunk) -> ChunkGeometry | None:
         """Geometry of `chunk` as the memory answers it now; the memory does not learn, and all else stays as it was.
@@ -160,13 +191,17 @@ class NetworkReconstructor:
             ReconstructionError: images of different size.
         """
         with self._lock, torch.inference_mode():
-            try:
-                reading = _Pass(self._memory.recall, TokenCache())
-                return self._measure(chunk, StageTimer(self._device, _STAGES), [], reading)
-            except torch.OutOfMemoryError:
-                pass
-            self._free()  # only now, with the exception gone, is what the attempt held free
-            return None
+            geometry = self._read(chunk)
+        return geometry if geometry is None or self._refine is None else self._refine(chunk, geometry, None)
+
+    def _read(self, chunk: Chunk) -> ChunkGeometry | None:
+        try:
+            reading = _Pass(self._memory.recall, TokenCache())
+            return self._measure(chunk, StageTimer(self._device, _STAGES), [], reading)
+        except torch.OutOfMemoryError:
+            pass
+        self._free()  # only now, with the exception gone, is what the attempt held free
+        return None
 
     def attempt(self, chunk: Chunk, frames_at_once: int | None = None) -> ChunkGeometry | None:
         """One try at a chunk that goes in step with others, in parts of at most `frames_at_once` frames.

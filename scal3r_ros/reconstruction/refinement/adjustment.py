@@ -7,7 +7,6 @@ what a single camera can not know, and what keeps the scale. What the adjustment
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +19,7 @@ from scal3r_ros.reconstruction.geometric.bundle import Adjusted, DistancePriors,
 from scal3r_ros.reconstruction.geometric.motion import start_from
 from scal3r_ros.reconstruction.geometric.tracks import features_of, track_table
 from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, consistent, reprojection, triangulate
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Reconstructor, Tracks
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Tracks
 from scal3r_ros.reconstruction.refinement.depth_fit import Fit, fitted_depth
 
 Array = NDArray[np.float64]
@@ -76,38 +75,16 @@ class _Start:
     held: int
 
 
-class RefiningReconstructor:
-    """Any reconstructor, its chunks refined one by one; keeps no state of its own."""
+@dataclass(frozen=True)
+class BundleRefinement:
+    """The refinement as a step of a reconstructor (a `ChunkStep`)."""
 
-    def __init__(self, inner: Reconstructor, config: RefinementConfig, klt: KltConfig) -> None:
-        self._inner, self._config, self._klt = inner, config, klt
+    config: RefinementConfig
+    klt: KltConfig
 
-    @property
-    def name(self) -> str:
-        """Name of the reconstructor that is refined."""
-        return self._inner.name
-
-    @property
-    def max_parallel_chunks(self) -> int:
-        """As many chunks as the reconstructor that is refined likes to be given."""
-        return self._inner.max_parallel_chunks
-
-    def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
-        """The inner reconstructor's geometry, refined where the tracks suffice; its note says where they do not."""
-        geometry = self._inner.reconstruct(chunk, previous, following)
-        return refined(chunk, geometry, self._config, self._klt, previous)
-
-    def reset(self) -> None:
-        """Forgets what the inner reconstructor has learnt."""
-        self._inner.reset()
-
-    def metrics(self) -> Mapping[str, int | float]:
-        """Those of the inner reconstructor."""
-        return self._inner.metrics()
-
-    def close(self) -> None:
-        """Closes the inner reconstructor."""
-        self._inner.close()
+    def __call__(self, chunk: Chunk, geometry: ChunkGeometry, previous: Previous | None) -> ChunkGeometry:
+        """`geometry`, refined where the tracks suffice; its note says where they do not."""
+        return refined(chunk, geometry, self.config, self.klt, previous)
 
 
 def refined(

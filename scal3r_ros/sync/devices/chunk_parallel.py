@@ -20,12 +20,14 @@ from scal3r_ros.reconstruction.network.chunk_parts import SMALLEST_PART
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.crop import crop_of
 from scal3r_ros.reconstruction.network.geometry import constant_velocity
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Previous
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkStep, LearnedMemory, Previous
 from scal3r_ros.sync.devices.messages import (
     Answer,
     Done,
     Failed,
+    Gone,
     OutOfMemory,
+    Recall,
     Reply,
     Reset,
     Restore,
@@ -33,7 +35,7 @@ from scal3r_ros.sync.devices.messages import (
     Save,
     SetPeerGradients,
 )
-from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool
+from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool, without_features
 
 Outcome = ChunkGeometry | Scal3rError | None
 """What became of a chunk: None where the network gave nothing finite."""
@@ -54,14 +56,16 @@ class ChunkParallelReconstructor:
 
     Args:
         config: the network; `devices` names two or more.
+        refine: done to every chunk that the network has answered, also where the memory does not learn from it.
 
     Raises:
         ReconstructionError: no weights, or a device that can not be used.
         ModelError: a checkpoint that does not fit the preset.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, refine: ChunkStep | None = None) -> None:
         self._config = config
+        self._refine = refine
         self._preset = preset_named(config.preset)
         self._lock = threading.Lock()  # one step at a time
         self._reset_wanted = threading.Event()
@@ -80,6 +84,11 @@ class ChunkParallelReconstructor:
     def max_parallel_chunks(self) -> int:
         """As many chunks as there are workers alive."""
         return max(1, len(self._crew))
+
+    @property
+    def memory(self) -> LearnedMemory | None:
+        """None for a network without memory units."""
+        return None if self._preset.memory is None else self
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -105,7 +114,22 @@ class ChunkParallelReconstructor:
                 width = self._config.image_width or self._preset.image_width
                 outcome = constant_velocity(chunk, previous, crop_of(chunk.frames, width, self._preset.patch))
             notes, self._notes = [*self._notes, outcome.note], []
-            return replace(outcome, note="; ".join(note for note in notes if note))
+            outcome = replace(outcome, note="; ".join(note for note in notes if note))
+        return outcome if self._refine is None else self._refine(chunk, outcome, previous)
+
+    def recall(self, chunk: Chunk) -> ChunkGeometry | None:
+        """Geometry of `chunk` as the memory answers it now, by the first worker; nothing is learned from it.
+
+        None where nothing finite comes out, the device's memory does not suffice, or no worker is alive.
+
+        Raises:
+            ReconstructionError: images of different size.
+        """
+        with self._lock:
+            self._reset_if_wanted()
+            reply = self._crew.first(Recall(without_features(chunk)))
+            geometry = None if isinstance(reply, Gone) else _demand(reply).geometry
+        return geometry if geometry is None or self._refine is None else self._refine(chunk, geometry, None)
 
     def reset(self) -> None:
         """Forgets what the memory has learnt; in the middle of a step, as soon as that is done."""

@@ -83,11 +83,18 @@ class SetPeerGradients:
 
 
 @dataclass(frozen=True)
+class Recall:
+    """Answer `chunk` without learning from it."""
+
+    chunk: Chunk
+
+
+@dataclass(frozen=True)
 class Leave:
     """End; the only order without an answer but the end of the process."""
 
 
-Order = Start | Form | Step | Rewind | Reset | Save | Restore | SetPeerGradients | Leave
+Order = Start | Form | Step | Rewind | Reset | Save | Restore | SetPeerGradients | Recall | Leave
 
 # Answers ------------------------------------------------------------------------------------------------------------
 
@@ -101,9 +108,10 @@ class Passed:
 
 @dataclass(frozen=True)
 class Done:
-    """The order was carried out; `evidence` where that was asked."""
+    """The order was carried out; `evidence` where that was asked; `geometry` of a chunk that was recalled."""
 
     evidence: Evidence | None = None
+    geometry: ChunkGeometry | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from scal3r_ros.sync.devices.messages import (
     OutOfMemory,
     Passed,
     Ready,
+    Recall,
     Reply,
     Reset,
     Restore,
@@ -75,6 +76,8 @@ class Worker:
             case Restore(path):
                 self._mark = self._reconstructor.mark()
                 self._reconstructor.restore(path)
+            case Recall(chunk):
+                return Done(geometry=self._reconstructor.recall(chunk))
             case SetPeerGradients():
                 evidence = self._reconstructor.evidence()
                 return Done({layer: tuple(w.cpu().numpy() for w in G) for layer, G in evidence.items()})

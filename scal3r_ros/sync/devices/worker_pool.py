@@ -109,7 +109,7 @@ class WorkerPool:
         parts = [len(parts_of(len(c.frames), frames_at_once or len(c.frames))) for c in chunks]
         members = tuple(sum(count > number for count in parts) for number in range(max(parts)))
         for worker, chunk in zip(workers, given, strict=True):
-            worker.send(Step(None if chunk is None else _without_features(chunk), frames_at_once, members))
+            worker.send(Step(None if chunk is None else without_features(chunk), frames_at_once, members))
         replies = self._gather(workers)
         if any(isinstance(reply, Gone | Broken) for reply in replies.values()):
             self.everybody(Rewind())
@@ -255,5 +255,6 @@ def _backend(devices: Sequence[str]) -> str:
     return "nccl" if gpus else "gloo"
 
 
-def _without_features(chunk: Chunk) -> Chunk:
+def without_features(chunk: Chunk) -> Chunk:
+    """`chunk` as it travels to a worker, where nobody reads its tracks."""
     return replace(chunk, frames=tuple(replace(frame, features=None) for frame in chunk.frames))

@@ -21,7 +21,7 @@ NOWHERE = SubmapGraph().problem()
 
 def closer(**settings: Any) -> LoopCloser:
     config = LoopConfig(min_gap_s=1.0, min_gap_submaps=2, **settings)
-    return LoopCloser(config, 0.5, AlignmentConfig(), object())
+    return LoopCloser(config, 0.5, AlignmentConfig(), None)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_reconstructor_that_can_looks_again_and_has_the_last_word(
 ) -> None:
     recaller = Recaller(oracle, submaps, blind)
     config = LoopConfig(min_gap_s=1.0, min_gap_submaps=2)
-    loops = looked_at(LoopCloser(config, 0.5, AlignmentConfig(), recaller), submaps, anchors(submaps, oracle))
+    loops = looked_at(LoopCloser(config, 0.5, AlignmentConfig(), recaller.recall), submaps, anchors(submaps, oracle))
     assert recaller.asked == 1
     assert [(loop.edge.i, loop.edge.j) for loop in loops] == ([] if blind else [(0, 3)])
     for loop in loops:

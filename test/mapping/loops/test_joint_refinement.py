@@ -74,7 +74,7 @@ TRUE = SUBMAPS[0].inverse() @ SUBMAPS[9]
 
 def look(first: Sim3, shelf: KeyframeDatabase, recaller: Recaller) -> Edge | None:
     edge = Edge(0, 9, first, COVARIANCE, EdgeKind.LOOP)
-    return look_again(edge, (2, 7), shelf, SUBMAPS, recaller, AlignmentConfig())
+    return look_again(edge, (2, 7), shelf, SUBMAPS, recaller.recall, AlignmentConfig())
 
 
 def test_the_edge_is_measured_anew_in_the_units_of_both_submaps(shelf: KeyframeDatabase, recaller: Recaller) -> None:

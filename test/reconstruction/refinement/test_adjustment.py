@@ -11,7 +11,7 @@ from scal3r_ros.features.klt import KltConfig, KltTracker
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame, Previous
-from scal3r_ros.reconstruction.refinement.adjustment import RefinementConfig, RefiningReconstructor, refined
+from scal3r_ros.reconstruction.refinement.adjustment import RefinementConfig, refined
 from scal3r_ros.simulation.simulate import SimulatedFrame
 
 CONFIG = RefinementConfig()
@@ -180,32 +180,3 @@ def test_a_camera_without_calibration_is_refined_with_the_networks_own(seen, str
     rough = Network().geometry(frames, street_camera)
     ours, theirs = (refined(given, rough, CONFIG, KltConfig()) for given in (bare, chunk))
     np.testing.assert_allclose(ours.T_chunk_cam, theirs.T_chunk_cam, atol=1e-3)
-
-
-def test_the_wrapper_is_its_inner_reconstructor_but_for_the_refinement(seen, exact):
-    class Inner:
-        name, width = "inner", 3
-
-        def __init__(self):
-            self.calls = []
-
-        def reconstruct(self, chunk, previous, following=()):
-            self.calls.append(following)
-            return exact
-
-        def reset(self):
-            self.calls.append("reset")
-
-        def metrics(self):
-            return {"learnt": 1}
-
-        def close(self):
-            self.calls.append("close")
-
-    inner = Inner()
-    outer = RefiningReconstructor(inner, CONFIG, KltConfig())
-    assert (outer.name, outer.width, outer.metrics()) == ("inner", 3, {"learnt": 1})
-    assert outer.reconstruct(seen[1], None, (seen[1],)).tracks is not None
-    outer.reset()
-    outer.close()
-    assert inner.calls == [(seen[1],), "reset", "close"]

@@ -39,11 +39,12 @@ SETTINGS = (
 class Notebook:
     """Writes down what it is asked together; what it answers is good enough to go on."""
 
-    width: int = 3
+    max_parallel_chunks: int = 3
     refused: int | None = None
     asked: list[tuple[int, list[int]]] = field(default_factory=list)
 
     name = "notebook"
+    memory = recall = None
 
     def reset(self) -> None:
         """Nothing is kept."""
@@ -113,7 +114,7 @@ def test_a_chunk_that_is_refused_costs_none_of_those_held_with_it(frames: list[F
 
 
 def test_a_reset_forgets_the_chunks_that_are_held(frames: list[Frame]) -> None:
-    notebook = Notebook(width=100)
+    notebook = Notebook(max_parallel_chunks=100)
     mapper = OnlineMapper(MapperConfig(window=WindowConfig(size=5, overlap=2)), notebook)
     for frame in frames:
         mapper.push(frame)

@@ -24,7 +24,6 @@ from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
 from scal3r_ros.sync.peers.peers import MemoryPeers
-from scal3r_ros.sync.peers.sharing import SharingReconstructor
 
 FRAMES = 3
 SIZE = (32, 64)
@@ -53,16 +52,15 @@ class Node:
         self.peers = MemoryPeers(MemoryPeersConfig(**given), "unnamed", model)
         config = NetworkConfig(preset=preset, device="cpu", precision="fp32")
         self.network = NetworkReconstructor(config, model, peers=self.peers)
-        self.sharing = SharingReconstructor(self.network, self.peers)
 
     def learn(self, first: str, last: str) -> float:
         begin = time.monotonic()
         for index in range(int(first), int(last)):
-            self.sharing.reconstruct(chunk(index), None)
+            self.network.reconstruct(chunk(index), None)
         return time.monotonic() - begin
 
     def metrics(self) -> dict[str, float]:
-        return dict(self.sharing.metrics())
+        return dict(self.network.metrics())
 
     def own(self, path: str) -> str:
         save_file(tensors(dict(self.network.evidence())), path)
@@ -89,11 +87,11 @@ class Node:
         return longest
 
     def reset(self) -> None:
-        self.sharing.reset()
+        self.network.reset()
 
     def close(self) -> float:
         begin = time.monotonic()
-        self.sharing.close()
+        self.network.close()
         return time.monotonic() - begin
 
 
