@@ -35,9 +35,7 @@ class PlaneSweepConfig:
     smoothing_reach: float = parameter(
         6.0, "difference from which that price no longer grows", unit="planes", minimum=1.0
     )
-    smoothing_radius: int = parameter(
-        8, "half the width of that neighbourhood; a power of two", unit="pixels", minimum=1, maximum=64
-    )
+    smoothing_radius: int = parameter(8, "half the width of that neighbourhood", unit="pixels", minimum=1, maximum=64)
     smoothing_rounds: int = parameter(3, "rounds of that smoothing; 0 for none", minimum=0, maximum=20)
     max_cost: float = parameter(
         0.55, "matching cost beyond which a depth is not believed at all", minimum=0.05, maximum=1.0
@@ -214,17 +212,24 @@ def _box_mean(volume_DHW: torch.Tensor, radius: int) -> torch.Tensor:
 
 
 def _running_sum(volume_DHW: torch.Tensor, radius: int, axis: int) -> torch.Tensor:
-    """Sum over 2·radius + 1 neighbours along `axis`, zeros beyond the border; `radius` is a power of two."""
-    size = volume_DHW.shape[axis]
+    """Sum over 2·radius + 1 neighbours along `axis`, zeros beyond the border.
+
+    Sums of 1, 2, 4 … neighbours, each made of the one before, are laid side by side as the bits of the width say.
+    """
+    size, width = volume_DHW.shape[axis], 2 * radius + 1
     padding = [0, 0, 0, 0]
     padding[2 * (2 - axis)], padding[2 * (2 - axis) + 1] = radius, radius
-    padded = nnf.pad(volume_DHW, padding)
-    window, total = 1, padded
-    while window < 2 * radius:
-        count = total.shape[axis] - window
-        total = total.narrow(axis, 0, count) + total.narrow(axis, window, count)
+    window, sums = 1, nnf.pad(volume_DHW, padding)
+    total = sums.narrow(axis, width - 1, size)
+    covered = 1
+    while 2 * window <= width:
+        count = sums.shape[axis] - window
+        sums = sums.narrow(axis, 0, count) + sums.narrow(axis, window, count)
         window *= 2
-    return total.narrow(axis, 0, size) + padded.narrow(axis, 2 * radius, size)
+        if width & window:
+            total = sums.narrow(axis, width - covered - window, size) + total
+            covered += window
+    return total
 
 
 def _regularised(cost_DHW: torch.Tensor, config: PlaneSweepConfig) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,9 +42,7 @@ class GeometricReconstructor:
         self._config, self._klt = config, klt
         self._near_depth = 1.0
         self._device = torch_device(config.device)
-        self._pool = ThreadPoolExecutor(config.threads if self._device.type == "cpu" else 1, "sweep")
-        if self._device.type == "cpu":
-            torch.set_num_threads(1)  # the dense stage runs whole frames side by side instead
+        self._pool = _single_threaded_pool(config.threads if self._device.type == "cpu" else 1)
 
     @property
     def name(self) -> str:
@@ -55,7 +54,8 @@ class GeometricReconstructor:
         self._near_depth = 1.0
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Ends the threads of the dense stage."""
+        self._pool.shutdown()
 
     def metrics(self) -> Mapping[str, int | float]:
         """Nothing is learnt from chunk to chunk."""
@@ -112,6 +112,20 @@ class GeometricReconstructor:
             tracks=Tracks(motion.ids, motion.points, motion.sigma.astype(np.float32)),
             timings={"tracks_s": tracked - started, "motion_s": moved - tracked, "depth_s": done - moved},
         )
+
+
+def _single_threaded_pool(threads: int) -> ThreadPoolExecutor:
+    """A pool that runs whole frames side by side, so each of its threads computes alone; others stay as they are.
+
+    torch keeps the number of threads by calling thread, but hands the last one set to threads that are new.
+    """
+    before = torch.get_num_threads()
+    together = threading.Barrier(threads)  # so that every thread of the pool starts now
+    pool = ThreadPoolExecutor(threads, "sweep", initializer=lambda: torch.set_num_threads(1))
+    for started in [pool.submit(together.wait) for _ in range(threads)]:
+        started.result()
+    torch.set_num_threads(before)
+    return pool
 
 
 def _common_intrinsics(chunk: Chunk) -> Intrinsics:

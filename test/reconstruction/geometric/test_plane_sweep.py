@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as nnf
 
+from scal3r_ros.configuration import parameters_of
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.geometric.plane_sweep import (
     PlaneSweepConfig,
@@ -52,11 +55,22 @@ def swept(near: float, slant: float = 0.0, config: PlaneSweepConfig = CONFIG) ->
     return sweep(reference, sources, 2.0, 40.0, config).depth.numpy()[inner], z[inner]
 
 
-@pytest.mark.parametrize("radius", [1, 2, 4, 8, 16])
-def test_box_mean_is_average_pooling(radius: int) -> None:
+(SMOOTHING_RADIUS,) = (item for item in parameters_of(PlaneSweepConfig) if item.name == "smoothing_radius")
+
+
+@pytest.mark.parametrize("radius", range(int(SMOOTHING_RADIUS.minimum), int(SMOOTHING_RADIUS.maximum) + 1))
+def test_any_smoothing_radius_of_the_range_sweeps_a_plane(radius: int) -> None:
+    depth, z = swept(8.0, config=replace(CONFIG, planes=24, smoothing_radius=radius))
+    assert np.median(np.abs(depth / z - 1)) < 0.05
+
+
+def test_box_mean_is_average_pooling() -> None:
     volume = torch.rand(3, 40, 57, generator=torch.Generator().manual_seed(1))
-    pooled = nnf.avg_pool2d(volume, 2 * radius + 1, 1, radius, count_include_pad=False)
-    torch.testing.assert_close(_box_mean(volume, radius), pooled, rtol=1e-5, atol=1e-6)
+    for radius in range(1, 65):
+        ours, padded = _box_mean(volume, radius), nnf.pad(volume, [radius] * 4)
+        inside = nnf.avg_pool2d(nnf.pad(torch.ones_like(volume), [radius] * 4), 2 * radius + 1, 1)
+        pooled = nnf.avg_pool2d(padded, 2 * radius + 1, 1) / inside
+        torch.testing.assert_close(ours, pooled, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("near", [3.0, 5.0, 9.0])

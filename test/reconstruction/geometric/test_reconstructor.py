@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.features.klt import KltConfig, KltTracker
@@ -124,6 +127,21 @@ def test_a_calibration_that_changes_within_a_chunk_is_refused(chunks: list[Chunk
     frames[3] = replace(frames[3], intrinsics=replace(frames[3].intrinsics, fx=99.0))
     with pytest.raises(ReconstructionError, match="changes within chunk 0"):
         reconstructor().reconstruct(replace(chunks[0], frames=tuple(frames)), None)
+
+
+def test_the_threads_of_the_process_are_left_as_they_were(chunks: list[Chunk]) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with closing(reconstructor()) as geometric:
+            seen = [torch.get_num_threads()]
+            geometric.reconstruct(chunks[0], None)
+            new = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+            new.start()
+            new.join()
+            assert [*seen, torch.get_num_threads()] == [3, 3, 3]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_device_that_is_not_here_is_refused() -> None:
