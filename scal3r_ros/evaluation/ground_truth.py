@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import EvaluationError
-from scal3r_ros.geometry.camera import CameraModel
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.file import is_bag
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS, TRUE_DEPTH_TOPIC
+from scal3r_ros.io.calibration.camera import CameraModel
 from scal3r_ros.io.trajectories import TUM_COLUMNS, read_times, read_trajectory
 
 
@@ -55,10 +55,7 @@ class Truth:
                 raise EvaluationError(
                     f"bag {self.bag} has true depth but no camera_info; add the camera's calibration to it"
                 )
-            camera = CameraModel.from_camera_info(
-                calibration.width, calibration.height, calibration.distortion_model,
-                calibration.d, calibration.k, calibration.r, calibration.p,
-            )  # fmt: skip
+            camera = CameraModel.of(calibration)
             for stamp_ns, depth_m in reader.depth_frames():
                 yield _rectified(stamp_ns, depth_m, camera)
 

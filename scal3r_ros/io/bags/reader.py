@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import struct
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,8 +20,9 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.file import BagFile, TopicSummary
 from scal3r_ros.io.bags.messages import RawMessage
 from scal3r_ros.io.bags.topics import TRUE_DEPTH_TOPIC, TRUE_POSE_TOPIC, typestore
-from scal3r_ros.io.calibration import CameraCalibration
-from scal3r_ros.io.images.decoding import ImageError, Rectifier, decode_compressed_image, decode_image
+from scal3r_ros.io.calibration import CameraCalibration, read_calibration
+from scal3r_ros.io.images.decoding import ImageError, decode_compressed_image, decode_image
+from scal3r_ros.io.images.rectifier import Rectifier
 from scal3r_ros.reconstruction.protocol import Frame
 
 logger = logging.getLogger(__name__)
@@ -27,27 +30,40 @@ logger = logging.getLogger(__name__)
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+IMAGES_WITHOUT_STAMP = 8
+"""So many zero stamps at the beginning mean a driver that sets none; fewer are single faults, or simulated time."""
+CDR_STAMP_END = 12
 
 
 class BagReader:
-    """The camera of a bag. Topics are found where they are not given.
+    """The camera of a bag. Topics are found by their type where they are not given.
 
-    `image_topic` and `camera_info_topic` (None: uncalibrated) are the ones read; `dropped` counts frames that could not
-    be decoded by kind of fault, each of which is logged once.
+    `image_topic` and `camera_info_topic` (None: uncalibrated) are the ones read; `calib` is a calibration file to use
+    in place of a camera_info. `rectified` says whether the images are rectified already; None goes by the topic's name.
+    `dropped` counts frames that could not be decoded by kind of fault, each of which is logged once.
 
     Raises:
         SequenceError: the bag is missing, empty or unreadable, has no image topic, or several to choose from.
     """
 
-    def __init__(self, path: Path, image_topic: str | None = None, camera_info_topic: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        image_topic: str | None = None,
+        camera_info_topic: str | None = None,
+        calib: Path | None = None,
+        rectified: bool | None = None,
+    ) -> None:
         self._bag = BagFile(path)
         try:
             self.image_topic = self._choose_image_topic(image_topic)
-            self.camera_info_topic = self._choose_camera_info_topic(camera_info_topic)
-            self.calibration = self._first_calibration()
+            self.camera_info_topic = None if calib is not None else self._choose_camera_info_topic(camera_info_topic)
+            self._header_stamps = self._has_header_stamps()
+            self.calibration = self._first_calibration() if calib is None else self._calibration_of(calib)
         except SequenceError:
             self._bag.close()
             raise
+        self.rectified = is_rectified_topic(self.image_topic) if rectified is None else rectified
         self.dropped: Counter[str] = Counter()
 
     def __enter__(self) -> BagReader:
@@ -83,16 +99,20 @@ class BagReader:
         return self._bag.duration_ns / 1e9
 
     def frames(self) -> Iterator[Frame]:
-        """The rectified RGB frames in order of recording; what can not be decoded is counted in `dropped`.
+        """The rectified RGB frames in order of recording; what cannot be decoded is counted in `dropped`.
+
+        Stamps are those of the headers, or, where a driver leaves them all at zero, the times of recording.
 
         Raises:
-            GeometryError: the camera's calibration can not be used.
+            GeometryError: the camera's calibration cannot be used.
         """
-        rectifier = Rectifier(self.calibration)
+        rectifier = Rectifier(self.calibration, self.rectified)
+        if self.rectified and self.calibration is not None:
+            logger.info("images on %s are taken as rectified: their camera is P of camera_info", self.image_topic)
         index = 0
         for raw in self._bag.messages([self.image_topic]):
             try:
-                stamp_ns, image = _decode(raw)
+                stamp_ns, image = self._decode(raw)
                 image = rectifier.rectify(image)
             except ImageError as error:
                 if not self.dropped[error.reason]:
@@ -112,7 +132,7 @@ class BagReader:
         for raw in self._bag.messages([topic]):
             if raw.kind == "geometry_msgs/msg/PoseStamped":
                 message = _deserialize(raw)
-                poses[_stamp_ns(message, raw)] = _matrix(message.pose)
+                poses[self._stamp_ns(message, raw)] = _matrix(message.pose)
         if not poses:
             return None
         stamps = sorted(poses)
@@ -123,7 +143,7 @@ class BagReader:
         for raw in self._bag.messages([topic]):
             if raw.kind == IMAGE_TYPE:
                 message = _deserialize(raw)
-                yield _stamp_ns(message, raw), _depth_m(message, topic)
+                yield self._stamp_ns(message, raw), _depth_m(message, topic)
 
     def _choose_image_topic(self, wanted: str | None) -> str:
         kinds = {topic.name: topic.kind for topic in self._bag.topics if topic.count}
@@ -146,7 +166,9 @@ class BagReader:
         calibrated = [name for name in images if kinds.get(camera_info_beside(name)) == CAMERA_INFO_TYPE]
         if len(calibrated) == 1:
             return calibrated[0]
-        raise SequenceError(f"bag {self._bag.path} has several image topics; choose one of {', '.join(images)}")
+        raise SequenceError(
+            f"bag {self._bag.path} has several image topics; choose one with --image-topic: {', '.join(images)}"
+        )
 
     def _choose_camera_info_topic(self, wanted: str | None) -> str | None:
         names = [topic.name for topic in self._bag.topics if topic.kind == CAMERA_INFO_TYPE and topic.count]
@@ -157,23 +179,59 @@ class BagReader:
                 f"bag {self._bag.path} has no camera_info on {wanted}; it is on {', '.join(names) or 'no topic'}"
             )
         beside = camera_info_beside(self.image_topic)
-        return beside if beside in names else None
+        if beside in names or not names:
+            return beside if names else None
+        if len(names) > 1:
+            raise SequenceError(
+                f"bag {self._bag.path} has no camera_info beside {self.image_topic}; choose one with "
+                f"--camera-info-topic: {', '.join(names)}"
+            )
+        logger.info("the calibration of %s is taken from %s, the only one in the bag", self.image_topic, names[0])
+        return names[0]
 
     def _first_calibration(self) -> CameraCalibration | None:
-        if self.camera_info_topic is not None:
-            for raw in self._bag.messages([self.camera_info_topic]):
-                message = _deserialize(raw)
-                calibration = CameraCalibration(
-                    message.width,
-                    message.height,
-                    message.distortion_model,
-                    *(tuple(map(float, values)) for values in (message.d, message.k, message.r, message.p)),
-                )
-                if calibration.is_calibrated:
-                    return calibration
-                logger.warning("camera_info on %s is all zeros: the camera is not calibrated", self.camera_info_topic)
-                return None
+        """The first that is one: some drivers send zeros until their calibration is loaded."""
+        if self.camera_info_topic is None:
+            return None
+        for raw in self._bag.messages([self.camera_info_topic]):
+            try:
+                calibration = CameraCalibration.from_message(_deserialize(raw))
+            except SequenceError:
+                continue
+            if calibration.is_calibrated:
+                return calibration
+        logger.warning("camera_info on %s is all zeros: the camera is not calibrated", self.camera_info_topic)
         return None
+
+    def _calibration_of(self, file: Path) -> CameraCalibration:
+        for raw in self._bag.messages([self.image_topic]):
+            try:
+                _, image = self._decode(raw)
+            except ImageError:
+                continue
+            return read_calibration(file, image.shape[1], image.shape[0])
+        raise SequenceError(f"bag {self._bag.path} has no readable image on {self.image_topic}")
+
+    def _has_header_stamps(self) -> bool:
+        """Whether any of the first images has a stamp: header and recording times are of two clocks, never mixed."""
+        first = islice(self._bag.messages([self.image_topic]), IMAGES_WITHOUT_STAMP)
+        return any(_header_stamp_ns(raw) for raw in first)
+
+    def _stamp_ns(self, message: Any, raw: RawMessage) -> int:
+        stamp = message.header.stamp
+        return stamp.sec * 10**9 + stamp.nanosec if self._header_stamps else raw.stamp_ns
+
+    def _decode(self, raw: RawMessage) -> tuple[int, NDArray[np.uint8]]:
+        try:
+            message = _deserialize(raw)
+        except SequenceError as error:
+            raise ImageError("truncated data", str(error)) from error
+        if raw.kind == COMPRESSED_TYPE:
+            return self._stamp_ns(message, raw), decode_compressed_image(message.data)
+        image = decode_image(
+            message.encoding, message.height, message.width, message.step, bool(message.is_bigendian), message.data
+        )
+        return self._stamp_ns(message, raw), image
 
 
 def camera_info_beside(image_topic: str) -> str:
@@ -182,17 +240,9 @@ def camera_info_beside(image_topic: str) -> str:
     return base.rpartition("/")[0] + "/camera_info"
 
 
-def _decode(raw: RawMessage) -> tuple[int, NDArray[np.uint8]]:
-    try:
-        message = _deserialize(raw)
-    except SequenceError as error:
-        raise ImageError("truncated data", str(error)) from error
-    if raw.kind == COMPRESSED_TYPE:
-        return _stamp_ns(message, raw), decode_compressed_image(message.data)
-    image = decode_image(
-        message.encoding, message.height, message.width, message.step, bool(message.is_bigendian), message.data
-    )
-    return _stamp_ns(message, raw), image
+def is_rectified_topic(image_topic: str) -> bool:
+    """Whether a topic holds rectified images by the names of image_proc: `image_rect`, `image_rect_color`, …"""
+    return image_topic.removesuffix("/compressed").rpartition("/")[2].startswith("image_rect")
 
 
 def _deserialize(raw: RawMessage) -> Any:
@@ -202,10 +252,12 @@ def _deserialize(raw: RawMessage) -> Any:
         raise SequenceError(f"message of {len(raw.data)} bytes on {raw.topic} is cut off or no {raw.kind}") from error
 
 
-def _stamp_ns(message: Any, raw: RawMessage) -> int:
-    """The header's stamp, or the time of recording where a driver leaves it at zero."""
-    stamp = message.header.stamp
-    return stamp.sec * 10**9 + stamp.nanosec or raw.stamp_ns
+def _header_stamp_ns(raw: RawMessage) -> int:
+    """The stamp of a message that begins with a header: of a CDR, the two numbers after its first four bytes."""
+    if len(raw.data) < CDR_STAMP_END:
+        return 0
+    seconds, nanoseconds = struct.unpack(("<" if raw.data[1] & 1 else ">") + "iI", raw.data[4:CDR_STAMP_END])
+    return int(seconds) * 10**9 + int(nanoseconds)
 
 
 def _matrix(pose: Any) -> NDArray[np.float64]:

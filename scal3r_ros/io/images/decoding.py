@@ -1,4 +1,4 @@
-"""Turns the pixels of an image message into RGB, and removes lens distortion."""
+"""Turns the pixels of an image message into RGB."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import SequenceError
-from scal3r_ros.geometry.camera import CameraModel
-from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.io.calibration import CameraCalibration
 
 
 class ImageError(SequenceError):
@@ -129,45 +126,3 @@ def decode_compressed_image(data: bytes | memoryview | NDArray[np.uint8]) -> NDA
             f"compressed image of {flat.size} bytes is no readable JPEG or PNG; check its transport",
         )
     return image.astype(np.uint8, copy=False)
-
-
-class Rectifier:
-    """Removes the lens distortion of one camera; without a calibration it leaves images as they are.
-
-    Raises:
-        GeometryError: the calibration can not be used (an unknown distortion model, for example).
-    """
-
-    def __init__(self, calibration: CameraCalibration | None) -> None:
-        self._calibration = calibration if calibration is not None and calibration.is_calibrated else None
-        self._maps: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-        self._intrinsics: Intrinsics | None = None
-        if self._calibration is not None:
-            model = CameraModel.from_camera_info(**vars(self._calibration))
-            self._intrinsics = model.rectified
-            if not model.is_rectified:
-                self._maps = model.rectification_maps()
-
-    @property
-    def intrinsics(self) -> Intrinsics | None:
-        """Pinhole camera of the rectified images, None where the camera is not calibrated."""
-        return self._intrinsics
-
-    def rectify(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The image (h, w, 3) without lens distortion; pixels whose ray the lens did not see are black.
-
-        Raises:
-            ImageError: the image has another size than its calibration.
-        """
-        if self._calibration is None:
-            return image
-        height, width = image.shape[:2]
-        if (width, height) != (self._calibration.width, self._calibration.height):
-            raise ImageError(
-                "calibration of another size",
-                f"image has {width}×{height} pixels, but its camera_info is for {self._calibration.width}×"
-                f"{self._calibration.height}; give the camera_info of this camera at this size",
-            )
-        if self._maps is None:
-            return image
-        return cv2.remap(image, *self._maps, cv2.INTER_LINEAR).astype(np.uint8, copy=False)

@@ -43,15 +43,7 @@ def stamp_message(nanoseconds: int) -> Time:
 
 def calibration_of(message: CameraInfo) -> CameraCalibration:
     """The fields of a CameraInfo as the sequences know them."""
-    return CameraCalibration(
-        int(message.width),
-        int(message.height),
-        str(message.distortion_model),
-        tuple(map(float, message.d)),
-        tuple(map(float, message.k)),
-        tuple(map(float, message.r)),
-        tuple(map(float, message.p)),
-    )
+    return CameraCalibration.from_message(message)
 
 
 def matrix_of(transform: Transform) -> Array:

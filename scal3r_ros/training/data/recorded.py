@@ -20,8 +20,8 @@ from scal3r_ros.errors import TrainingError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.calibration import read_calibration
-from scal3r_ros.io.images.decoding import Rectifier
 from scal3r_ros.io.images.folder import find_images, frame_number, read_depth, read_image
+from scal3r_ros.io.images.rectifier import Rectifier
 from scal3r_ros.io.trajectories import read_trajectory
 from scal3r_ros.training.data.clips import Clip, ClipFolder
 

@@ -295,7 +295,7 @@ def test_the_camera_with_a_calibration_is_chosen(tmp_path: Path) -> None:
 
 def test_several_cameras_are_named(tmp_path: Path) -> None:
     messages = {"/left/image": [image_message(0)], "/right/image": [image_message(0)]}
-    with pytest.raises(SequenceError, match="choose one of /left/image, /right/image"):
+    with pytest.raises(SequenceError, match="choose one with --image-topic: /left/image, /right/image"):
         BagReader(write_messages(tmp_path / "bag", messages))
 
 
@@ -366,9 +366,88 @@ def test_calibration_of_zeros_means_none_and_of_another_size_drops_frames(tmp_pa
         assert reader.dropped == {"calibration of another size": 1}
 
 
-def test_stamps_of_zero_are_replaced_by_the_time_of_recording(tmp_path: Path) -> None:
+def stamped(index: int, stamp_ns: int) -> Any:
     types = typestore().types
-    header = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](0, 0), "camera")
-    path = write_messages(tmp_path / "bag", {"/camera/image": [image_message(0, header=header)]})
+    time = types["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9)
+    return image_message(index, header=types["std_msgs/msg/Header"](time, "camera"))
+
+
+def test_where_no_stamp_is_set_the_times_of_recording_are_taken(tmp_path: Path) -> None:
+    path = write_messages(tmp_path / "bag", {"/camera/image": [stamped(index, 0) for index in range(10)]})
     with BagReader(path) as reader:
-        assert [frame.stamp_ns for frame in reader.frames()] == [stamp(0)]
+        assert [frame.stamp_ns for frame in reader.frames()] == [stamp(index) for index in range(10)]
+
+
+def test_header_and_recording_times_are_never_mixed(tmp_path: Path) -> None:
+    single = [stamped(index, 0 if index == 3 else 5 * 10**9 + index) for index in range(6)]
+    simulated = [stamped(index, index * 10**8) for index in range(6)]
+    for name, messages in (("single", single), ("simulated", simulated)):
+        with BagReader(write_messages(tmp_path / name, {"/camera/image": messages})) as reader:
+            stamps = [frame.stamp_ns for frame in reader.frames()]
+        expected = [message.header.stamp.sec * 10**9 + message.header.stamp.nanosec for message in messages]
+        assert stamps == expected
+
+
+def info_message(**changes: Any) -> Any:
+    types = typestore().types
+    fields: dict[str, Any] = {
+        "header": types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](1, 0), "camera"),
+        "height": HEIGHT, "width": WIDTH, "distortion_model": "plumb_bob", "d": np.zeros(5),
+        "k": np.array(CALIBRATION.k), "r": np.array(CALIBRATION.r), "p": np.array(CALIBRATION.p),
+        "binning_x": 0, "binning_y": 0, "roi": types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
+    }  # fmt: skip
+    return types["sensor_msgs/msg/CameraInfo"](**(fields | changes))
+
+
+def test_the_first_calibration_that_is_one_counts(tmp_path: Path) -> None:
+    zeros = info_message(k=np.zeros(9), r=np.zeros(9), p=np.zeros(12), distortion_model="", d=np.zeros(0))
+    messages = {"/camera/camera_info": [zeros, info_message()], "/camera/image": [image_message(0)]}
+    with BagReader(write_messages(tmp_path / "bag", messages)) as reader:
+        assert reader.calibration == CALIBRATION
+
+
+def test_binning_and_region_of_camera_info_are_applied(tmp_path: Path) -> None:
+    region = typestore().types["sensor_msgs/msg/RegionOfInterest"](10, 8, 2 * HEIGHT, 2 * WIDTH, False)
+    info = info_message(width=640, height=480, binning_x=2, binning_y=2, roi=region)
+    messages = {"/camera/camera_info": [info], "/camera/image": [image_message(0)]}
+    with BagReader(write_messages(tmp_path / "bag", messages)) as reader:
+        (frame,) = reader.frames()
+    assert frame.intrinsics == Intrinsics(25.0, 25.0, 10.5, 7.5, WIDTH, HEIGHT)
+
+
+def test_a_calibration_elsewhere_is_taken_where_it_is_the_only_one(tmp_path: Path) -> None:
+    images = {"/cam0/image_raw": [image_message(0)]}
+    one = write_messages(tmp_path / "one", {**images, "/calibration/cam0": [info_message()]})
+    with BagReader(one) as reader:
+        assert (reader.camera_info_topic, reader.calibration) == ("/calibration/cam0", CALIBRATION)
+    infos = {"/calibration/cam0": [info_message()], "/calibration/cam1": [info_message()]}
+    two = write_messages(tmp_path / "two", {**images, **infos})
+    with pytest.raises(SequenceError, match=r"--camera-info-topic: /calibration/cam0, /calibration/cam1"):
+        BagReader(two)
+    with BagReader(two, camera_info_topic="/calibration/cam1") as reader:
+        assert reader.calibration == CALIBRATION
+
+
+def test_a_calibration_file_takes_the_place_of_camera_info(tmp_path: Path) -> None:
+    (tmp_path / "calib.txt").write_text("40 0 31.5\n0 40 23.5\n0 0 1\n")
+    bag = write_messages(tmp_path / "bag", {"/cam0/image_raw": [image_message(0)]})
+    with BagReader(bag, calib=tmp_path / "calib.txt") as reader:
+        (frame,) = reader.frames()
+    assert frame.intrinsics == Intrinsics(40.0, 40.0, 31.5, 23.5, WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("topic", "rectified", "expected"),
+    [("/camera/image_rect_color", None, 45.0), ("/camera/image_raw", None, 45.0), ("/camera/image_rect", False, 45.0)],
+)
+def test_rectified_topics_keep_their_pixels(
+    tmp_path: Path, topic: str, rectified: bool | None, expected: float
+) -> None:
+    p = np.array([45.0, 0, 30.0, 0, 0, 45.0, 22.0, 0, 0, 0, 1, 0])
+    info = info_message(d=np.array([-0.3, 0.1, 0.0, 0.0, 0.0]), p=p)
+    bag = write_messages(tmp_path / "bag", {"/camera/camera_info": [info], topic: [image_message(0)]})
+    with BagReader(bag, rectified=rectified) as reader:
+        (frame,) = reader.frames()
+    assert frame.intrinsics == Intrinsics(expected, expected, 30.0, 22.0, WIDTH, HEIGHT)
+    is_kept = rectified is None and "rect" in topic
+    assert np.array_equal(frame.image, picture(0)) == is_kept

@@ -4,12 +4,9 @@ import pytest
 from rosbags.image import image_to_cvimage
 from rosbags.typesys import Stores, get_typestore
 
-from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.io.images.decoding import (
     ENCODINGS,
     ImageError,
-    Rectifier,
     decode_compressed_image,
     decode_image,
 )
@@ -118,37 +115,3 @@ def test_compressed_images_are_rgb(suffix: str) -> None:
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError, match="no readable JPEG or PNG"):
         decode_compressed_image(data)
-
-
-def test_rectifier_leaves_a_pinhole_alone_and_knows_its_intrinsics() -> None:
-    calibration = CameraCalibration.pinhole(8, 6, [10, 0, 3.5, 0, 11, 2.5, 0, 0, 1])
-    image = noise("rgb8").reshape(6, 8, 3)
-    rectifier = Rectifier(calibration)
-    assert rectifier.rectify(image) is image
-    assert rectifier.intrinsics == Intrinsics(10, 11, 3.5, 2.5, 8, 6)
-
-
-def test_rectifier_straightens_lines_that_the_lens_bent() -> None:
-    k = (200.0, 0.0, 159.5, 0.0, 200.0, 119.5, 0.0, 0.0, 1.0)
-    pinhole = CameraCalibration.pinhole(320, 240, k)
-    bent = CameraCalibration(320, 240, "plumb_bob", (-0.2, 0.03, 0.001, 0.0005, 0.0), k, pinhole.r, pinhole.p)
-    straight = np.stack([np.linspace(-0.6, 0.6, 2000), np.full(2000, -0.4), np.ones(2000)], axis=-1)
-    seen = cv2.projectPoints(straight, np.zeros(3), np.zeros(3), np.array(k).reshape(3, 3), np.array(bent.d))[0][:, 0]
-    image = np.zeros((240, 320, 3), np.uint8)
-    for u, v in np.round(seen).astype(int):
-        image[v, u] = 255
-    assert np.ptp(seen[:, 1]) > 4.0
-    rows, columns = np.nonzero(Rectifier(bent).rectify(image)[..., 0] > 60)
-    assert np.ptp(columns) > 200
-    assert np.abs(rows - (119.5 - 0.4 * 200)).max() <= 1.5
-
-
-def test_uncalibrated_cameras_pass_and_other_sizes_do_not() -> None:
-    image = np.zeros((6, 8, 3), np.uint8)
-    zeros = CameraCalibration(0, 0, "", (), (0.0,) * 9, (0.0,) * 9, (0.0,) * 12)
-    for rectifier in (Rectifier(None), Rectifier(zeros)):
-        assert rectifier.intrinsics is None
-        assert rectifier.rectify(image) is image
-    with pytest.raises(ImageError, match="camera_info is for 8×6") as caught:
-        Rectifier(CameraCalibration.pinhole(8, 6, [10, 0, 3.5, 0, 11, 2.5, 0, 0, 1])).rectify(image[:4])
-    assert caught.value.reason == "calibration of another size"

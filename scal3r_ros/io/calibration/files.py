@@ -1,0 +1,65 @@
+"""Reads calibration files in whichever of the usual forms they come."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from scal3r_ros.errors import GeometryError, SequenceError
+from scal3r_ros.io.calibration.calibration import CameraCalibration
+from scal3r_ros.io.calibration.camera import lens_of
+from scal3r_ros.io.calibration.text_forms import from_kitti_raw, from_ost, from_rows
+from scal3r_ros.io.calibration.tree_forms import from_tree, read_tree
+
+FORMS = (
+    "KITTI's calib.txt or calib_cam_to_cam.txt, a 3×3 matrix, the YAML or ost.txt of ROS camera calibration, OpenCV's "
+    "YAML or XML, Kalibr's camchain.yaml, EuRoC's sensor.yaml, or the settings of ORB-SLAM"
+)
+
+
+def read_calibration(path: Path, width: int, height: int, camera: int = 0) -> CameraCalibration:
+    """The calibration of a camera of `width` × `height` pixels from whichever of the forms in `FORMS` `path` has.
+
+    `camera` is the one taken from a file that has several.
+
+    Raises:
+        SequenceError: the file is missing, has none of these forms, is for another image size, or has no focal length.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SequenceError(f"calibration file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SequenceError(f"calibration file {path} is no text file") from error
+    try:
+        calibration = _parse(text, width, height, camera)
+        lens_of(calibration.distortion_model, calibration.d)
+    except GeometryError as error:
+        raise SequenceError(f"calibration file {path} cannot be used: {error}") from error
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        raise SequenceError(f"calibration file {path} has none of the known forms: {FORMS}") from None
+    if not calibration.width and not calibration.height:
+        calibration = replace(calibration, width=width, height=height)
+    if (calibration.width, calibration.height) != (width, height):
+        raise SequenceError(
+            f"calibration file {path} is for images of {calibration.width}×{calibration.height} pixels, "
+            f"but these have {width}×{height}; calibrate at that size or resize the images"
+        )
+    numbers = (*calibration.k, *calibration.d, *calibration.r, *calibration.p)
+    if not all(map(math.isfinite, numbers)) or calibration.k[0] <= 0 or calibration.k[4] <= 0:
+        raise SequenceError(f"calibration file {path} has no positive, finite focal lengths")
+    return calibration
+
+
+def _parse(text: str, width: int, height: int, camera: int) -> CameraCalibration:
+    """Raises one of the errors of a value that is missing or of another kind where the text has another form."""
+    if "S_rect_" in text or "P_rect_" in text:
+        return from_kitti_raw(text, width, height, camera)
+    if text.lstrip().startswith("# oST"):
+        return from_ost(text)
+    is_xml = text.lstrip().startswith("<?xml")
+    if not is_xml and (":" not in text or re.search(r"^P\d*:", text, re.MULTILINE)):
+        return from_rows(text, width, height, camera)
+    return from_tree(read_tree(text), camera)

@@ -1,0 +1,163 @@
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.io.calibration import CameraCalibration, read_calibration
+from scal3r_ros.io.calibration.camera import CameraModel, lens_of
+
+KITTI = "7.0e+02 0 6.0e+02 0 0 7.1e+02 1.8e+02 0 0 0 1 0"
+SECOND = "7.0e+02 0 6.0e+02 -3.8e+02 0 7.1e+02 1.8e+02 0 0 0 1 0"
+ROS_YAML = """
+image_width: 640
+image_height: 480
+camera_name: front
+camera_matrix: {rows: 3, cols: 3, data: [500, 0, 320, 0, 510, 240, 0, 0, 1]}
+distortion_model: rational_polynomial
+distortion_coefficients: {rows: 1, cols: 8, data: [0.1, 0.2, 0, 0, 0, 0.3, 0, 0]}
+rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}
+projection_matrix: {rows: 3, cols: 4, data: [490, 0, 321, 0, 0, 495, 241, 0, 0, 0, 1, 0]}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "calib.txt"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text", [f"P0: {KITTI}\nP1: {SECOND}\n", f"{KITTI}\n{SECOND}\n", f"P0: {KITTI}\nTr: 1 0 0 0 0 1 0 0 0 0 1 0\n"]
+)
+def test_kitti_gives_camera_0_without_distortion(tmp_path: Path, text: str) -> None:
+    calibration = read_calibration(write(tmp_path, text), 1241, 376)
+    assert calibration == CameraCalibration.pinhole(1241, 376, [700, 0, 600, 0, 710, 180, 0, 0, 1])
+    assert not any(calibration.d)
+
+
+def test_matrix_is_read_as_a_pinhole(tmp_path: Path) -> None:
+    calibration = read_calibration(write(tmp_path, "585 0 320\n0 586 240\n0 0 1\n"), 640, 480)
+    assert calibration.k == (585, 0, 320, 0, 586, 240, 0, 0, 1)
+    assert calibration.p == (585, 0, 320, 0, 0, 586, 240, 0, 0, 0, 1, 0)
+
+
+def test_ros_yaml_keeps_distortion_and_projection(tmp_path: Path) -> None:
+    calibration = read_calibration(write(tmp_path, ROS_YAML), 640, 480)
+    assert calibration.distortion_model == "rational_polynomial"
+    assert calibration.d == (0.1, 0.2, 0, 0, 0, 0.3, 0, 0)
+    assert calibration.p[0] == 490
+
+
+PINHOLE = CameraCalibration.pinhole(640, 480, [500, 0, 320, 0, 510, 240, 0, 0, 1])
+BENT = replace(PINHOLE, d=(-0.3, 0.1, 0.001, 0.002))
+CAMERA = {
+    "camera_model": "pinhole",
+    "intrinsics": [500, 510, 320, 240],
+    "resolution": [640, 480],
+    "distortion_model": "radtan",
+    "distortion_coeffs": [-0.3, 0.1, 0.001, 0.002],
+}
+EUROC = {**CAMERA, "sensor_type": "camera", "distortion_model": "radial-tangential"}
+EUROC["distortion_coefficients"] = EUROC.pop("distortion_coeffs")
+OTHER = {**CAMERA, "intrinsics": [400, 400, 300, 200]}
+
+
+def opencv_file(suffix: str, names: tuple[str, str]) -> str:
+    storage = cv2.FileStorage(suffix, cv2.FILE_STORAGE_WRITE | cv2.FILE_STORAGE_MEMORY)
+    storage.write("calibration_time", "Mon 01 Jan 2024")
+    storage.write("image_width", 640)
+    storage.write("image_height", 480)
+    storage.write(names[0], np.reshape(PINHOLE.k, (3, 3)))
+    storage.write(names[1], np.array([BENT.d]).T)
+    return storage.releaseAndGetString()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        opencv_file(".yml", ("camera_matrix", "distortion_coefficients")),
+        opencv_file(".xml", ("Camera_Matrix", "Distortion_Coefficients")),
+        opencv_file(".yml", ("K", "D")),
+        yaml.safe_dump({"cam0": CAMERA, "cam1": OTHER}),
+        yaml.safe_dump(EUROC),
+        '%YAML:1.0\n---\nCamera.type: "PinHole"\nCamera1.fx: 500.\nCamera1.fy: 510.\nCamera1.cx: 320.\n'
+        "Camera1.cy: 240.\nCamera1.k1: -0.3\nCamera1.k2: 0.1\nCamera1.p1: 0.001\nCamera1.p2: 0.002\n"
+        "Camera.width: 640\nCamera.height: 480\n",
+        "# oST version 5.0 parameters\n\n\n[image]\n\nwidth\n640\n\nheight\n480\n\n[narrow_stereo]\n\n"
+        "camera matrix\n500.0 0.0 320.0\n0.0 510.0 240.0\n0.0 0.0 1.0\n\ndistortion\n-0.3 0.1 0.001 0.002\n\n"
+        "rectification\n1 0 0\n0 1 0\n0 0 1\n\nprojection\n500 0 320 0\n0 510 240 0\n0 0 1 0\n",
+    ],
+    ids=["OpenCV YAML", "OpenCV XML", "OpenCV short", "Kalibr", "EuRoC", "ORB-SLAM3", "ost.txt"],
+)
+def test_the_same_camera_in_every_form(tmp_path: Path, text: str) -> None:
+    calibration = read_calibration(write(tmp_path, text), 640, 480)
+    assert CameraModel.of(calibration).raw == CameraModel.of(BENT).raw
+    lens = lens_of(calibration.distortion_model, calibration.d)
+    assert (lens.model, lens.coefficients[:4]) == ("plumb_bob", BENT.d)
+    assert not any(lens.coefficients[4:])
+    assert calibration.p == PINHOLE.p
+
+
+def test_a_camera_of_several_is_chosen(tmp_path: Path) -> None:
+    path = write(tmp_path, yaml.safe_dump({"cam0": CAMERA, "cam1": OTHER}))
+    assert read_calibration(path, 640, 480, camera=1).k[0] == 400
+    path = write(tmp_path, f"P0: {KITTI}\nP2: {SECOND.replace('7.0e+02', '6.5e+02')}\n")
+    assert read_calibration(path, 1241, 376, camera=2).k[0] == 650
+
+
+@pytest.mark.parametrize(
+    "line", ["camera_model: fisheye", "distortion_model: equidistant", "distortion_model: fisheye"]
+)
+def test_fisheye_of_camera_calibration_is_equidistant(tmp_path: Path, line: str) -> None:
+    text = ROS_YAML.replace("distortion_model: rational_polynomial", line).replace("0.3, 0, 0]", "]")
+    text = text.replace("0.1, 0.2, 0, 0, 0, ]", "0.1, 0.2, 0, 0]")
+    calibration = read_calibration(write(tmp_path, text), 640, 480)
+    assert lens_of(calibration.distortion_model, calibration.d) == lens_of("equidistant", (0.1, 0.2, 0, 0))
+
+
+def test_kitti_raw_gives_the_camera_of_the_images_at_hand(tmp_path: Path) -> None:
+    text = (
+        "calib_time: 09-Jan-2012 13:57:47\ncorner_dist: 9.95e-02\nS_02: 1392 512\n"
+        "K_02: 9.6e+02 0 6.9e+02 0 9.5e+02 2.2e+02 0 0 1\nD_02: -3.7e-01 2.0e-01 1.0e-03 5.0e-04 -7.0e-02\n"
+        "S_rect_02: 1242 375\nR_rect_02: 1 0 0 0 1 0 0 0 1\n"
+        "P_rect_02: 7.2e+02 0 6.1e+02 4.5e+01 0 7.2e+02 1.7e+02 0 0 0 1 0\n"
+    )
+    rectified = read_calibration(write(tmp_path, text), 1242, 375, camera=2)
+    assert rectified == CameraCalibration.pinhole(1242, 375, [720, 0, 610, 0, 720, 170, 0, 0, 1])
+    raw = read_calibration(write(tmp_path, text), 1392, 512, camera=2)
+    assert (raw.k[0], raw.d[0], raw.p[0]) == (960, -0.37, 720)
+    with pytest.raises(SequenceError, match="none of the known forms"):
+        read_calibration(write(tmp_path, text), 1242, 375, camera=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "none of the known forms"),
+        ("fx fy cx cy", "none of the known forms"),
+        ("1 2 3 4\n5 6 7 8\n", "none of the known forms"),
+        ("camera_matrix: {data: [1, 2]}\nimage_width: 640\nimage_height: 480", "none of the known forms"),
+        ("camera_matrix: [", "none of the known forms"),
+        ("0 0 320\n0 0 240\n0 0 1\n", "focal lengths"),
+        ("nan 0 320\n0 500 240\n0 0 1\n", "focal lengths"),
+        (ROS_YAML.replace("640", "1280"), "1280×480"),
+    ],
+)
+def test_other_files_give_one_clear_sentence(tmp_path: Path, text: str, complaint: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(SequenceError, match=complaint) as caught:
+        read_calibration(path, 640, 480)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SequenceError, match=r"missing\.txt cannot be read"):
+        read_calibration(tmp_path / "missing.txt", 640, 480)
+    binary = tmp_path / "binary.txt"
+    binary.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(SequenceError, match="no text file"):
+        read_calibration(binary, 640, 480)
