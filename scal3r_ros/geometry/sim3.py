@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,3 +79,19 @@ def _translation_jacobian(rotvec: Array, log_scale: float) -> Array:
     augmented[:3, :3] = se3.hat(rotvec) + log_scale * np.eye(3)
     augmented[:3, 3:] = np.eye(3)
     return np.asarray(expm(augmented)[:3, 3:], np.float64)
+
+
+def rows_of(transforms: Iterable[Sim3]) -> Array:
+    """Similarities as rows (n, 13) of plain numbers: scale, R row by row, t."""
+    return np.array([[S.scale, *S.R.ravel(), *S.t] for S in transforms], np.float64).reshape(-1, 13)
+
+
+def similarity_of(row: Array) -> Sim3:
+    """The similarity of one row (13,) of `rows_of`."""
+    return Sim3(float(row[0]), row[1:10].reshape(3, 3).copy(), row[10:].copy())
+
+
+def largest_change(before: Mapping[int, Sim3], after: Mapping[int, Sim3]) -> float:
+    """The largest difference in any rotation entry, scale ratio or translation (in map units)."""
+    old, new = rows_of(before.values()), rows_of(after.values())
+    return float(np.abs(np.concatenate([(new[:, :1] / old[:, :1] - 1), new[:, 1:] - old[:, 1:]], axis=1)).max())

@@ -309,6 +309,63 @@ def test_old_submaps_leave_the_memory_in_full_and_come_back_with_the_map(
     assert list((tmp_path / "spill").iterdir()) == []
 
 
+def test_a_saved_map_shows_what_the_map_showed_where_single_observations_do_not_count(
+    oracle: Any, street: list[Frame], drain: Drain, tmp_path: Path
+) -> None:
+    mapper = OnlineMapper(replace(ALONE, map=PointMapConfig(min_observations=3)), oracle)
+    drain(mapper, street)
+    assert 0 < len(mapper.cloud().points) < 0.8 * mapper_points(oracle, street, drain)
+    mapper.save(tmp_path)
+    np.testing.assert_array_equal(SavedMap(tmp_path).cloud().points, mapper.cloud().points)
+
+
+def mapper_points(oracle: Any, street: list[Frame], drain: Drain) -> int:
+    mapper = OnlineMapper(ALONE, oracle)
+    drain(mapper, street)
+    return len(mapper.cloud().points)
+
+
+def test_joining_a_loaded_map_loses_no_detail_where_both_together_are_too_large(
+    oracle: Any, street: list[Frame], second: list[Frame], drain: Drain, tmp_path: Path
+) -> None:
+    first = OnlineMapper(ALONE, oracle)
+    before = drain(first, street)
+    first.save(tmp_path / "first")
+    clouds = {}
+    for name, most in (("fine", 10**7), ("small", len(first.cloud().points) * 11 // 10)):
+        mapper = OnlineMapper(replace(ALONE, map=PointMapConfig(max_points=most)), oracle)
+        mapper.load(StoredMap(tmp_path / "first"))
+        after = drain(mapper, second)
+        mapper.add_loop(true_edge(before, after, 2, 0, oracle.truth))
+        assert mapper.add_loop(true_edge(before, after, 3, 1, oracle.truth))
+        mapper.save(tmp_path / name)
+        clouds[name] = SavedMap(tmp_path / name).cloud().points
+        assert mapper.counters()["submaps_unlocalized"] == 0
+    assert mapper.counters()["submaps_on_disk"] > 0
+    distances = cKDTree(clouds["small"]).query(clouds["fine"])[0]
+    assert np.mean(distances < ALONE.map.voxel_size) > 0.98
+
+
+def test_loops_that_the_graph_rejects_are_not_counted_as_loops_also_after_joining_a_loaded_map(
+    oracle: Any, street: list[Frame], second: list[Frame], drain: Drain, tmp_path: Path
+) -> None:
+    first, mapper = OnlineMapper(ALONE, oracle), OnlineMapper(ALONE, oracle)
+    before = drain(first, street)
+    first.save(tmp_path)
+    mapper.load(StoredMap(tmp_path))
+    after = drain(mapper, second)
+    mapper.add_loop(true_edge(before, after, 2, 0, oracle.truth))
+    assert mapper.add_loop(true_edge(before, after, 3, 1, oracle.truth))
+    loops = mapper.counters()["loops"]
+    assert loops == len(mapper.loops()) == 1  # the other joins the two
+    mapper.add_loop(true_edge(before, after, 4, 2, oracle.truth, Sim3.from_log([9.0, 0, 0, 0, 1.0, 0, 0.3])))
+    counters = mapper.counters()
+    assert counters["loops_dropped"] == 1
+    assert counters["loops"] == len(mapper.loops()) == loops
+    mapper.reset()
+    assert mapper.counters()["loops"] == 0
+
+
 def test_a_full_disk_costs_detail_is_told_once_and_the_drive_goes_on(
     oracle: Any, street: list[Frame], drain: Drain, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

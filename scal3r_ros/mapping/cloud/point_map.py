@@ -14,26 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.mapping.cloud.blocks import Block, Rows, restored, rows_in_order, stored
 from scal3r_ros.mapping.cloud.voxel_table import VoxelTable
 from scal3r_ros.mapping.cloud.voxels import MOST_COUNTED, Voxels, coarser_keys, voxel_keys, voxel_means
 from scal3r_ros.mapping.values import PointCloud
 
-Rows = NDArray[np.int32]
-
 _COARSEST = 6
 """After so many doublings of its voxels, a submap that has to shrink further is dropped whole."""
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
-
-_BLOCK = np.dtype(
-    [
-        ("serial", np.int64),
-        ("submap", np.int64),
-        ("level", np.int64),
-        ("size", np.int64),
-        ("corners", np.float64, (8, 3)),
-        ("anchors", np.float64, (2, 13)),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -52,22 +40,6 @@ class PointMapConfig:
     min_observations: int = parameter(
         1, "points that must fall into a voxel before the map shows it", unit="points", minimum=1, maximum=MOST_COUNTED
     )
-
-
-@dataclass(eq=False)
-class _Block:
-    """The voxels that one `add` was first to fill: `rows` of the voxel array.
-
-    `level` doublings of the voxel size have thinned it; the keys of its voxels were computed with `key_anchor`;
-    `corners` (8, 3) bound it in submap coordinates.
-    """
-
-    submap: int
-    level: int
-    rows: Rows
-    corners: NDArray[np.float64]
-    anchor: Sim3
-    key_anchor: Sim3
 
 
 class PointMap:
@@ -95,7 +67,7 @@ class PointMap:
         """Forget all points and counters."""
         self._voxels = Voxels.zeros(0)  # rows in no block have count 0 and stand in _free
         self._free: Rows = np.zeros(0, np.int32)
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: dict[int, Block] = {}
         self._next_serial = 0
         self._finest_first: list[tuple[int, int]] = []  # a heap of (level, serial)
         self._table = VoxelTable()
@@ -188,16 +160,13 @@ class PointMap:
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """The map as plain arrays, for `restore`."""
-        blocks = np.zeros(len(self._blocks), _BLOCK)
-        for record, (serial, block) in zip(blocks, self._blocks.items(), strict=True):
-            numbers = [np.concatenate([[S.scale], S.R.ravel(), S.t]) for S in (block.anchor, block.key_anchor)]
-            for name, value in (("serial", serial), ("submap", block.submap), ("level", block.level)):
-                record[name] = value
-            record["size"], record["corners"], record["anchors"] = len(block.rows), block.corners, numbers
-        rows = np.concatenate([np.zeros(0, np.int32), *(block.rows for block in self._blocks.values())])
         counters = np.array([self._next_serial, self._thinned, self._refused], np.int64)
-        voxel_size = np.array(self._config.voxel_size)
-        return self._voxels.take(rows).columns() | {"blocks": blocks, "counters": counters, "voxel_size": voxel_size}
+        return self._voxels.take(rows_in_order(self._blocks.values())).columns() | {
+            "blocks": stored(self._blocks),
+            "counters": counters,
+            "voxel_size": np.array(self._config.voxel_size),
+            "min_observations": np.array(self._config.min_observations, np.int64),
+        }
 
     def absorb(self, earlier: Mapping[str, NDArray[Any]]) -> None:
         """Take in the submaps of another map's `snapshot`, as older than all of this one; none of them may be in both.
@@ -210,7 +179,7 @@ class PointMap:
         own["blocks"]["serial"] += offset
         joined = {name: np.concatenate([earlier[name], own[name]]) for name in own if np.ndim(own[name])}
         joined["counters"] = earlier["counters"] + own["counters"]
-        self.restore(joined | {"voxel_size": earlier["voxel_size"]})
+        self.restore(own | joined | {"voxel_size": earlier["voxel_size"]})
         self._sort_into_voxels()
         self._thin_to_budget()
 
@@ -218,15 +187,7 @@ class PointMap:
         """Become the map whose `snapshot` is given, in place of this one, in voxels of this one's size."""
         self.clear()
         self._voxels = Voxels.from_columns({name: column.copy() for name, column in arrays.items()})
-        start = 0
-        for record in arrays["blocks"]:
-            rows = np.arange(start, start + record["size"], dtype=np.int32)
-            anchor, key_anchor = (Sim3(float(v[0]), v[1:10].reshape(3, 3), v[10:]) for v in record["anchors"].copy())
-            block = _Block(
-                int(record["submap"]), int(record["level"]), rows, record["corners"].copy(), anchor, key_anchor
-            )
-            self._blocks[int(record["serial"])] = block
-            start += len(rows)
+        self._blocks = dict(restored(arrays["blocks"]))
         self._finest_first = [(block.level, serial) for serial, block in self._blocks.items()]
         heapq.heapify(self._finest_first)
         self._next_serial, self._thinned, self._refused = (int(value) for value in arrays["counters"])
@@ -269,7 +230,7 @@ class PointMap:
         self._next_serial += 1
         seen.point[:], seen.block[:] = points, serial
         self._voxels.put(rows, seen)
-        self._blocks[serial] = _Block(submap, 0, rows, corners, anchor, anchor)
+        self._blocks[serial] = Block(submap, 0, rows, corners, anchor, anchor)
         heapq.heappush(self._finest_first, (0, serial))
         self._table.insert(seen.key, rows)
         return rows
@@ -310,7 +271,7 @@ class PointMap:
         self._free = np.concatenate([self._free, rows])
         self._thinned += len(rows)
 
-    def _whole(self, block: _Block) -> PointCloud:
+    def _whole(self, block: Block) -> PointCloud:
         rows = block.rows[self._shown(block.rows)]
         return PointCloud(self._voxels.point.take(rows, axis=0), self._voxels.colour.take(rows, axis=0))
 
@@ -323,7 +284,7 @@ class PointMap:
 
     def _index(self) -> None:
         """Fill the table anew; where points share a voxel, as after the graph moved, it knows the oldest."""
-        rows = np.concatenate([np.zeros(0, np.int32), *(block.rows for block in self._blocks.values())])
+        rows = rows_in_order(self._blocks.values())
         keys, first = np.unique(self._voxels.key[rows], return_index=True)
         inside = keys >= 0
         self._table.clear()

@@ -1,8 +1,10 @@
-"""What the mapper does at camera rate: follow features, pose every frame, keep `odom` continuous."""
+"""What the mapper does at camera rate: judge stamps, follow features, pose every frame, fill chunks of keyframes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,130 +13,182 @@ from numpy.typing import NDArray
 from scal3r_ros.features.klt import KltTracker
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.config import MapperConfig
-from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame, poses_between
+from scal3r_ros.mapping.frontend.hand_over import HandOver
+from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame
 from scal3r_ros.mapping.frontend.smoothing import SmoothPose
+from scal3r_ros.mapping.frontend.timestamp_filter import StampVerdict, TimestampFilter
 from scal3r_ros.mapping.frontend.tracker import PoseTracker, Tracked
-from scal3r_ros.mapping.submaps.points import feature_points
+from scal3r_ros.mapping.frontend.window import ChunkWindow
+from scal3r_ros.mapping.submaps.frame_log import FramePlace
 from scal3r_ros.mapping.submaps.submap import PlacedSubmap
-from scal3r_ros.mapping.values import FramePose, PoseSource
-from scal3r_ros.reconstruction.protocol import Features, Frame
+from scal3r_ros.mapping.values import DroppedFrame, FramePose, Observation, PoseSource
+from scal3r_ros.reconstruction.protocol import Chunk, Features, Frame
 
 Array = NDArray[np.float64]
 
 MAX_PENDING = 1000
 """Frames that may wait for the first submap; the oldest beyond that stay without a pose."""
-_OF_CHUNK = np.diag([1e-4] * 3 + [1e-6] * 3)
+CATCH_UP_ROUNDS = 8
+"""How often a new submap poses the frames that came meanwhile, before the camera has to wait for the rest."""
 
 
 @dataclass(frozen=True)
-class TakenOver:
-    """What a new submap says of frames: `known` poses `T_odom_cam` of all it poses, `given` those that had none."""
+class Posed:
+    """Frames as they are given out in `odom`, and their `places` in the submap that posed them, for the log."""
 
-    known: tuple[tuple[SeenFrame, Array], ...]
-    given: tuple[FramePose, ...]
+    poses: tuple[FramePose, ...] = ()
+    places: tuple[FramePlace, ...] = ()
 
 
 class Frontend:
-    """Frames since the newest submap, and the poses given out for them. `follow` needs a thread of its own, no lock.
+    """Frames since the newest submap, and the poses given out for them. Any thread may call any method.
+
+    Two locks: one is held for a frame from end to end, so that frames follow each other; the other guards what a new
+    submap changes, and is held for the pose of one frame at most.
 
     A camera that comes without intrinsics has those that the reconstructor guessed for the newest submap.
     """
 
     def __init__(self, config: MapperConfig) -> None:
         self._config = config
+        self._one_frame = threading.Lock()
+        self._lock = threading.Lock()  # taken after the other
+        self._stamps = TimestampFilter(config.reset_on_time_jump_s)
         self._klt = KltTracker(config.tracker.klt)
-        self._tracker = PoseTracker(config.tracker)
+        self._window = ChunkWindow(config.window)
         self._smooth = SmoothPose(config.correction_fade_s)
-        self._frames_in = self._unposed = self._extrapolated = 0
-        self.clear()
+        self._frames_in = self._unposed = self._extrapolated = self._keyframes = 0
+        self._clear()
 
-    def clear(self) -> None:
-        """Forgets all frames; counters of frames go on."""
-        self._klt.reset()
-        self._tracker.reset()
-        self._smooth.reset()
+    def observe(self, frame: Frame, busy: bool) -> tuple[Observation, Posed] | None:
+        """Poses the next frame, and hands out a chunk where one is full and nobody is `busy`.
+
+        None where the clock of the images was set back: the frame has to be shown again after `starting_over`.
+        """
+        with self._one_frame:
+            before_ns = self._stamps.newest_ns
+            verdict = self._stamps.judge(frame.stamp_ns)
+            if verdict is StampVerdict.NEW_CLOCK:
+                return None
+            self._frames_in += 1
+            if not verdict.accepted:
+                return Observation((), None, _dropped(verdict, frame.stamp_ns, before_ns)), Posed()
+            features = self._klt.track(frame.image)
+            with self._lock:
+                posed = self._pose(frame, features)
+                self._keyframes += self._window.add(replace(frame, features=features))
+                return Observation(posed.poses, self._window.take(busy)), posed
+
+    def close_window(self) -> Chunk | None:
+        """The keyframes that have not filled a chunk; None where there are no new ones."""
+        with self._lock:
+            return self._window.close()
+
+    def take_over(self, submap: PlacedSubmap) -> Posed:
+        """Poses the frames of a new submap, and those since it by its points; later ones are tracked against these.
+
+        The camera goes on meanwhile by the submap before; it waits only while the last frame or so is posed anew.
+        Nothing comes out for a submap of before `starting_over`.
+        """
+        hand_over = HandOver(submap, self._config)
+        for _ in range(CATCH_UP_ROUNDS):
+            with self._lock:
+                late = self._seen_after(hand_over)
+            hand_over.pose(late)
+            if len(late) <= 1:
+                break
+        with self._lock:
+            if submap.index < self._first_chunk:
+                return Posed()
+            hand_over.pose(self._seen_after(hand_over))
+            return self._hand_over(submap, hand_over)
+
+    @contextmanager
+    def starting_over(self, first_chunk: int = 0) -> Iterator[int]:
+        """Forgets all frames, and lets none in before the end of the `with` block; counters go on.
+
+        Gives the number of the next chunk, which is at least `first_chunk`.
+        """
+        with self._one_frame, self._lock:
+            self._window.reset()
+            self._window.count_from(first_chunk)
+            self._klt.reset()
+            self._stamps.forget()
+            self._smooth.reset()
+            self._clear()
+            yield self._first_chunk
+
+    def counters(self) -> Mapping[str, int | float]:
+        """Frames taken in, dropped by reason, without a pose, and posed by motion alone; keyframes; the way in `odom`.
+
+        Never waits for more than the pose of one frame.
+        """
+        with self._lock:
+            return {
+                "frames_in": self._frames_in,
+                **self._stamps.counters(),
+                "frames_unposed": self._unposed,
+                "frames_extrapolated": self._extrapolated,
+                "distance_travelled": self._distance,
+                "keyframes": self._keyframes,
+                "keyframes_thinned": self._window.thinned,
+            }
+
+    def _clear(self) -> None:
         self._seen: list[SeenFrame] = []
         self._guessed: Intrinsics | None = None
+        self._tracker = PoseTracker(self._config.tracker)
+        self._submap: PlacedSubmap | None = None  # the one that frames are posed by
         self._last_given: Array | None = None
-        self._mapped = False
-        self._way_m = 0.0
+        self._distance = 0.0
+        self._first_chunk = self._window.handed_out
 
-    def __len__(self) -> int:
-        return len(self._seen)
-
-    def follow(self, frame: Frame) -> Features:
-        """The features of the next frame."""
-        return self._klt.track(frame.image)
-
-    def see(self, frame: Frame, features: Features) -> tuple[SeenFrame, Tracked] | None:
-        """Poses the next frame by the newest submap; None where there is none yet, or no camera to pose it with."""
-        self._frames_in += 1
+    def _pose(self, frame: Frame, features: Features) -> Posed:
         camera = frame.intrinsics or self._guessed
         seen = SeenFrame(frame.index, frame.stamp_ns, features, camera)
         self._seen.append(seen)
         if len(self._seen) > MAX_PENDING:
             del self._seen[0]
-            self._unposed += not self._mapped
-        return None if not self._mapped or camera is None else (seen, self._tracker.pose(features, camera))
+            self._unposed += self._submap is None
+        if self._submap is None or camera is None:
+            return Posed()
+        tracked = self._tracker.pose(features, camera)
+        return Posed((self._give(seen, tracked),), (_place(seen, tracked.T_ref_cam, self._submap),))
 
-    def give(self, seen: SeenFrame, tracked: Tracked) -> FramePose:
-        """The pose as it is given out: continuous, and as uncertain as the way was long."""
+    def _give(self, seen: SeenFrame, tracked: Tracked) -> FramePose:
+        """The pose as it is given out: continuous, and the more uncertain the longer the way was."""
         T = self._smooth.give(tracked.T_ref_cam, seen.stamp_ns)
         if self._last_given is not None:
-            self._way_m += float(np.linalg.norm(T[:3, 3] - self._last_given[:3, 3]))
+            self._distance += float(np.linalg.norm(T[:3, 3] - self._last_given[:3, 3]))
         self._last_given = T
-        covariance = tracked.covariance + np.diag([(self._config.drift * self._way_m) ** 2] * 3 + [0.0] * 3)
+        covariance = tracked.covariance + np.diag([(self._config.drift * self._distance) ** 2] * 3 + [0.0] * 3)
         self._extrapolated += tracked.source is PoseSource.EXTRAPOLATED
         return FramePose(seen.index, seen.stamp_ns, T, covariance, tracked.source)
 
-    def take_over(self, submap: PlacedSubmap) -> TakenOver:
-        """Poses the frames of a new submap, and those since it by its points; later ones are tracked against these."""
-        frames, S_odom_submap = submap.chunk.frames, submap.S_odom_submap
-        T_odom_cam = S_odom_submap.apply_pose(submap.geometry.T_chunk_cam)
-        ids, points_submap = feature_points(submap.chunk, submap.geometry, self._config.min_confidence)
-        points = S_odom_submap.apply(points_submap)
-        self._guess_camera(submap)
-        first, self._mapped = not self._mapped, True
-        keyframes = {frame.index: T for frame, T in zip(frames, T_odom_cam, strict=True)}
-        known: list[tuple[SeenFrame, Array]] = []
-        given: list[FramePose] = []
-        before = poses_between(self._seen, keyframes, ids, points, self._config.tracker.sigma)
-        for seen in self._seen:
-            if seen.index in before:
-                known.append((seen, before[seen.index]))
-                if first:
-                    given.append(self.give(seen, Tracked(before[seen.index], _OF_CHUNK, PoseSource.CHUNK)))
-        last = frames[-1].index
-        self._tracker.start_from(ids, points, keyframes[last], before.get(last - 1))
-        newest_T = keyframes[last]
-        for seen in self._seen:
-            if seen.index > last and seen.intrinsics is not None:
-                tracked = self._tracker.pose(seen.features, seen.intrinsics)
-                newest_T = tracked.T_ref_cam
-                known.append((seen, newest_T))
-                if first:
-                    given.append(self.give(seen, tracked))
-        if not first:
-            self._smooth.correct(newest_T)
-        oldest = frames[-min(self._config.window.overlap, len(frames))].index
-        self._seen = [seen for seen in self._seen if seen.index >= oldest]
-        return TakenOver(tuple(known), tuple(given))
+    def _seen_after(self, hand_over: HandOver) -> list[SeenFrame]:
+        """Frames that the new submap has not posed yet."""
+        newest = hand_over.frames[-1].index if hand_over.frames else None
+        return [seen for seen in self._seen if newest is None or seen.index > newest]
 
-    def counters(self) -> Mapping[str, int | float]:
-        """Frames taken in, left without a pose and posed by motion alone, and the way in metres of `odom`."""
-        return {
-            "frames_in": self._frames_in,
-            "frames_unposed": self._unposed,
-            "frames_extrapolated": self._extrapolated,
-            "distance_travelled": self._way_m,
-        }
+    def _hand_over(self, submap: PlacedSubmap, done: HandOver) -> Posed:
+        given: tuple[FramePose, ...] = ()
+        if self._submap is None:
+            given = tuple(self._give(posed.seen, posed.tracked) for posed in done.poses)
+        else:
+            self._smooth.correct(done.newest_T)
+        oldest = submap.chunk.frames[-min(self._config.window.overlap, len(submap.chunk.frames))].index
+        held = {seen.index for seen in self._seen}
+        self._seen = [seen for seen in done.frames if seen.index >= oldest and seen.index in held]
+        self._submap, self._tracker, self._guessed = submap, done.tracker, done.guessed
+        return Posed(given, tuple(_place(posed.seen, posed.tracked.T_ref_cam, submap) for posed in done.poses))
 
-    def _guess_camera(self, submap: PlacedSubmap) -> None:
-        """Takes the reconstructor's intrinsics for a camera that came without any, also for frames seen meanwhile."""
-        frame = submap.chunk.frames[-1]
-        if frame.intrinsics is not None:
-            self._guessed = None
-            return
-        height, width = frame.image.shape[:2]
-        guess = self._guessed = submap.geometry.intrinsics[-1].scaled(width, height)
-        self._seen = [replace(seen, intrinsics=seen.intrinsics or guess) for seen in self._seen]
+
+def _place(seen: SeenFrame, T_odom_cam: Array, submap: PlacedSubmap) -> FramePlace:
+    T_submap_cam = submap.S_odom_submap.inverse().apply_pose(T_odom_cam)
+    return FramePlace(seen.index, seen.stamp_ns, submap.index, T_submap_cam, seen.intrinsics)
+
+
+def _dropped(verdict: StampVerdict, stamp_ns: int, before_ns: int | None) -> DroppedFrame:
+    before = "" if before_ns is None else f" follows {before_ns * 1e-9:.9f} s"
+    message = f"image stamp {stamp_ns * 1e-9:.9f} s{before}; the driver has to stamp every image later than the last"
+    return DroppedFrame(verdict.value, message)

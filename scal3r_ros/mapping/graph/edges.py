@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import MappingError
-from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.geometry.sim3 import Sim3, rows_of
 
 LOOP_KERNEL = 10.0
 """Width of the Cauchy kernel on loops, in their sigmas: what the odometry can not explain at all fades out."""
@@ -44,8 +44,13 @@ class Edge:
     kind: EdgeKind = EdgeKind.ODOMETRY
     kernel: float = LOOP_KERNEL
 
-    def disagreement(self, anchors: Mapping[int, Sim3]) -> float:
-        """How far the edge is from what anchors say, in its standard deviations: root mean square over directions."""
+    @property
+    def key(self) -> tuple[int, int, bytes]:
+        """What tells this measurement from others; the same where the edge is read back from plain arrays."""
+        return self.i, self.j, rows_of((self.S_i_j,)).tobytes()
+
+    def mahalanobis_distance(self, anchors: Mapping[int, Sim3]) -> float:
+        """Distance of the edge from anchors in its standard deviations: root mean square over directions."""
         delta = (self.S_i_j.inverse() @ anchors[self.i].inverse() @ anchors[self.j]).log()
         return float(np.sqrt(delta @ np.linalg.solve(self.covariance, delta) / len(delta)))
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import MappingError
-from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.geometry.sim3_rows import largest_change, rows_of, similarity_of
+from scal3r_ros.geometry.sim3 import Sim3, largest_change, rows_of, similarity_of
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind, check_edge
 from scal3r_ros.mapping.graph.solver import GraphProblem, GraphSolution, GraphSolver
 
@@ -39,6 +38,9 @@ class SubmapGraph:
 
     def __len__(self) -> int:
         return len(self._anchors)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._anchors
 
     @property
     def edges(self) -> tuple[Edge, ...]:

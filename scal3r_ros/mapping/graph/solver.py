@@ -10,8 +10,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
-from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.geometry.sim3_rows import largest_change, rows_of
+from scal3r_ros.geometry.sim3 import Sim3, largest_change, rows_of
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
 
 _GTSAM_ORDER = np.array([3, 4, 5, 0, 1, 2, 6])
@@ -117,13 +116,13 @@ class GraphSolver:
         return solved
 
     def _worst_loop(self, anchors: Mapping[int, Sim3], edges: list[Edge]) -> Edge | None:
-        """The loop that disagrees most with the solution, where it does so by too much."""
+        """The loop of the largest Mahalanobis distance from the solution, where that is too large."""
         loops = [edge for edge in edges if edge.kind is EdgeKind.LOOP]
         if not loops or np.isinf(self._max_conflict):
             return None
-        disagreements = [edge.disagreement(anchors) for edge in loops]
-        worst = int(np.argmax(disagreements))
-        return loops[worst] if disagreements[worst] > self._max_conflict else None
+        distances = [edge.mahalanobis_distance(anchors) for edge in loops]
+        worst = int(np.argmax(distances))
+        return loops[worst] if distances[worst] > self._max_conflict else None
 
 
 def _estimate(isam: gtsam.ISAM2, anchors: Mapping[int, Sim3]) -> dict[int, Sim3]:

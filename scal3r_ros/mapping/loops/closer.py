@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +16,9 @@ from scal3r_ros.features.descriptors import place_descriptor
 from scal3r_ros.features.sift import find_local_features
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import Edge
+from scal3r_ros.mapping.graph.solver import GraphProblem
 from scal3r_ros.mapping.loops.config import LoopConfig
-from scal3r_ros.mapping.loops.consistency import LoopConsensus, Ways
+from scal3r_ros.mapping.loops.consistency import LoopConsistency
 from scal3r_ros.mapping.loops.descriptor_index import DescriptorIndex
 from scal3r_ros.mapping.loops.joint_refinement import look_again
 from scal3r_ros.mapping.loops.keyframe_database import KeyframeDatabase, keep_keyframe
@@ -43,7 +45,9 @@ class NewSubmap:
 
 
 class LoopCloser:
-    """The loop work of a mapper. `give` may be called beside all other methods, which must not overlap.
+    """The loop work of a mapper.
+
+    `give`, `take`, `waiting` and `counters` may be called from any thread; of the other methods, one at a time.
 
     Args:
         config: what is kept, and what a loop has to show.
@@ -59,11 +63,12 @@ class LoopCloser:
         self._min_confidence = min_confidence
         self._alignment = alignment
         self._recall = recall
+        self._queue_lock = threading.Lock()
         self._waiting: deque[NewSubmap] = deque()
         self._shelf = KeyframeDatabase(config.memory_mb)
         self._index = DescriptorIndex()
         self._finder = CandidateFinder()
-        self._consensus = LoopConsensus(config)
+        self._consistency = LoopConsistency(config)
         self._counts = dict.fromkeys(
             (
                 "loop_submaps_skipped",
@@ -75,17 +80,17 @@ class LoopCloser:
             ),
             0,
         )
-        self._believed = 0
-        self._told = False
+        self._full = False  # the disk, at the last attempt
 
     def give(self, submap: NewSubmap) -> None:
         """Queues a submap for `take`; quick."""
         if not self._config.enabled:
             return
-        self._waiting.append(submap)
-        if len(self._waiting) > MOST_WAITING:
-            self._waiting.popleft()
-            self._counts["loop_submaps_skipped"] += 1
+        with self._queue_lock:
+            self._waiting.append(submap)
+            if len(self._waiting) > MOST_WAITING:
+                self._waiting.popleft()
+                self._counts["loop_submaps_skipped"] += 1
 
     @property
     def waiting(self) -> int:
@@ -94,65 +99,64 @@ class LoopCloser:
 
     def take(self) -> NewSubmap | None:
         """The submap that has waited longest."""
-        return self._waiting.popleft() if self._waiting else None
+        with self._queue_lock:
+            return self._waiting.popleft() if self._waiting else None
 
     def clear(self) -> None:
         """Forget everything but the counts."""
-        self._waiting.clear()
+        with self._queue_lock:
+            self._waiting.clear()
         self._shelf.clear()
         self._index.clear()
         self._finder.clear()
-        self._consensus.clear()
+        self._consistency.clear()
 
-    def look(self, submap: NewSubmap, anchors: Mapping[int, Sim3], ways: Ways) -> list[VerifiedLoop]:
+    def look(self, submap: NewSubmap, anchors: Mapping[int, Sim3], problem: GraphProblem) -> list[VerifiedLoop]:
         """Remembers a submap's keyframes and gives the places seen again in it that stand up to verification.
 
-        `anchors` place this and all older submaps; `ways` are those between them. Deterministic. A submap whose
+        `anchors` place this and all older submaps; `problem` is the graph between them. Deterministic. A submap whose
         keyframes can not be kept is counted, and the first of several in a row is logged.
         """
         try:
             rows = self._remember(submap)
-            self._told = False
+            self._full = False
         except MappingError as error:
             self._counts["loop_submaps_lost"] += 1
-            if not self._told:
+            if not self._full:
                 _log.warning("places are not recognised again: %s", error)
-            self._told = True
+            self._full = True
             return []
         candidates = self._finder.find(self._index, rows, self._rows_before(rows), self._config.candidates)
         self._counts["loop_candidates"] += len(candidates)
         verified = [loop for loop in (verify(c, self._shelf, anchors, self._config) for c in candidates) if loop]
-        verified = self._unambiguous(verified, anchors, ways)
+        verified = self._unambiguous(verified, anchors, problem)
         if self._recall is not None:
             verified = self._looked_at_again(verified, anchors, self._recall)
         self._counts["loops_verified"] += len(verified)
         return verified
 
-    def believe(self, loop: VerifiedLoop, anchors: Mapping[int, Sim3], ways: Ways) -> list[Edge]:
+    def accept(self, loop: VerifiedLoop, anchors: Mapping[int, Sim3], problem: GraphProblem) -> list[Edge]:
         """The edges that a verified loop lets into the graph: none before another confirms it, then both."""
-        admitted = self._consensus.admit(loop.edge, anchors, ways)
-        self._believed += len(admitted)
-        return admitted
+        return self._consistency.accept(loop.edge, anchors, problem)
 
-    def drop(self, edges: Sequence[Edge]) -> None:
+    def reject(self, edges: Sequence[Edge]) -> None:
         """Takes back loops that the graph contradicts."""
-        self._consensus.drop(list(edges))
-        self._believed -= len(edges)
+        self._consistency.reject(edges)
         self._counts["loops_dropped"] += len(edges)
 
     def counters(self) -> dict[str, int]:
-        """What was kept, compared, verified, believed and refused so far."""
+        """What was kept, compared, verified and refused so far."""
         return {
-            "loops": self._believed,
-            "loops_pending": self._consensus.waiting,
-            "loops_gated": self._consensus.implausible,
+            "loops_pending": self._consistency.pending,
+            "loops_gated": self._consistency.gated,
             "loop_keyframes": len(self._shelf),
             **self._counts,
         }
 
-    def snapshot(self) -> dict[str, NDArray[np.generic]]:
-        """All keyframes as plain arrays, for `restore`; what waits is not among them."""
-        parts = {"places": self._index.snapshot(), "keyframes": self._shelf.snapshot()}
+    def snapshot(self, submaps: Collection[int]) -> dict[str, NDArray[np.generic]]:
+        """The keyframes of some submaps as plain arrays, for `restore`; what waits is not among them."""
+        rows = [row for row in range(len(self._shelf)) if self._shelf.submap(row) in submaps]
+        parts = {"places": self._index.snapshot(rows), "keyframes": self._shelf.snapshot(rows)}
         return {f"{part}_{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def restore(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
@@ -208,22 +212,26 @@ class LoopCloser:
         stamp, own = self._shelf.stamp_ns(row), self._shelf.submap(row)
         return own <= submap and (stamp <= stamp_ns or stamp > stamp_ns + round(self._config.min_gap_s * 1e9))
 
-    def _unambiguous(self, loops: list[VerifiedLoop], anchors: Mapping[int, Sim3], ways: Ways) -> list[VerifiedLoop]:
+    def _unambiguous(
+        self, loops: list[VerifiedLoop], anchors: Mapping[int, Sim3], problem: GraphProblem
+    ) -> list[VerifiedLoop]:
         """Loops that no other contradicts: where two lead to different places, the better one counts if clearly so."""
         kept = []
         for loop in loops:
-            rivals = [other for other in loops if other is not loop and self._contradict(loop, other, anchors, ways)]
+            rivals = [other for other in loops if other is not loop and self._contradict(loop, other, anchors, problem)]
             if all(loop.points >= CLEARLY * rival.points for rival in rivals):
                 kept.append(loop)
         self._counts["loops_ambiguous"] += len(loops) - len(kept)
         return kept
 
-    def _contradict(self, one: VerifiedLoop, other: VerifiedLoop, anchors: Mapping[int, Sim3], ways: Ways) -> bool:
+    def _contradict(
+        self, one: VerifiedLoop, other: VerifiedLoop, anchors: Mapping[int, Sim3], problem: GraphProblem
+    ) -> bool:
         here, there = (anchors[loop.edge.i].apply(loop.edge.S_i_j.t) for loop in (one, other))
         sigma = sum(
             anchors[loop.edge.j].scale * float(np.sqrt(np.trace(loop.edge.covariance[:3, :3]))) for loop in (one, other)
         )
-        drift = self._config.max_drift * ways.way(one.edge.i, other.edge.i)
+        drift = self._config.max_drift * problem.way(one.edge.i, other.edge.i)
         return float(np.linalg.norm(here - there)) > drift + 4.0 * sigma
 
     def _looked_at_again(

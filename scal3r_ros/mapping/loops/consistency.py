@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import LOOP_KERNEL, Edge
+from scal3r_ros.mapping.graph.solver import GraphProblem
 from scal3r_ros.mapping.loops.config import LoopConfig
 
 NEAR = 6
@@ -26,58 +26,49 @@ MOST_WAITING = 50
 """Loops without support that are remembered at most; the oldest go first."""
 
 
-class Ways(Protocol):
-    """What a consensus needs of the graph."""
-
-    def way(self, i: int, j: int) -> float: ...
-
-
-class LoopConsensus:
-    """Holds loops back until `min_support` others say the same. State: the loops that wait, and those believed."""
+class LoopConsistency:
+    """Holds loops back until `min_support` others say the same. State: the loops that wait, and those accepted."""
 
     def __init__(self, config: LoopConfig) -> None:
         self._config = config
-        self._waiting: list[Edge] = []
-        self._believed: list[Edge] = []
-        self.implausible = 0
+        self._pending: list[Edge] = []
+        self._accepted: list[Edge] = []
+        self.gated = 0
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """Loops that nothing supports so far."""
-        return len(self._waiting)
+        return len(self._pending)
 
     def clear(self) -> None:
         """Forget all loops."""
-        self._waiting, self._believed = [], []
+        self._pending, self._accepted = [], []
 
-    def believe(self, edges: list[Edge]) -> None:
-        """Count loops of a restored graph as believed."""
-        self._believed += edges
+    def reject(self, edges: Iterable[Edge]) -> None:
+        """Some loops turned out to be wrong: they support no other any more."""
+        wrong = {edge.key for edge in edges}
+        self._accepted = [edge for edge in self._accepted if edge.key not in wrong]
 
-    def drop(self, edges: list[Edge]) -> None:
-        """Believe some loops no more; they support no other."""
-        gone = {id(edge) for edge in edges}
-        self._believed = [edge for edge in self._believed if id(edge) not in gone]
-
-    def admit(self, edge: Edge, anchors: Mapping[int, Sim3], ways: Ways) -> list[Edge]:
-        """Takes a verified loop in; gives those, it among them, that are believed from now on."""
-        if not self._is_plausible(edge, anchors, ways):
-            self.implausible += 1
+    def accept(self, edge: Edge, anchors: Mapping[int, Sim3], problem: GraphProblem) -> list[Edge]:
+        """Takes a verified loop in; gives those, it among them, that are accepted from now on."""
+        if not self._is_plausible(edge, anchors, problem):
+            self.gated += 1
             return []
-        waiting = [other for other in self._waiting if _agree(edge, other, anchors)]
-        believed = [other for other in self._believed if _agree(edge, other, anchors)]
-        if len(waiting) + len(believed) < self._config.min_support:
-            self._waiting = [*self._waiting, edge][-MOST_WAITING:]
+        pending = [other for other in self._pending if _agree(edge, other, anchors)]
+        accepted = [other for other in self._accepted if _agree(edge, other, anchors)]
+        if len(pending) + len(accepted) < self._config.min_support:
+            self._pending = [*self._pending, edge][-MOST_WAITING:]
             return []
-        taken = {id(other) for other in waiting}
-        self._waiting = [other for other in self._waiting if id(other) not in taken]
-        admitted = [
-            replace(loop, kernel=max(LOOP_KERNEL, PULL * loop.disagreement(anchors))) for loop in (*waiting, edge)
+        taken = {other.key for other in pending}
+        self._pending = [other for other in self._pending if other.key not in taken]
+        confirmed = [
+            replace(loop, kernel=max(LOOP_KERNEL, PULL * loop.mahalanobis_distance(anchors)))
+            for loop in (*pending, edge)
         ]
-        self._believed += admitted
-        return admitted
+        self._accepted += confirmed
+        return confirmed
 
-    def _is_plausible(self, edge: Edge, anchors: Mapping[int, Sim3], ways: Ways) -> bool:
+    def _is_plausible(self, edge: Edge, anchors: Mapping[int, Sim3], problem: GraphProblem) -> bool:
         """Whether the way round is long enough for the loop's ends, and their scales, to have drifted so far apart."""
         ratio = edge.S_i_j.scale * anchors[edge.i].scale / anchors[edge.j].scale
         if not 1.0 / self._config.max_scale_ratio <= ratio <= self._config.max_scale_ratio:
@@ -85,7 +76,7 @@ class LoopConsensus:
         said = anchors[edge.i].apply(edge.S_i_j.t)
         known = anchors[edge.j].t
         slack = SIGMAS * anchors[edge.i].scale * float(np.sqrt(np.trace(edge.covariance[:3, :3]))) * edge.S_i_j.scale
-        return float(np.linalg.norm(said - known)) <= self._config.max_drift * ways.way(edge.i, edge.j) + slack
+        return float(np.linalg.norm(said - known)) <= self._config.max_drift * problem.way(edge.i, edge.j) + slack
 
 
 def _agree(first: Edge, second: Edge, anchors: Mapping[int, Sim3]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import faiss
 import numpy as np
@@ -79,11 +79,11 @@ class DescriptorIndex:
         kept = np.stack([self._index.reconstruct(int(row)) for row in rows])
         return np.asarray(kept / _step(size), np.float32)
 
-    def snapshot(self) -> dict[str, NDArray[np.generic]]:
-        """All rows as one plain array, for `restore`."""
+    def snapshot(self, rows: Sequence[int]) -> dict[str, NDArray[np.generic]]:
+        """Some rows as one plain array, for `restore`."""
         if self._index is None:
             return {"codes": np.empty((0, 0), np.uint8)}
-        return {"codes": faiss.vector_to_array(self._index.codes).reshape(len(self), -1).copy()}
+        return {"codes": faiss.vector_to_array(self._index.codes).reshape(len(self), -1)[np.array(rows, np.intp)]}
 
     def restore(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Become the index whose `snapshot` is given, in place of this one."""

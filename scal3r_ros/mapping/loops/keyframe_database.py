@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, Any
@@ -142,13 +142,18 @@ class KeyframeDatabase:
         with np.load(io.BytesIO(self._file.read(self._ends[row + 1] - self._ends[row]))) as arrays:
             return _keyframe(arrays)
 
-    def snapshot(self) -> dict[str, NDArray[np.generic]]:
-        """All keyframes as plain arrays, for `restore`; those on disk stay there, and are read when they are used."""
+    def snapshot(self, rows: Sequence[int]) -> dict[str, NDArray[np.generic]]:
+        """The keyframes of some rows as plain arrays, for `restore`; all of them are read when they are used."""
+        content, ends = self._bytes(), np.array(self._ends, np.int64)
+        if len(rows) < len(self):
+            pieces = [content[ends[row] : ends[row + 1]] for row in rows]
+            content = np.concatenate([np.zeros(0, np.uint8), *pieces])
+            ends = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces], dtype=np.int64)])
         return {
-            "bytes": self._bytes(),
-            "ends": np.array(self._ends, np.int64),
-            "submaps": np.array(self._submaps, np.int64),
-            "stamps_ns": np.array(self._stamps_ns, np.int64),
+            "bytes": content,
+            "ends": ends,
+            "submaps": np.array([self._submaps[row] for row in rows], np.int64),
+            "stamps_ns": np.array([self._stamps_ns[row] for row in rows], np.int64),
         }
 
     def restore(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:

@@ -84,7 +84,7 @@ class SavedMap:
         return self._frames.cameras()
 
     def cloud(self) -> PointCloud:
-        """All points: of submaps that left the memory those on disk, of the others those of the point map."""
+        """All points that the map shows: of submaps that left the memory those on disk, else those of the point map."""
         arrays = self._stored.arrays(POINTS)
         clouds = []
         on_disk = {submap_of(name): name for name in self._stored.names(PREFIX)}
@@ -92,7 +92,8 @@ class SavedMap:
             cloud = unpacked(self._stored.arrays(name))
             points = self._anchors[submap].apply(cloud.points).astype(np.float32)
             clouds.append(PointCloud(points, cloud.colours))
-        resident = PointMap(PointMapConfig())
+        observations = int(arrays.get("min_observations", np.array(1)))
+        resident = PointMap(PointMapConfig(min_observations=observations))
         resident.restore(arrays)
         clouds.append(resident.cloud(without=on_disk))
         points, colours = (

@@ -88,6 +88,15 @@ class MapWriter:
         """A folder on the map's disk for files that others write, to be given to `add_file`."""
         return self._parts / _SCRATCH
 
+    def held(self, path: Path) -> Path:
+        """A link to a file that its owner may remove before it is added; the file itself on a disk without links."""
+        link = self.scratch / path.name
+        try:
+            link.hardlink_to(path)
+        except OSError:
+            return path
+        return link
+
     def add_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]], compressed: bool = True) -> None:
         """Stores plain arrays as the part `name`; what would hardly shrink is better not compressed."""
         path = self.scratch / f"{name}.npz"

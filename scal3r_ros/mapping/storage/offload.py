@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from scal3r_ros.errors import MappingError
-from scal3r_ros.mapping.cloud.packed_cloud import packed, unpacked
+from scal3r_ros.mapping.cloud.packed_cloud import packed
 from scal3r_ros.mapping.storage.archive import Archive
 from scal3r_ros.mapping.values import PointCloud
 
@@ -17,7 +19,9 @@ PREFIX = "submap_"
 
 
 class Offload:
-    """Clouds of submaps on their way to the disk, and there. `leave` is quick; `write` takes the disk's time.
+    """Clouds of submaps on their way to the disk, and there. Any thread may call any method.
+
+    `leave` is quick; `write` takes the disk's time, and `clear` waits for the cloud that is being written.
 
     Args:
         folder: where they go; None takes the system's folder for temporary files.
@@ -25,34 +29,22 @@ class Offload:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._archive = Archive(folder)
-        self._leaving: list[tuple[int, PointCloud]] = []
+        self._writing = threading.Lock()
+        self._leaving: deque[tuple[int, PointCloud]] = deque()
         self._lost = 0
-        self._told = False
+        self._refused = False  # by the disk, at the last attempt
 
     def leave(self, submap: int, cloud: PointCloud) -> None:
         """Takes the cloud of a submap, in its own coordinates, to be written by the next `write`."""
         self._leaving.append((submap, cloud))
 
     def write(self) -> None:
-        """Writes what left. A disk that refuses it is told of once: it costs old submaps detail, never the drive."""
-        leaving, self._leaving = self._leaving, []
-        for submap, cloud in leaving:
-            try:
-                self._archive.put(name_of(submap), packed(cloud))
-                self._told = False
-            except MappingError as error:
-                self._lost += 1
-                if not self._told:
-                    _log.error("old submaps lose detail: %s", error)
-                self._told = True
-
-    def cloud(self, submap: int) -> PointCloud:
-        """The whole cloud of a submap that was written, in its own coordinates.
-
-        Raises:
-            MappingError: it is not on disk, or its file is damaged.
-        """
-        return unpacked(self._archive.get(name_of(submap)))
+        """Writes what left. A disk that refuses it is logged once: it costs old submaps detail, never the drive."""
+        while True:
+            with self._writing:
+                if not self._leaving:
+                    return
+                self._write(*self._leaving.popleft())
 
     def paths(self, submaps: Collection[int]) -> dict[str, Path]:
         """The files of those of `submaps` that are on disk."""
@@ -69,8 +61,20 @@ class Offload:
 
     def clear(self) -> None:
         """Removes all files."""
-        self._leaving, self._lost, self._told = [], 0, False
-        self._archive.clear()
+        with self._writing:
+            self._leaving.clear()
+            self._lost, self._refused = 0, False
+            self._archive.clear()
+
+    def _write(self, submap: int, cloud: PointCloud) -> None:
+        try:
+            self._archive.put(name_of(submap), packed(cloud))
+            self._refused = False
+        except MappingError as error:
+            self._lost += 1
+            if not self._refused:
+                _log.error("old submaps lose detail: %s", error)
+            self._refused = True
 
 
 def name_of(submap: int) -> str:

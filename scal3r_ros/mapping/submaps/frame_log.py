@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,17 @@ from scal3r_ros.geometry.trajectory import Trajectory
 
 _FIRST_ROWS = 256
 _NAMES = ("index", "stamp_ns", "submap", "camera", "T_submap_cam")
+
+
+@dataclass(frozen=True, eq=False)
+class FramePlace:
+    """Frame `index` of a drive lies at `T_submap_cam` (4, 4) in a submap, in its unit; `intrinsics` where known."""
+
+    index: int
+    stamp_ns: int
+    submap: int
+    T_submap_cam: NDArray[np.float64]
+    intrinsics: Intrinsics | None = None
 
 
 class FrameLog:
@@ -38,7 +49,10 @@ class FrameLog:
         T_submap_cam: NDArray[np.float64],
         camera: Intrinsics | None = None,
     ) -> None:
-        """Sets or replaces the pose of frame `index` of the drive at hand, and the camera that took it where known."""
+        """Sets the pose of frame `index` of the drive at hand, in place of one by the same or an older submap.
+
+        `camera` is the one that took it, None where it is not known.
+        """
         start, end = self._starts[-1], self._count
         row = start + int(np.searchsorted(self._index[start:end], index))
         if row == end or self._index[row] != index:
@@ -46,6 +60,8 @@ class FrameLog:
             for column in self._columns():
                 column[row + 1 : end + 1] = column[row:end].copy()
             self._count += 1
+        elif self._submap[row] > submap:
+            return
         self._index[row], self._stamp_ns[row], self._submap[row] = index, stamp_ns, submap
         self._camera[row] = self._cameras.setdefault(camera, len(self._cameras))
         self._T_submap_cam[row] = T_submap_cam[:3]

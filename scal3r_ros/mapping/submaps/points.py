@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +14,24 @@ from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 Array = NDArray[np.float64]
 
 
-def coloured_points(
-    chunk: Chunk, geometry: ChunkGeometry, first: int, min_confidence: float
-) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
-    """Confident points (n, 3) of the frames from `first` on in the chunk's frame, their RGB (n, 3) and weights (n,).
+@dataclass(frozen=True, eq=False)
+class ColouredPoints:
+    """`points` (n, 3) float32 in the chunk's frame, their `colours` (n, 3) uint8 RGB and `weights` (n,) float32."""
+
+    points: NDArray[np.float32]
+    colours: NDArray[np.uint8]
+    weights: NDArray[np.float32]
+
+
+def coloured_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float) -> ColouredPoints:
+    """The confident points of the frames that the chunk does not share with the one before.
 
     A point weighs its confidence over its depth squared (in units of the chunk's median depth): near views know more.
     """
     points, colours, weights = [], [], []
     for frame, T, depth, confidence, intrinsics in list(
         zip(chunk.frames, geometry.T_chunk_cam, geometry.depth, geometry.confidence, geometry.intrinsics, strict=True)
-    )[first:]:
+    )[chunk.shared :]:
         sure = (confidence >= max(min_confidence, 1e-6)) & (depth > 0) & np.isfinite(depth)
         height, width = depth.shape
         image = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
@@ -31,9 +40,10 @@ def coloured_points(
         colours.append(image[sure])
         weights.append(confidence[sure] / np.square(depth[sure]))
     if not points or not sum(map(len, points)):
-        return np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8), np.empty(0, np.float32)
+        return ColouredPoints(np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8), np.empty(0, np.float32))
     weight = np.concatenate(weights)
-    return np.concatenate(points), np.concatenate(colours), (weight / np.median(weight)).astype(np.float32)
+    relative = (weight / np.median(weight)).astype(np.float32)
+    return ColouredPoints(np.concatenate(points), np.concatenate(colours), relative)
 
 
 def feature_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float) -> tuple[NDArray[np.int64], Array]:

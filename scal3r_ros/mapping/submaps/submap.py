@@ -12,6 +12,7 @@ from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.config import MapperConfig
 from scal3r_ros.mapping.graph.edges import Edge, odometry_edge
 from scal3r_ros.mapping.submaps.alignment import align_chunk
+from scal3r_ros.mapping.values import PointCloud, SubmapSummary
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 
 R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -50,7 +51,20 @@ class Placed:
     note: str
 
 
-def first_submap(chunk: Chunk, geometry: ChunkGeometry, config: MapperConfig) -> Placed:
+def place(
+    chunk: Chunk,
+    geometry: ChunkGeometry,
+    before: PlacedSubmap | None,
+    S_odom_before: Sim3 | None,
+    config: MapperConfig,
+) -> Placed:
+    """The submap of a chunk: aligned to the one `before`, which lies at `S_odom_before`, or the first of a map."""
+    if before is None or S_odom_before is None:
+        return _first_submap(chunk, geometry, config)
+    return _next_submap(chunk, geometry, before, S_odom_before, config)
+
+
+def _first_submap(chunk: Chunk, geometry: ChunkGeometry, config: MapperConfig) -> Placed:
     """A submap that begins a map: its first camera at the origin, the median of its depth as the parameter says."""
     sure = geometry.depth[geometry.confidence >= config.min_confidence]
     median = float(np.median(sure)) if len(sure) else 1.0
@@ -60,7 +74,7 @@ def first_submap(chunk: Chunk, geometry: ChunkGeometry, config: MapperConfig) ->
     return Placed(PlacedSubmap(chunk.index, S_odom_submap, chunk, geometry), None, "")
 
 
-def next_submap(
+def _next_submap(
     chunk: Chunk, geometry: ChunkGeometry, before: PlacedSubmap, S_odom_before: Sim3, config: MapperConfig
 ) -> Placed:
     """A submap aligned to the one `before`, which lies at `S_odom_before`, over the frames that they share."""
@@ -72,6 +86,22 @@ def next_submap(
         covariance, note = np.eye(7), "it shares no frame with the submap before: joined at its last pose"
     submap = PlacedSubmap(chunk.index, S_odom_before @ S_before_submap, chunk, geometry)
     return Placed(submap, odometry_edge(before.index, submap.index, S_before_submap, covariance), note)
+
+
+def summary_of(placed: Placed, anchor: Sim3, cloud_map: PointCloud) -> SubmapSummary:
+    """What is given out of a new submap at S_map_submap `anchor` with its new points in `map`."""
+    chunk, geometry = placed.submap.chunk, placed.submap.geometry
+    return SubmapSummary(
+        index=placed.submap.index,
+        first_stamp_ns=chunk.frames[0].stamp_ns,
+        last_stamp_ns=chunk.frames[-1].stamp_ns,
+        keyframes=len(chunk.frames) - chunk.shared,
+        health=geometry.health,
+        note=", ".join(part for part in (geometry.note, placed.note) if part),
+        scale_to_previous=1.0 if placed.edge is None else placed.edge.S_i_j.scale,
+        S_map_submap=anchor,
+        cloud_map=cloud_map,
+    )
 
 
 def shared_frames(before: PlacedSubmap | None, chunk: Chunk) -> int:

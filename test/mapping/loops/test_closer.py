@@ -60,7 +60,7 @@ def test_a_place_seen_again_gives_its_place_exactly(submaps: list[NewSubmap], or
 def test_what_was_remembered_comes_back_from_a_snapshot(submaps: list[NewSubmap], oracle: Any) -> None:
     first, second = closer(), closer(memory_mb=0)
     looked_at(first, submaps[:3], anchors(submaps, oracle))
-    second.restore(first.snapshot())
+    second.restore(first.snapshot(range(3)))
     places = anchors(submaps, oracle)
     ours, theirs = (c.look(submaps[3], places, NOWHERE) for c in (first, second))
     assert [(loop.row, loop.place, loop.points) for loop in ours] == [

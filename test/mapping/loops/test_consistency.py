@@ -1,4 +1,4 @@
-"""Which loops are believed, and that wrong ones do not move the map: false, lone, implausible or contradicting ones."""
+"""Which loops are accepted, and that wrong ones do not move the map: false, lone, implausible or contradicting ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind, odometry_edge
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
 from scal3r_ros.mapping.loops.config import LoopConfig
-from scal3r_ros.mapping.loops.consistency import LoopConsensus
+from scal3r_ros.mapping.loops.consistency import LoopConsistency
 
 LAP = 40
 SIGMAS = np.array([0.1] * 3 + [0.005] * 3 + [0.01])
@@ -45,50 +45,50 @@ def ate(graph: SubmapGraph, true: list[Sim3]) -> float:
     return float(np.sqrt(np.mean(np.square(error).sum(axis=1))))
 
 
-def close(graph: SubmapGraph, loops: list[Edge]) -> LoopConsensus:
-    """As the mapper does it: one loop after the other, optimised after each that is believed."""
-    consensus = LoopConsensus(LoopConfig())
+def close(graph: SubmapGraph, loops: list[Edge]) -> LoopConsistency:
+    """As the mapper does it: one loop after the other, optimised after each that is accepted."""
+    consistency = LoopConsistency(LoopConfig())
     for edge in loops:
         problem = graph.problem()
-        admitted = consensus.admit(edge, problem.anchors, problem)
-        for believed in admitted:
-            graph.add_edge(believed)
-        if admitted:
+        accepted = consistency.accept(edge, problem.anchors, problem)
+        for confirmed in accepted:
+            graph.add_edge(confirmed)
+        if accepted:
             solution = graph.solve(graph.problem())
             graph.accept(solution)
-            consensus.drop(list(solution.dropped))
-    return consensus
+            consistency.reject(solution.dropped)
+    return consistency
 
 
 def test_a_lone_loop_waits_until_another_says_the_same() -> None:
     graph, true = two_laps()
-    consensus = LoopConsensus(LoopConfig())
+    consistency = LoopConsistency(LoopConfig())
     problem = graph.problem()
-    assert consensus.admit(loop(true, 5, 45), problem.anchors, problem) == []
-    assert consensus.waiting == 1
-    admitted = consensus.admit(loop(true, 7, 47), problem.anchors, problem)
-    assert sorted((edge.i, edge.j) for edge in admitted) == [(5, 45), (7, 47)]
-    assert consensus.waiting == 0
+    assert consistency.accept(loop(true, 5, 45), problem.anchors, problem) == []
+    assert consistency.pending == 1
+    accepted = consistency.accept(loop(true, 7, 47), problem.anchors, problem)
+    assert sorted((edge.i, edge.j) for edge in accepted) == [(5, 45), (7, 47)]
+    assert consistency.pending == 0
 
 
 @pytest.mark.parametrize("wrong", [Sim3(1.0, np.eye(3), np.array([6.0, 0, 0])), Sim3.from_log([0, 0, 0, 0, 0, 0.4, 0])])
 def test_loops_that_contradict_each_other_do_not_confirm_each_other(wrong: Sim3) -> None:
     graph, true = two_laps()
-    consensus = LoopConsensus(LoopConfig())
+    consistency = LoopConsistency(LoopConfig())
     problem = graph.problem()
-    assert consensus.admit(loop(true, 5, 45), problem.anchors, problem) == []
-    assert consensus.admit(loop(true, 7, 47, wrong), problem.anchors, problem) == []
-    assert consensus.waiting == 2
+    assert consistency.accept(loop(true, 5, 45), problem.anchors, problem) == []
+    assert consistency.accept(loop(true, 7, 47, wrong), problem.anchors, problem) == []
+    assert consistency.pending == 2
 
 
 def test_a_loop_that_no_drift_explains_is_refused() -> None:
     graph, true = two_laps()
-    consensus = LoopConsensus(LoopConfig())
+    consistency = LoopConsistency(LoopConfig())
     problem = graph.problem()
-    assert consensus.admit(Edge(5, 20, Sim3.identity(), COVARIANCE, EdgeKind.LOOP), problem.anchors, problem) == []
+    assert consistency.accept(Edge(5, 20, Sim3.identity(), COVARIANCE, EdgeKind.LOOP), problem.anchors, problem) == []
     shrunk = loop(true, 5, 45, Sim3(3.0, np.eye(3), np.zeros(3)))
-    assert consensus.admit(shrunk, problem.anchors, problem) == []
-    assert (consensus.waiting, consensus.implausible) == (0, 2)
+    assert consistency.accept(shrunk, problem.anchors, problem) == []
+    assert (consistency.pending, consistency.gated) == (0, 2)
 
 
 def test_a_street_of_equal_facades_closes_no_loop() -> None:
@@ -96,8 +96,8 @@ def test_a_street_of_equal_facades_closes_no_loop() -> None:
     graph, true = two_laps()
     facades = [Edge(k - 6, k, Sim3.identity(), COVARIANCE, EdgeKind.LOOP) for k in range(10, 30)]
     before = ate(graph, true)
-    consensus = close(graph, facades)
-    assert consensus.implausible == len(facades)
+    consistency = close(graph, facades)
+    assert consistency.gated == len(facades)
     assert ate(graph, true) == before
 
 
@@ -132,6 +132,23 @@ def test_false_loops_of_a_tenth_of_all_edges_move_the_error_by_less_than_a_tenth
     close(honest, right)
     close(fooled, mixed)
     assert ate(fooled, true) < 1.1 * ate(honest, true)
+
+
+def test_a_rejected_loop_supports_no_other_also_where_the_graph_was_joined_to_another_meanwhile() -> None:
+    graph, true = two_laps()
+    consistency = LoopConsistency(LoopConfig())
+    problem = graph.problem()
+    for edge in (loop(true, 5, 45), loop(true, 7, 47)):
+        for accepted in consistency.accept(edge, problem.anchors, problem):
+            graph.add_edge(accepted)
+    earlier = SubmapGraph()
+    earlier.add_submap(1000)
+    graph.absorb(earlier.snapshot(), Sim3.identity())
+    rejected = [edge for edge in graph.edges if edge.kind is EdgeKind.LOOP]
+    assert len(rejected) == 2
+    consistency.reject(rejected)
+    assert consistency.accept(loop(true, 6, 46), problem.anchors, problem) == []
+    assert consistency.pending == 1
 
 
 def test_a_loop_that_the_others_contradict_is_taken_out_again() -> None:

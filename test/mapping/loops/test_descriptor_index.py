@@ -53,13 +53,13 @@ def test_a_search_among_fifty_thousand_keyframes_takes_milliseconds() -> None:
 def test_a_restored_index_answers_as_the_original() -> None:
     index, restored = DescriptorIndex(), DescriptorIndex()
     index.add(unit_vectors(80, 96))
-    restored.restore(index.snapshot())
+    restored.restore(index.snapshot(range(len(index))))
     query = unit_vectors(3, 96, 2)
     for mine, theirs in zip(index.search(query, 5, 80), restored.search(query, 5, 80), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     restored.add(unit_vectors(1, 96))
     assert len(restored) == 81
-    restored.restore(DescriptorIndex().snapshot())
+    restored.restore(DescriptorIndex().snapshot([]))
     assert len(restored) == 0
 
 

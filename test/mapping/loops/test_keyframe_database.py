@@ -74,7 +74,7 @@ def test_a_restored_database_goes_on_as_the_original(keyframes: list[KeptKeyfram
     database, restored = KeyframeDatabase(64), KeyframeDatabase(0)
     for keyframe in keyframes[:3]:
         database.add(keyframe)
-    restored.restore(database.snapshot())
+    restored.restore(database.snapshot(range(3)))
     assert restored.add(keyframes[3]) == 3
     for row in range(4):
         assert_same(restored.keyframe(row), keyframes[row])
@@ -84,7 +84,7 @@ def test_a_snapshot_of_what_is_on_disk_stays_as_it_was_taken(keyframes: list[Kep
     database, restored = KeyframeDatabase(0), KeyframeDatabase(64)
     for keyframe in keyframes[:3]:
         database.add(keyframe)
-    snapshot = database.snapshot()
+    snapshot = database.snapshot(range(3))
     assert isinstance(snapshot["bytes"], np.memmap)
     database.add(keyframes[3])
     database.clear()
@@ -94,11 +94,22 @@ def test_a_snapshot_of_what_is_on_disk_stays_as_it_was_taken(keyframes: list[Kep
         assert_same(restored.keyframe(row), keyframes[row])
 
 
+def test_a_snapshot_of_some_rows_holds_those_alone(keyframes: list[KeptKeyframe]) -> None:
+    database, restored = KeyframeDatabase(64), KeyframeDatabase(64)
+    for keyframe in keyframes:
+        database.add(keyframe)
+    restored.restore(database.snapshot([1, 3]))
+    assert len(restored) == 2
+    for row, number in enumerate((1, 3)):
+        assert_same(restored.keyframe(row), keyframes[number])
+        assert restored.submap(row) == keyframes[number].submap
+
+
 def test_a_keyframe_without_a_view_is_small(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> None:
     database = KeyframeDatabase(64)
     database.add(kept(street_frames[0], street_camera, with_view=False))
     assert database.keyframe(0).view is None
-    assert len(database.snapshot()["bytes"]) < 60_000
+    assert len(database.snapshot([0])["bytes"]) < 60_000
 
 
 @pytest.fixture
@@ -119,7 +130,7 @@ def test_with_no_memory_at_all_everything_goes_to_disk(keyframes: list[KeptKeyfr
 def _bytes_of(keyframe: KeptKeyframe) -> np.ndarray:
     alone = KeyframeDatabase(64)
     alone.add(keyframe)
-    return alone.snapshot()["bytes"]
+    return alone.snapshot([0])["bytes"]
 
 
 def _fill(database: KeyframeDatabase, keyframes: list[KeptKeyframe], up_to: int) -> None:

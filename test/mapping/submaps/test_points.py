@@ -43,7 +43,8 @@ def geometry() -> ChunkGeometry:
 
 
 def test_points_lie_where_the_depth_says_in_the_colours_of_the_image(chunk: Chunk, geometry: ChunkGeometry) -> None:
-    points, colours, weights = coloured_points(chunk, geometry, 0, 0.5)
+    cloud = coloured_points(chunk, geometry, 0.5)
+    points, colours, weights = cloud.points, cloud.colours, cloud.weights
     assert len(points) == len(colours) == len(weights) == 2 * 32 * 64
     assert (points.dtype, colours.dtype, weights.dtype) == (np.float32, np.uint8, np.float32)
     np.testing.assert_allclose(points[:, 2], 4.0)
@@ -59,17 +60,18 @@ def test_only_confident_finite_depth_of_the_new_frames_counts(chunk: Chunk, geom
     geometry.depth[1, 0, :] = 0.0
     geometry.depth[1, 1, :] = np.inf
     geometry.depth[1, 2, :] = np.nan
-    points, _, _ = coloured_points(chunk, geometry, 1, 0.5)
+    second, none = replace(chunk, shared=1), replace(chunk, shared=2)
+    points = coloured_points(second, geometry, 0.5).points
     assert len(points) == 64
     assert np.isfinite(points).all()
-    assert len(coloured_points(chunk, geometry, 1, 0.7)[0]) == 0
-    assert len(coloured_points(chunk, geometry, 1, 0.0)[0]) == 64  # 0 is never confident
-    assert len(coloured_points(chunk, geometry, 2, 0.5)[0]) == 0
+    assert len(coloured_points(second, geometry, 0.7).points) == 0
+    assert len(coloured_points(second, geometry, 0.0).points) == 64  # 0 is never confident
+    assert len(coloured_points(none, geometry, 0.5).points) == 0
 
 
 def test_near_points_weigh_more(chunk: Chunk, geometry: ChunkGeometry) -> None:
     geometry.depth[0] = 2.0
-    _, _, weights = coloured_points(chunk, geometry, 0, 0.5)
+    weights = coloured_points(chunk, geometry, 0.5).weights
     assert weights[: 32 * 64].mean() == pytest.approx(4.0 * weights[32 * 64 :].mean(), rel=1e-5)
 
 

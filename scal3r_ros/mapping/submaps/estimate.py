@@ -1,0 +1,229 @@
+"""The map's geometry as it is known now: submaps, frames and loops, and the saved map that waits to be joined."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.errors import MappingError
+from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
+from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
+from scal3r_ros.mapping.graph.solver import GraphProblem
+from scal3r_ros.mapping.storage.relocalization import LoadedMap, Relocalization
+from scal3r_ros.mapping.submaps.frame_log import FrameLog, FramePlace
+from scal3r_ros.mapping.submaps.submap import Placed, PlacedSubmap
+
+Array = NDArray[np.float64]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """What an optimisation did: whether submaps `moved`, and the loops that it `rejected`.
+
+    `error` is set where there was no optimum: the submaps stay where they are, and all new loops are rejected.
+    """
+
+    moved: bool
+    rejected: tuple[Edge, ...]
+    error: MappingError | None = None
+
+
+class MapEstimate:
+    """Where submaps and frames are: the submap graph, every frame's pose in its submap, and the newest submap.
+
+    Any thread may call any method: each takes the one lock of this object, for no longer than it takes to copy. Only
+    `optimise` works without it; two calls of that must not overlap. Submaps have the numbers of their chunks, which
+    are never used twice: whatever belongs to a submap of a map that was cleared meanwhile is passed over.
+
+    Args:
+        max_conflict: Mahalanobis distance from the optimum beyond which a loop is rejected.
+    """
+
+    def __init__(self, max_conflict: float) -> None:
+        self._max_conflict = max_conflict
+        self._lock = threading.RLock()
+        self._frames = FrameLog()
+        self.clear(0)
+
+    def clear(self, first_submap: int) -> None:
+        """Forget everything; submaps with numbers below `first_submap` are of the past from now on."""
+        with self._lock:
+            self._graph = SubmapGraph(self._max_conflict)
+            self._frames.clear()
+            self._newest: PlacedSubmap | None = None
+            self._loaded: LoadedMap | None = None
+            self._first_submap = first_submap
+
+    @property
+    def newest(self) -> PlacedSubmap | None:
+        """The submap that was added last; None before the first."""
+        with self._lock:
+            return self._newest
+
+    def expects(self, submap: int) -> bool:
+        """Whether a submap of this number may still be added: it is not of a map that was cleared, nor there."""
+        with self._lock:
+            return submap >= self._first_submap and submap not in self._graph
+
+    def has(self, submap: int) -> bool:
+        """Whether there is such a submap."""
+        with self._lock:
+            return submap in self._graph
+
+    def in_map_unit(self, submap: PlacedSubmap | None) -> Sim3 | None:
+        """S_odom_submap in the unit that loops have given `map`; None for no submap, and for one that is gone."""
+        with self._lock:
+            if submap is None or submap.index not in self._graph:
+                return None
+            return submap.in_unit_of(self._graph.anchor(submap.index).scale)
+
+    def add(self, placed: Placed) -> Sim3 | None:
+        """Adds a submap as the newest; gives its S_map_submap, or None where it is not expected any more."""
+        submap, edge = placed.submap, placed.edge
+        with self._lock:
+            if not self.expects(submap.index) or (edge is not None and edge.i not in self._graph):
+                return None
+            self._graph.add_submap(submap.index, edge, None if edge is not None else submap.S_odom_submap)
+            self._newest = submap
+            return self._graph.anchor(submap.index)
+
+    def log(self, frames: Iterable[FramePlace]) -> None:
+        """Sets the poses of frames; a frame keeps the one by its newest submap."""
+        with self._lock:
+            for frame in frames:
+                if frame.submap in self._graph:
+                    camera = frame.intrinsics
+                    self._frames.put(frame.index, frame.stamp_ns, frame.submap, frame.T_submap_cam, camera)
+
+    def anchors(self) -> dict[int, Sim3]:
+        """S_map_submap of every submap, in order of their addition."""
+        with self._lock:
+            return self._graph.anchors()
+
+    def all_anchors(self) -> dict[int, Sim3]:
+        """As `anchors`, with those of a loaded map that waits, in its own frame."""
+        with self._lock:
+            return {**self._graph.anchors(), **({} if self._loaded is None else self._loaded.anchors)}
+
+    def problem(self) -> GraphProblem:
+        """The graph as it is now."""
+        with self._lock:
+            return self._graph.problem()
+
+    def joins_loaded_map(self, edge: Edge) -> bool:
+        """Whether an edge leads from a loaded map that waits to this one."""
+        with self._lock:
+            return self._loaded is not None and (edge.i in self._loaded) != (edge.j in self._loaded)
+
+    def add_edges(self, edges: Sequence[Edge]) -> LoadedMap | None:
+        """Takes in loops for the next `optimise`. Those to a loaded map wait there until enough of them agree.
+
+        Gives the loaded map where that has become part of this one.
+
+        Raises:
+            MappingError: a submap is not known.
+        """
+        joined = None
+        with self._lock:
+            for edge in edges:
+                loaded = self._loaded
+                if loaded is None or not self.joins_loaded_map(edge):
+                    self._graph.add_edge(edge)
+                elif (found := loaded.consider(edge, self._graph.anchors())) is not None:
+                    self._join(loaded, found)
+                    joined = loaded
+        return joined
+
+    def optimise(self) -> Optimised:
+        """Finds the optimum with the edges that came since the last time, and moves the submaps there."""
+        with self._lock:
+            graph, problem = self._graph, self._graph.problem()
+        solution = graph.solve(problem)
+        with self._lock:
+            try:
+                return Optimised(graph.accept(solution), solution.dropped)
+            except MappingError as error:
+                return Optimised(False, solution.dropped, error)
+
+    def wait_for(self, loaded: LoadedMap) -> None:
+        """Keeps a loaded map until the camera is found in it."""
+        with self._lock:
+            self._loaded = loaded
+
+    def trajectory(self) -> Trajectory:
+        """T_map_cam of every posed frame of the drive at hand, by stamp."""
+        with self._lock:
+            return self._frames.trajectory(self._graph.anchors())
+
+    def drives(self) -> tuple[Trajectory, ...]:
+        """As `trajectory`, of every drive, oldest first."""
+        with self._lock:
+            return self._frames.drives(self._graph.anchors())
+
+    def loops(self) -> tuple[Edge, ...]:
+        """The loops in the graph."""
+        with self._lock:
+            return tuple(edge for edge in self._graph.edges if edge.kind is EdgeKind.LOOP)
+
+    def loop_ends(self) -> Array:
+        """Positions (n, 2, 3) in `map` of the submaps that loops connect, the older one first."""
+        with self._lock:
+            anchors, loops = self._graph.anchors(), self.loops()
+        return np.array([(anchors[edge.i].t, anchors[edge.j].t) for edge in loops]).reshape(-1, 2, 3)
+
+    def T_map_odom(self) -> Array:
+        """The correction (4, 4) of `odom`, right for the newest submap's last camera; TF carries no scale."""
+        with self._lock:
+            if self._newest is None:
+                return np.eye(4)
+            S_odom_submap = self._newest.S_odom_submap
+            S_map_odom = self._graph.anchor(self._newest.index) @ S_odom_submap.inverse()
+            here = S_odom_submap.apply(self._newest.last_centre)
+            return se3.se3(S_map_odom.R, S_map_odom.apply(here) - S_map_odom.R @ here)
+
+    def check_savable(self, folder: Path) -> None:
+        """Raises `MappingError` where there is nothing to save, or saving to `folder` would lose a loaded map."""
+        with self._lock:
+            if not len(self._graph):
+                raise MappingError("there is no map to save yet: no chunk has been mapped")
+            if self._loaded is not None and self._loaded.folder.resolve() == folder.resolve():
+                raise MappingError(
+                    f"the map loaded from {folder} would be lost, since the camera has not been found in it yet; save "
+                    "to another folder, or again later"
+                )
+
+    def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """Graph and frames of one moment, as plain arrays."""
+        with self._lock:
+            return self._graph.snapshot(), self._frames.snapshot()
+
+    def counters(self) -> Mapping[str, int]:
+        """Frames with a pose, submaps and loops, and submaps of a loaded map that the camera was not found in yet."""
+        with self._lock:
+            return {
+                "frames_posed": len(self._frames),
+                "submaps": len(self._graph),
+                "loops": len(self.loops()),
+                "submaps_unlocalized": 0 if self._loaded is None else len(self._loaded),
+            }
+
+    def _join(self, loaded: LoadedMap, found: Relocalization) -> None:
+        """Moves this drive into the frame of the loaded map, and takes in graph and frames of that."""
+        self._graph.absorb(loaded.graph, found.S_loaded_own)
+        for edge in found.edges:
+            self._graph.add_edge(edge)
+        self._frames.absorb(loaded.frames)
+        self._loaded = None
+        _log.info("the camera was found in the map of %s, which goes on from here", loaded.folder)
