@@ -1,4 +1,4 @@
-"""Frames of a chunk made to agree: attention inside each frame, attention across all of them, memory of the drive.
+"""The aggregator: attention within each frame, attention across all frames of a chunk, and the memory of the drive.
 
 Shapes: S frames of a chunk, the first of which is its reference; N patches of a frame, P = 1 + registers + N tokens of
 it (camera, registers, patches), L = S · P tokens of a chunk, K special tokens of a frame, C channels.
@@ -23,7 +23,7 @@ from scal3r_ros.model.memory.unit import AdaptiveMemoryUnit, FastWeights, Memory
 class AggregatorConfig:
     """Depth and width; the heads read the tokens of the four `head_layers`, of which the last is the last layer.
 
-    With `informed_camera` a frame's camera token starts from the mean of its patches, not from nothing.
+    With `informed_camera` a frame's camera token starts from the mean of its patches instead of zero.
     """
 
     channels: int
@@ -50,7 +50,7 @@ class Tables(NamedTuple):
 
 
 class FastWeightSource(Protocol):
-    """Whoever owns the evidence: turns a chunk's projections at one unit into the weights that answer its queries."""
+    """Owner of the accumulated gradient: turns a chunk's projections at one unit into the weights that answer it."""
 
     def __call__(self, layer: int, unit: AdaptiveMemoryUnit, projections: Projections) -> FastWeights:
         """Fast weights for the chunk whose projections these are."""
@@ -74,7 +74,7 @@ class Aggregator(nn.Module):
 
     @property
     def special(self) -> int:
-        """Tokens of a frame that are no patches: they come first and take no part in the memory."""
+        """Tokens of a frame that are not patches: they come first and do not enter the memory."""
         return 1 + self.config.registers
 
     def units(self) -> Iterator[tuple[int, AdaptiveMemoryUnit]]:
@@ -119,12 +119,12 @@ class Aggregator(nn.Module):
         return frame_SPC, x_BLC.reshape(x_SPC.shape)
 
     def project(self, unit: AdaptiveMemoryUnit, x_SPC: Tensor, tables: Tables) -> Projections:
-        """What the patch tokens ask of and tell a memory unit."""
+        """Queries, keys and values of the patch tokens for a memory unit."""
         assert tables.memory is not None, "a model with memory units has tables for them"
         return unit.project(x_SPC[:, self.special :], tables.memory)
 
     def remember(self, unit: AdaptiveMemoryUnit, x_SPC: Tensor, q_HLD: Tensor, W: FastWeights) -> Tensor:
-        """Tokens with the memory's answer added to the patches."""
+        """Tokens with the memory's answer added to the patch tokens."""
         answer_SNC = unit.read(q_HLD, W).reshape(x_SPC.shape[0], -1, x_SPC.shape[2])
         return torch.cat((x_SPC[:, : self.special], x_SPC[:, self.special :] + answer_SNC), dim=1)
 

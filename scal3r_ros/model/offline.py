@@ -1,7 +1,7 @@
-"""The released algorithm over a whole recording: each memory unit learns from all chunks before it answers any.
+"""The released algorithm over a recording: each memory unit learns from all chunks before it answers any.
 
 Shapes: S frames of a chunk, P tokens of a frame, N patches of a frame, C channels. What a chunk carries from layer to
-layer lies in a `ChunkStore`, on disk for long recordings, so that only one chunk is in memory at a time.
+layer lies in a `ChunkStore`, on disk for long recordings, so that only one chunk is in RAM at a time.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class OnDisk:
 
     def put(self, key: str, tensor: Tensor) -> None:
         """Keeps `tensor`."""
-        # A tensor read earlier may still be mapped to the old file: replace the file, never its content.
+        # A tensor read earlier may still be mapped to the old file: replace the file, do not overwrite its content.
         partial = self._folder / f"{key}.partial"
         save_file({"tensor": tensor.detach().cpu().contiguous()}, partial)
         partial.replace(self._folder / f"{key}.safetensors")
@@ -72,10 +72,10 @@ def reconstruct_offline(
     previous: Callable[[int], Sequence[int]] | None = None,
     focals: Callable[[int], float | None] = lambda _: None,
 ) -> Iterator[Prediction]:
-    """Predictions of all chunks (images (S, 3, h, w) in 0..1), in order, from one memory that has seen them all.
+    """Predictions of all chunks (images (S, 3, h, w) in 0..1), in order, from one memory that has learnt from all.
 
-    `previous` gives, for the number of images of a chunk, what `Scal3R.encode` wants to know of their order; `focals`
-    the focal length that is known for a chunk, see `Scal3R.cameras`.
+    `previous` maps the number of images of a chunk to the order argument of `Scal3R.encode`; `focals` gives the known
+    focal length of a chunk, see `Scal3R.cameras`.
     `chunks` is gone through once; the first prediction comes after the last layer of the last chunk.
     """
     device = model.aggregator.camera_token.device

@@ -1,4 +1,4 @@
-"""Camera images to what the network takes: resized to a given width, cut to whole patches around the principal point.
+"""Camera images to network input: resized to a given width, cropped to whole patches around the principal point.
 
 Pixel centres lie at whole numbers. Source: Scal3R's released resize-and-crop (Pillow's antialiased bicubic filter,
 which torch computes in the same integer arithmetic for uint8 images).
@@ -22,7 +22,7 @@ class ResizeAndCrop:
     """How images of `source` (height, width) become images of `target` (height, width).
 
     They are resized to `resized` (height, width), then the window whose top left pixel is `offset` (y, x) is cut out;
-    what of it lies outside the resized image is black.
+    parts outside the resized image are black.
     """
 
     source: tuple[int, int]
@@ -81,7 +81,7 @@ def plan_resize(
         ModelError: an empty image, or a target narrower than a patch.
     """
     if min(height, width) < 1 or target_width < patch:
-        raise ModelError(f"images of {width} × {height} pixels can not be resized to a width of {target_width}")
+        raise ModelError(f"images of {width} × {height} pixels cannot be resized to a width of {target_width}")
     target = (_whole_patches(height / width * target_width, patch), _whole_patches(target_width, patch))
     cover = max(target[0] / height, target[1] / width)
     resized = (

@@ -1,4 +1,4 @@
-"""The network as a whole: images of a chunk in, cameras, depth and points out, with a memory in between.
+"""The complete network: images of a chunk in, cameras, depth and points out, with a memory in between.
 
 Shapes: S frames of a chunk, the first of which is its reference; h × w pixels, both multiples of the patch; N patches
 and P tokens of a frame, C channels.
@@ -8,7 +8,7 @@ and P tokens of a frame, C channels.
                                   memory                └─► point head  ─► points, confidence
 
 A network whose stem compares frames has a camera head that solves for the poses, see solved_cameras.py: it takes the
-depth as well, and gives it back in agreement with them.
+depth as input, and returns it in agreement with the poses.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DenseMaps:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says of a chunk, in the chunk's own frame (that of its first camera) and scale.
+    """The network's prediction for a chunk, in the chunk's own frame (that of its first camera) and scale.
 
     `pose_encoding` (S, 9), see pose_encoding.py; `descriptors` (S, C or 0) of each frame on its own; `points` is None
     where there is no point head or it was not asked.
@@ -71,7 +71,7 @@ class Scal3R(nn.Module):
         )
 
     def grid(self, images_S3hw: Tensor) -> Grid:
-        """Size of the images in patches; `ModelError` where they are no whole number of patches."""
+        """Size of the images in patches; `ModelError` where that is not a whole number."""
         height, width = images_S3hw.shape[-2:]
         if height % self.preset.patch or width % self.preset.patch:
             raise ModelError(
@@ -83,10 +83,10 @@ class Scal3R(nn.Module):
     def encode(
         self, images_S3hw: Tensor, frames_at_once: int = 16, *, previous: Sequence[int] | None = None
     ) -> Encoding:
-        """What is known of each frame before others of the chunk are asked, from RGB in 0..1, so that it can be kept.
+        """The encoding of each frame by itself, from RGB in 0..1, so that it can be cached.
 
-        A stem that sees the frame before is told by `previous` which image that is for each, itself where there is
-        none; without it the images are taken in order of time.
+        For a stem that sees the frame before, `previous` is the index of that image for each, its own index where there
+        is none; without `previous` the images are in order of time.
         """
         self.grid(images_S3hw)
         if self.sees_previous:
@@ -97,7 +97,7 @@ class Scal3R(nn.Module):
 
     @property
     def sees_previous(self) -> bool:
-        """Whether the encoder compares each frame with the one before it, and poses are solved from that."""
+        """Whether the encoder compares each frame with the one before it and poses are solved from the matches."""
         return isinstance(self.preset.encoder, StemConfig) and self.preset.encoder.sees_previous
 
     def aggregate(self, patches_SNC: Tensor, grid: Grid, memory: FastWeightSource) -> list[Tensor]:

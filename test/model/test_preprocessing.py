@@ -69,5 +69,5 @@ def test_images_of_another_size_are_refused():
         plan(np.zeros((64, 48, 3), np.uint8))
     with pytest.raises(ModelError, match="float32"):
         plan(np.zeros((48, 64, 3), np.float32))
-    with pytest.raises(ModelError, match="can not be resized"):
+    with pytest.raises(ModelError, match="cannot be resized"):
         plan_resize(0, 64, 32, 8)

@@ -43,7 +43,7 @@ class StemConfig:
     `refinements` residual units follow each halving but the first. With `sees_previous` each frame is compared with
     the one before it: by correlation within `reach` cells of the last but one level (patch / 2 pixels a cell), then
     about what that found, on the level before it; the patch is then 8 pixels or more. That level, of patch / 4 pixels
-    a cell, is also shown to those who say depth: patches alone are too coarse for edges.
+    a cell, is also an input of the depth head: patches alone are too coarse for edges.
     """
 
     channels: int
@@ -64,7 +64,7 @@ VIT_LARGE = VitConfig(channels=1024, depth=24, heads=16)
 
 
 class Encoding(NamedTuple):
-    """What is known of each frame before the others of its chunk are asked.
+    """The encoding of each frame, before it is combined with the others of its chunk.
 
     `patches` (S, N, C), one `descriptor` (S, C or 0) of the whole frame, `matches` (S, 3, Y, X) with the frame before
     as in `matching.Matched`, and `detail` (S, E, Y, X), features finer than the patches, of which `compared`
@@ -108,7 +108,7 @@ class VitEncoder(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, C))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.trained_side**2, C))
         self.register_tokens = nn.Parameter(torch.zeros(1, config.registers, C))
-        # Hides patches while DINOv2 itself is trained; carried so that a checkpoint goes in and comes out whole.
+        # Masks patches while DINOv2 itself is trained; kept so that a checkpoint is loaded and saved completely.
         self.mask_token = nn.Parameter(torch.zeros(1, C), requires_grad=False)
         self.blocks = nn.ModuleList(Block(C, config.heads, layer_scale=1.0, norm_eps=1e-6) for _ in range(config.depth))
         self.norm = nn.LayerNorm(C, eps=1e-6)
@@ -142,14 +142,14 @@ class VitEncoder(nn.Module):
 class StemEncoder(nn.Module):
     """Strided 3 × 3 convolutions, each halving the image; a frame's descriptor is the mean of its patches.
 
-    One that compares frames gives none: what a small network learns for that does not tell places apart.
+    A stem that compares frames gives none: features that a small network learns for matching do not distinguish places.
     """
 
     def __init__(self, config: StemConfig) -> None:
         super().__init__()
         halvings = round(math.log2(config.patch))
         if 2**halvings != config.patch:
-            raise ModelError(f"a convolutional stem can not have patches of {config.patch} pixels: use a power of two")
+            raise ModelError(f"a convolutional stem cannot have patches of {config.patch} pixels: use a power of two")
         self.config = config
         widths = [3, *(max(16, config.channels >> (halvings - 1 - i)) for i in range(halvings))]
         layers: list[nn.Module] = []
@@ -176,7 +176,7 @@ class StemEncoder(nn.Module):
         return self.compare(images_S3hw, previous)[0]
 
     def compare(self, images_S3hw: Tensor, previous: Sequence[int] | None = None) -> tuple[Encoding, Matched | None]:
-        """The encoding, and how frames were compared, where the stem does: training tells it what is right."""
+        """The encoding, and the stem's comparison of frames where there is one: training supervises it."""
         compared: list[Tensor] = []
         x_SCyx = images_S3hw
         for index, layer in enumerate(self.layers):

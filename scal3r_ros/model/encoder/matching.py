@@ -1,9 +1,9 @@
-"""Where each place of a frame was in the frame before: correlation of feature maps, coarse, then fine.
+"""Matches each frame with the one before it: correlation of feature maps, coarse, then fine.
 
 Shapes: S frames, C channels, y × x cells of the coarse map (patch / 2 pixels), Y × X of the fine one (patch / 4),
 R = (2 · reach + 1)² cells around a place, N patches of a frame. Cell (row, column) of a map whose cells are c pixels
 wide is at pixel (c · row, c · column), where the strided convolutions are centred.
-Source: FlowNet and PWC-Net (local correlation, warping), RAFT (the same look again), ProbFlow (precision).
+Source: FlowNet and PWC-Net (local correlation, warping), RAFT (iterated lookup), ProbFlow (precision).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FINE_REACH = 2
 _COMPARED = 32
 _WIDTH = 48
 _TEMPERATURE = 12.0
-# Of a place that has been matched to a third of a patch, in widths of the image.
+# Precision of a match that is right to a third of a patch, in widths of the image.
 _COMMON_ERROR = 0.02
 
 
@@ -41,12 +41,12 @@ class StemUnit(nn.Module):
 
 
 class Matched(NamedTuple):
-    """What comparing frames gives.
+    """The result of comparing frames.
 
-    `tokens` (S, N, C) tell the network of motion; `matches` (S, 3, Y, X) for every fine cell how far to the right and
-    down it was in the frame before, in widths of the image, and the logarithm of how precise that is (one over the
-    expected error in widths); `compared` (S, C, Y, X) by what. For training: `first_matches`, those before the last
-    look, and `likeness` (S, R, y, x) of the coarse cells.
+    `tokens` (S, N, C) carry motion into the network; `matches` (S, 3, Y, X) hold for every fine cell how far to the
+    right and down it was in the frame before, in widths of the image, and the logarithm of its precision (one over the
+    expected error in widths); `compared` (S, C, Y, X) are the features. For training: `first_matches`, those before the
+    last refinement, and `likeness` (S, R, y, x) of the coarse cells.
     """
 
     tokens: Tensor
@@ -71,8 +71,8 @@ class _Look(NamedTuple):
 class Matcher(nn.Module):
     """Compares each frame with the one before it.
 
-    What has moved becomes tokens of its own: what is seen is nearly the same in neighbouring frames, and motion mixed
-    into it would be lost.
+    Motion becomes separate tokens: appearance is nearly the same in neighbouring frames, and motion mixed into it would
+    be lost.
     """
 
     def __init__(self, channels: int, fine_channels: int, reach: int) -> None:
@@ -97,7 +97,7 @@ class Matcher(nn.Module):
         start_S3YX = functional.interpolate(coarse_S3yx, size=fine_SCYX.shape[-2:], mode="bilinear")
         share_S1YX = start_S3YX[:, 2:]
         first = self._look(compared_SCYX, before_SCYX, 2 * start_S3YX[:, :2], share_S1YX)
-        # Where the first look was right, the second sees what is left: fractions of a cell.
+        # Where the first match was right, the second sees the rest: fractions of a cell.
         last = self._look(compared_SCYX, before_SCYX, first.moved, share_S1YX)
         columns = fine_SCYX.shape[-1]
         seen = (last.hidden, last.moved * (28 / columns), last.precision, _places(last.moved))
@@ -107,7 +107,7 @@ class Matcher(nn.Module):
         return Matched(tokens_SNC, last.matches(), compared_SCYX, first.matches(), likeness_SRyx)
 
     def _look(self, x_SCYX: Tensor, before_SCYX: Tensor, start_S2YX: Tensor, share_S1YX: Tensor) -> _Look:
-        """Compares about where the cells are believed to have been, and corrects that."""
+        """Compares again around the predicted positions of the cells, and corrects them."""
         start_S2YX = start_S2YX.detach()
         likeness_SRYX = _TEMPERATURE * shifted_products(x_SCYX, warp(before_SCYX, start_S2YX), _FINE_REACH)
         base_S2YX = _mean_step(functional.softmax(likeness_SRYX, dim=1), _FINE_REACH)
@@ -133,7 +133,7 @@ def correlation(x_SCyx: Tensor, before_SCyx: Tensor, reach: int) -> Tensor:
 
 
 def best_of(likeness_SRyx: Tensor, reach: int) -> Tensor:
-    """Mean columns and rows (S, 3, y, x) to the likeliest place and those beside it, and their share of all."""
+    """Mean columns and rows (S, 3, y, x) to the likeliest cell and its neighbours, and their share of the total."""
     shares_SRyx = functional.softmax(likeness_SRyx, dim=1)
     steps_R2 = _steps(reach, shares_SRyx)
     best_Syx2 = steps_R2[shares_SRyx.argmax(1)]
@@ -145,7 +145,7 @@ def best_of(likeness_SRyx: Tensor, reach: int) -> Tensor:
 
 
 def warp(before_SCyx: Tensor, moved_S2yx: Tensor) -> Tensor:
-    """`before` seen from where its cells went: its value `moved` columns and rows away from each cell, 0 outside."""
+    """`before` warped: its value `moved` columns and rows away from each cell, 0 outside."""
     rows, columns = before_SCyx.shape[-2:]
     down_y = torch.arange(rows, dtype=moved_S2yx.dtype, device=moved_S2yx.device)
     across_x = torch.arange(columns, dtype=moved_S2yx.dtype, device=moved_S2yx.device)

@@ -45,7 +45,7 @@ class CameraHead(nn.Module):
         return self.refinements(x_SPC)[-1]
 
     def refinements(self, x_SPC: Tensor, chunks: int = 1) -> list[Tensor]:
-        """The estimate (S, 9) after each iteration, training supervises all of them.
+        """The estimate (S, 9) after each iteration; training supervises all of them.
 
         Frames may be those of `chunks` chunks of equal length, one after the other, which do not see each other.
         """

@@ -1,9 +1,9 @@
-"""Depth from several frames: where along the ray of a place do the chunk's other frames show the same?
+"""Depth from several frames: a plane sweep along the ray of each cell through the other frames of the chunk.
 
 Shapes: S frames, those of B chunks with F frames each, P pairs of them, C channels, D depths along a ray, Y × X cells
 (N of them, patch / 4 pixels wide) whose row and column (i, j) is at pixel (cell · i, cell · j), h × w pixels.
 Source: plane sweep as in SimpleRecon (scores by scalar product, read by a two-dimensional network), convex upsampling
-of RAFT. The scores carry no gradients: what is compared learns to match from the matching itself.
+of RAFT. The scores carry no gradients: the features learn to match from the matching loss.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch.nn import functional
 from scal3r_ros.model.encoder.matching import StemUnit, places_of
 from scal3r_ros.model.heads.rigid_motion import RigidMotion, places_of_cells, rotate_by
 
-# Frames so far apart in time are compared; those beside each other apart from all others, as they tell less of depth
-# but lose less from sight.
+# Distances in time of the frames that are compared. Neighbours are kept apart from all others: they constrain depth
+# less, but share more of the view.
 _NEAR, _FAR = (-1, 1), (-4, -2, 2, 4)
 _DEPTHS = 32
 # Of a frame's typical depth, as logarithms.
@@ -33,7 +33,7 @@ _CHANGE = 2.5
 
 
 class Views(NamedTuple):
-    """What is swept through: `features` (S, C, Y, X) that can be compared by scalar products, `focal` (S,) in widths,
+    """The input of the sweep: `features` (S, C, Y, X) that can be compared by scalar products, `focal` (S,) in widths,
     `T_cam_chunk` (S) in the gauge of the depth, and `order`, a chunk's frames in order of time."""
 
     features: Tensor
@@ -48,14 +48,14 @@ class Views(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What is to be added to the logarithm of depth and to that of (confidence − 1), both (S, h, w)."""
+    """Corrections of the logarithm of depth and of that of (confidence − 1), both (S, h, w)."""
 
     depth: Tensor
     confidence: Tensor
 
 
 class DepthSweep(nn.Module):
-    """Reads the scores along the rays beside what is known of depth already, and says by how much that is wrong."""
+    """Reads the scores along the rays and the depth predicted so far, and predicts a correction."""
 
     def __init__(self, detail_channels: int, channels: int, cell: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class DepthSweep(nn.Module):
             nn.init.normal_(last.weight, std=0.01)
             nn.init.zeros_(cast(Tensor, last.bias))
         with torch.no_grad():
-            # What two frames tell is believed by half from the start, what is swept hardly.
+            # At the start the parallax of two frames counts by half, the sweep hardly.
             cast(Tensor, self.out.bias)[2:] = torch.tensor([0.0, -2.0])
 
     def forward(
@@ -95,10 +95,10 @@ class DepthSweep(nn.Module):
 
         Args:
             views: the frames and where they were taken from.
-            log_depth_SYX: logarithm of depth as seen.
-            told_S2YX: by how much it changes by the parallax to the frame before, and how surely.
+            log_depth_SYX: logarithm of the predicted depth.
+            told_S2YX: its correction by the parallax to the frame before, and the information in that.
             known_SKYX: two maps more: precision of the matches and confidence of the depth, about zero.
-            detail: (S, E, Y, X) features of what is in the picture.
+            detail: (S, E, Y, X) image features.
             patches: (S, C, y, x) tokens of the last layer, four cells wide each.
         """
         typical_S11 = log_depth_SYX.detach().flatten(1).median(1).values[:, None, None]
@@ -139,9 +139,9 @@ class DepthSweep(nn.Module):
 
 @torch.no_grad()
 def scores(views: Views, depths_SD: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cosine (S, D, Y, X) of a place with where it would be in other frames, 0 where it is in none.
+    """Mean cosine (S, D, Y, X) between a cell and its projections into other frames, 0 where it is outside of all.
 
-    Of the frames beside each, and of those further away.
+    One for neighbouring frames, one for those farther away.
     """
     S, _, rows, columns = views.features.shape
     features_SNC = functional.normalize(views.features.float(), dim=1).flatten(2).mT
@@ -164,7 +164,7 @@ def scores(views: Views, depths_SD: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pairs(views: Views, offsets: Sequence[int]) -> list[tuple[int, int]]:
-    """Numbers of frames of the same chunk that are so far apart in time."""
+    """Pairs of frames of the same chunk at a given distance in time."""
     F = len(views.order)
     return [
         (chunk * F + views.order[i], chunk * F + views.order[i + offset])
@@ -198,7 +198,7 @@ def _seen_in_other(
 
 
 def best_depth(scores_SDYX: Tensor, steps_D: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean step about the best score (S, Y, X), and by how much that is better than the mean score."""
+    """Mean step around the best score (S, Y, X), and the margin of that score over the mean."""
     best_S1YX = scores_SDYX.argmax(1, keepdim=True)
     beside_SDYX = (torch.arange(len(steps_D), device=steps_D.device)[:, None, None] - best_S1YX).abs() <= 2
     share_SDYX = functional.softmax((_TEMPERATURE * scores_SDYX).masked_fill(~beside_SDYX, -math.inf), dim=1)

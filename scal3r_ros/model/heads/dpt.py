@@ -1,4 +1,4 @@
-"""Dense maps from tokens: four layers' tokens become a pyramid of feature maps that is fused from coarse to fine.
+"""Dense maps from tokens: the tokens of four layers become a pyramid of feature maps, fused from coarse to fine.
 
 Shapes: S frames, P tokens of a frame, N patches of a frame, C channels of a token (frame and global half) or level,
 h × w pixels, y × x cells of a feature map, F fused channels, v values.
@@ -89,7 +89,7 @@ class DptHead(nn.Module):
         self.fuse = nn.ModuleList(Fusion(config.fused, coarsest=i == 3) for i in range(4))
         self.detail = nn.Conv2d(detail_channels, config.fused, 3, padding=1) if detail_channels else None
         if self.detail is not None:
-            # What tokens alone say is where learning starts.
+            # Learning starts from the prediction of the tokens alone.
             nn.init.zeros_(self.detail.weight)
             nn.init.zeros_(cast(Tensor, self.detail.bias))
         self.narrow = nn.Conv2d(config.fused, config.fused // 2, 3, padding=1)
@@ -107,7 +107,7 @@ class DptHead(nn.Module):
         """Values (S, h, w, v) and confidence (S, h, w), at most `frames_at_once` frames being worked on at a time.
 
         `features`: tokens (S, P, C) of the four head layers, the first `special` of a frame being no patches;
-        `detail` (S, D, Y, X): finer features, for a head that was made to see them.
+        `detail` (S, D, Y, X): finer features, for a head that was built for them.
         """
         batches = zip(*(torch.split(tokens_SPC[:, special:], frames_at_once) for tokens_SPC in features), strict=True)
         details = itertools.repeat(None) if detail is None else torch.split(detail, frames_at_once)
@@ -153,7 +153,7 @@ def points_of(raw_Shw3: Tensor) -> Tensor:
 
 
 def _placed(x_SCyx: Tensor, aspect: float) -> Tensor:
-    """Feature maps that know where they are: half of the channels are told the column of a cell, the others its row."""
+    """Feature maps with position: half of the channels get the column of a cell, the others its row."""
     across_SCyx, down_SCyx = x_SCyx.chunk(2, dim=1)
     C, rows, columns = across_SCyx.shape[1:]
     diagonal = (aspect**2 + 1) ** 0.5

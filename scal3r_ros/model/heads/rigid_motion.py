@@ -1,10 +1,10 @@
-"""The motion of a camera between two frames, from where places of known depth have gone: Gauss-Newton, differentiable.
+"""The motion of a camera between two frames from matches and depth: Gauss-Newton, differentiable.
 
 Shapes: P pairs of frames, N places of a frame. Image coordinates are in widths of the image about its middle, the focal
 length is in widths. A motion is T_before_cam: it maps points of the later frame to the one before it. Quaternions
 are xyzw.
 Source: dense visual odometry by reweighted least squares (Kerl et al. 2013); the last step alone carries gradients, as
-at a minimum it holds all that is needed of the steps before it (implicit differentiation).
+at a minimum it contains the effect of all steps before it (implicit differentiation).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RigidMotion(NamedTuple):
         return RigidMotion(multiply(self.quat_xyzw, first.quat_xyzw), moved)
 
     def inverse(self) -> RigidMotion:
-        """The motion back."""
+        """The inverse motion."""
         back = self.quat_xyzw * self.quat_xyzw.new_tensor([-1.0, -1.0, -1.0, 1.0])
         return RigidMotion(back, -rotate_by(back, self.translation[:, None])[:, 0])
 
@@ -59,12 +59,12 @@ def places_of_cells(rows: int, columns: int, device: torch.device) -> Tensor:
 
 
 def standing(pairs: int, like: Tensor) -> RigidMotion:
-    """No motion at all."""
+    """The identity."""
     return RigidMotion(like.new_tensor([0.0, 0.0, 0.0, 1.0]).repeat(pairs, 1), like.new_zeros(pairs, 3))
 
 
 def solve(places: Places, depth_PN: Tensor, start: RigidMotion, iterations: int) -> RigidMotion:
-    """The motion that explains where the places went, `iterations` steps from `start`; without gradients."""
+    """The motion that explains the matches, `iterations` steps from `start`; without gradients."""
     with torch.no_grad():
         motion = start
         for _ in range(iterations):
@@ -88,8 +88,8 @@ def improve(places: Places, depth_PN: Tensor, motion: RigidMotion) -> RigidMotio
 
 
 def parallax(places: Places, depth_PN: Tensor, motion: RigidMotion) -> tuple[Tensor, Tensor]:
-    """What the motion tells of each place's depth (P, N): by how much its logarithm is too small, times the information
-    that is in it, and that information (one over its variance)."""
+    """Correction of each cell's depth (P, N) by the motion: the error of its logarithm times its information, and that
+    information (one over its variance)."""
     Y_PN3, residual_PN2, g_PN23 = _seen_before(places, depth_PN, motion)
     along_PN3 = Y_PN3 - motion.translation[:, None]
     J_PN2 = (g_PN23 * along_PN3[:, :, None]).sum(-1)
@@ -98,8 +98,8 @@ def parallax(places: Places, depth_PN: Tensor, motion: RigidMotion) -> tuple[Ten
 
 
 def _seen_before(places: Places, depth_PN: Tensor, motion: RigidMotion) -> tuple[Tensor, Tensor, Tensor]:
-    """Points in the frame before (P, N, 3), by how much they are seen elsewhere (P, N, 2), and the gradient of where
-    they are seen (P, N, 2, 3)."""
+    """Points in the frame before (P, N, 3), their image residuals (P, N, 2), and the gradient of their projections
+    (P, N, 2, 3)."""
     Y_PN3 = rotate_by(motion.quat_xyzw, places.rays * depth_PN[..., None]) + motion.translation[:, None]
     z_PN = Y_PN3[..., 2].clamp(min=_NEAREST)
     seen_PN2 = Y_PN3[..., :2] / z_PN[..., None]
@@ -117,7 +117,7 @@ def _seen_before(places: Places, depth_PN: Tensor, motion: RigidMotion) -> tuple
 
 
 def weights_of(places: Places, Y_PN3: Tensor, residual_PN2: Tensor) -> Tensor:
-    """How much each place counts (P, N): its precision, less where it fits badly, nothing behind the camera."""
+    """Weight of each cell (P, N): its precision, reduced where it fits badly, 0 behind the camera."""
     size_PN = (residual_PN2.detach().square().sum(-1) + 1e-16).sqrt() * places.precision.detach()
     fits_PN = _HUBER / size_PN.clamp(min=_HUBER)
     return places.precision.square() * fits_PN * (Y_PN3.detach()[..., 2] > _NEAREST)

@@ -1,5 +1,5 @@
-"""A camera head that solves: the network says what has moved where, how far away it is and through which lens it is
-seen; which motion explains that is a least-squares problem. What frames so placed see of each other tells their depth.
+"""A camera head that solves: the network predicts matches, depth and focal length, and the camera motion that explains
+them is a least-squares problem. A plane sweep through the frames so placed then improves their depth.
 
 Shapes: S frames, those of B chunks with F frames each, C channels, P tokens of a frame, h × w pixels, Y × X cells of
 the matches (N = Y · X); 9 numbers of a pose encoding (see pose_encoding.py), in the gauge of the depth.
@@ -22,16 +22,16 @@ from scal3r_ros.model.layers.blocks import Mlp
 _COMMON_FOCAL = 0.6
 _STEPS = 5
 _DEPTH_SIGMA = 0.2
-# In a common map the logarithm of the matches' precision is about this, and of confidence − 1 about nothing.
+# Typical logarithm of the matches' precision; that of confidence − 1 is about zero.
 _COMMON_PRECISION = 5.0
 
 
 class SeenFrames(NamedTuple):
-    """What is known of frames before their motion is.
+    """What is predicted of frames before their motion is known.
 
     `tokens` (S, P, C) of the last layer, the first of a frame being that of its camera and the last those of its
-    patches; `depth` and `confidence` (S, h, w) as seen; `matches` (S, 3, Y, X), `detail` (S, E, Y, X) and `compared`
-    (S, D, Y, X) of the encoding.
+    patches; `depth` and `confidence` (S, h, w) from single frames; `matches` (S, 3, Y, X), `detail` (S, E, Y, X) and
+    `compared` (S, D, Y, X) of the encoding.
     """
 
     tokens: Tensor
@@ -51,16 +51,16 @@ class Measured(NamedTuple):
 
 
 class SolvedCameras(nn.Module):
-    """Poses and lens of a chunk's frames from matches and depth, and the depth that agrees with them.
+    """Poses and focal length of a chunk's frames from matches and depth, and the depth that agrees with them.
 
-    `detail_channels` of what is seen in cells of `cell` pixels.
+    `detail_channels`: channels of the image features, whose cells have `cell` pixels.
     """
 
     def __init__(self, channels: int, detail_channels: int, cell: int) -> None:
         super().__init__()
         self.token_norm = nn.LayerNorm(channels)
         self.lens = Mlp(channels, channels // 2, 1)
-        # Before anything is learnt the lens is a common one.
+        # An untrained head predicts a common focal length.
         nn.init.normal_(self.lens.fc2.weight, std=0.01)
         nn.init.zeros_(self.lens.fc2.bias)
         self.sweep = DepthSweep(detail_channels, channels, cell)
@@ -69,13 +69,13 @@ class SolvedCameras(nn.Module):
     def forward(
         self, seen: SeenFrames, previous: Sequence[int], chunks: int = 1, focal_B: Tensor | None = None
     ) -> Measured:
-        """Poses solved from what was seen, and the depth of frames that stand there.
+        """Solved poses, and the depth in agreement with them.
 
         Args:
             seen: all frames.
             previous: for each of a chunk's F frames the place in it of the one before; the first's is its own.
             chunks: of equal length, one after the other, whose frames are ordered alike.
-            focal_B: focal length of each chunk's lens in widths, where it is known; the one said is told all the same.
+            focal_B: focal length of each chunk's lens in widths, where it is known; the predicted one is returned too.
         """
         F = len(seen.tokens) // chunks
         later = _later(previous, F, chunks)
@@ -107,7 +107,7 @@ class SolvedCameras(nn.Module):
         return x_Shw[:, :: self.cell, :: self.cell]
 
     def _swept(self, views: Views, places: Places, motion: RigidMotion, seen: SeenFrames, later: list[int]) -> Swept:
-        """What the sweep makes of the depth, beside what the parallax to the frame before tells of it."""
+        """Depth corrected by the sweep and by the parallax to the frame before."""
         depth_SYX = self._at_cells(seen.depth)
         S, rows, columns = depth_SYX.shape
         pull_PN, information_PN = parallax(places, depth_SYX[later].flatten(1), motion)

@@ -1,8 +1,8 @@
-"""Products of matrices: as torch does them, or by oneDNN, which makes more of many CPUs.
+"""Matrix products and attention on a CPU: torch's own, or oneDNN's, which is faster on many CPUs.
 
-For float32 torch asks MKL, which leaves half of the vector units of a CPU that is not Intel's idle; and its fused
-attention computes in float32 what could be computed in bfloat16. oneDNN comes with torch and does better at both. Only
-for inference: its linear layer has no gradient. Results differ by rounding, so reference numbers are compared without.
+For float32 torch uses MKL, which leaves half of the vector units of a CPU that is not Intel's idle, and its fused
+attention computes bfloat16 in float32. oneDNN comes with torch and does better at both. It is for inference only: its
+linear layer has no gradient. Results differ by rounding, so tests against reference numbers run without it.
 
 Shapes: B sequences, H heads, L queries, K keys, D channels of a head.
 """
@@ -23,22 +23,22 @@ def has_onednn() -> bool:
 
 
 class Linear(nn.Linear):
-    """A linear layer that asks oneDNN on the CPU once `by_onednn` is set."""
+    """A linear layer that uses oneDNN on the CPU once `by_onednn` is set."""
 
     by_onednn = False
 
     def forward(self, x: Tensor) -> Tensor:
-        # bfloat16 goes to oneDNN by itself.
+        # torch gives bfloat16 to oneDNN by itself.
         if self.by_onednn and x.dtype == torch.float32 and x.device.type == "cpu":
             return _product(x, self.weight, self.bias)
         return super().forward(x)
 
 
 class DotProductAttention(nn.Module):
-    """softmax(q kᵀ / √D) v, without the matrix in between.
+    """softmax(q kᵀ / √D) v, without storing the attention matrix.
 
     On the CPU by oneDNN once `by_onednn` is set, or as plain products once `by_products` is: the fused kernel's
-    backward pass is slower there than the matrix in between.
+    backward pass is slower there than the stored matrix.
     """
 
     by_onednn = False

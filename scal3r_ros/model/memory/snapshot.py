@@ -21,7 +21,7 @@ _FORMAT = "scal3r_ros memory 1"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`layers`: evidence (running) or weights (sequential) by layer; `preset` its fingerprint; `chunks` seen so far."""
+    """`layers`: accumulated gradient (running) or weights (sequential); `preset` its fingerprint; `chunks` seen."""
 
     preset: str
     rule: str
@@ -30,7 +30,7 @@ class Snapshot:
 
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Writes beside `path` first and then moves, so that a crash leaves the old snapshot whole."""
+    """Writes atomically: a crash leaves the old snapshot intact."""
     tensors = {
         f"{layer}.{name}": tensor.detach().contiguous()
         for layer, weights in snapshot.layers.items()
@@ -47,17 +47,17 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
         save_file(tensors, partial, metadata)
         partial.replace(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"memory snapshot {path} can not be written: {error}") from error
+        raise ModelError(f"memory snapshot {path} cannot be written: {error}") from error
 
 
 def read_snapshot(path: Path, device: torch.device | str = "cpu") -> Snapshot:
-    """The snapshot in `path`, its tensors on `device`; `ModelError` where there is none or it is something else."""
+    """The snapshot in `path`, its tensors on `device`; `ModelError` where there is none or it is of another kind."""
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"memory snapshot {path} can not be read: {error}") from error
+        raise ModelError(f"memory snapshot {path} cannot be read: {error}") from error
     if metadata.get("format") != _FORMAT:
         raise ModelError(f"{path} is no memory snapshot: its metadata lacks the format {_FORMAT!r}")
     layers = {

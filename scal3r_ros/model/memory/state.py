@@ -1,8 +1,8 @@
-"""Who owns the evidence: the rules by which the memory learns from chunk to chunk, its snapshots and its exchange.
+"""The state of the memory: the rules by which it learns from chunk to chunk, its snapshots and its exchange.
 
-Notation as in memory.py: G evidence, W fast weights, g_t the gradient of chunk t.
+Notation as in unit.py: G accumulated gradient, W fast weights, g_t the gradient of chunk t.
 
-    running     G ← λ·G + g_t at W0,  W_t = W(G + evidence of peers)
+    running     G ← λ·G + g_t at W0,  W_t = W(G + G of the peers)
     sequential  W_t = colnorm(W_{t−1} + NS5(g_t at W_{t−1}))
     frozen      W_t = W0
 
@@ -29,7 +29,7 @@ _SAMPLE_STEP = 16
 
 
 class MemoryRule(Enum):
-    """How evidence becomes weights."""
+    """How gradients become fast weights."""
 
     RUNNING = "running"
     SEQUENTIAL = "sequential"
@@ -40,17 +40,17 @@ class Synchronizer(Protocol):
     """Sums the gradients of chunks that advance in step, one per process."""
 
     def begin(self) -> int:
-        """Called where the first memory unit is reached: how many processes bring a chunk there, this one included."""
+        """Called at the first memory unit: the number of processes that bring a chunk there, this one included."""
 
     def reduce(self, g: FastWeights) -> FastWeights:
-        """The sum over all processes of the gradient at the unit they are all at."""
+        """The sum of the gradient over all processes, which are all at the same unit."""
 
 
 class Peers(Protocol):
     """What other robots have learnt so far; never waits for them."""
 
     def evidence(self, layer: int) -> FastWeights | None:
-        """The sum of the peers' latest evidence for the unit after `layer`, on that unit's device; None without any."""
+        """Sum of the peers' latest gradients for the unit after `layer`, on that unit's device; None without any."""
 
 
 class MemoryMark(NamedTuple):
@@ -67,10 +67,10 @@ class MemoryState:
 
     Args:
         preset: of the network this is the memory of.
-        rule: how evidence becomes weights.
+        rule: how gradients become fast weights.
         decay: λ in (0, 1] of the running rule; 1 remembers all, 1 − 1/32 keeps to what training saw.
         synchronizer: sums gradients over processes; None for one process alone.
-        peers: evidence of other robots, added to the own one by the running rule.
+        peers: accumulated gradients of other robots, added by the running rule.
 
     Tensors are replaced, never changed in place, so another thread may read `evidence()` at any time.
     """
@@ -86,7 +86,7 @@ class MemoryState:
         if not 0 < decay <= 1:
             raise ModelError(f"memory decay is {decay}, but it must lie in 0 (not included) … 1")
         if peers is not None and rule is not MemoryRule.RUNNING:
-            raise ModelError(f"a {rule.value} memory can not learn from peers: use the rule running")
+            raise ModelError(f"a {rule.value} memory cannot learn from peers: use the rule running")
         self.preset = preset
         self.rule = rule
         self.decay = decay
@@ -98,16 +98,16 @@ class MemoryState:
         self._samples: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, layer: int, unit: AdaptiveMemoryUnit, projections: Projections) -> FastWeights:
-        """Learns from a chunk at one unit and returns the weights that answer its queries."""
+        """Learns from a chunk at one unit; returns the weights that answer its queries."""
         return self._learn(layer, unit, lambda W: gradient(projections, W))
 
     def stand_by(self, units: Iterable[tuple[int, AdaptiveMemoryUnit]]) -> None:
-        """Learns what other processes' chunks teach at all `units`, in the order of a chunk, without one of its own."""
+        """Takes part in the sums at all `units`, in order, without a chunk: learns from those of other processes."""
         for layer, unit in units:
             self._learn(layer, unit, lambda W: FastWeights(*map(torch.zeros_like, W)))
 
     def weights(self, layer: int, unit: AdaptiveMemoryUnit) -> FastWeights:
-        """The weights that a chunk which teaches nothing would be answered with; W0 before the first chunk."""
+        """The weights without a new chunk; W0 before the first."""
         if self.rule is MemoryRule.SEQUENTIAL:
             return self._weights.get(layer, unit.initial)
         G = self._total_evidence(layer)
@@ -118,11 +118,11 @@ class MemoryState:
         return dict(self._evidence)
 
     def recall(self, layer: int, unit: AdaptiveMemoryUnit, projections: Projections) -> FastWeights:
-        """Answers a chunk without learning from it: to look at a place again, or to compare."""
+        """Answers a chunk without learning from it: for loops, or to compare."""
         return self.weights(layer, unit)
 
     def mark(self) -> MemoryMark:
-        """Where the memory stands now, to come back to if a chunk fails half way; costs no copy."""
+        """The current state, to return to if a chunk fails half way; makes no copy."""
         return MemoryMark(self.chunks_seen, dict(self._evidence), dict(self._weights), dict(self._samples))
 
     def rewind(self, mark: MemoryMark) -> None:
@@ -135,14 +135,14 @@ class MemoryState:
         """Adds what another drive has gathered in `chunks` chunks, as if this one had seen them too (running rule).
 
         Raises:
-            ModelError: the rule keeps no evidence, or the shapes are those of another network.
+            ModelError: the rule accumulates no gradient, or the shapes are those of another network.
         """
         if self.rule is not MemoryRule.RUNNING:
-            raise ModelError(f"a {self.rule.value} memory keeps no evidence to merge with: use the rule running")
+            raise ModelError(f"a {self.rule.value} memory accumulates no gradient to merge with: use the rule running")
         for layer, other in evidence.items():
             own = self._evidence.get(layer)
             if own is not None and [w.shape for w in own] != [w.shape for w in other]:
-                raise ModelError(f"evidence for layer {layer} has other shapes than this memory: same preset needed")
+                raise ModelError(f"gradient for layer {layer} has other shapes than this memory: use the same preset")
             self._evidence[layer] = other if own is None else own.plus(other)
         self.chunks_seen += chunks
 
@@ -170,7 +170,7 @@ class MemoryState:
         write_snapshot(path, Snapshot(self.preset.fingerprint(), self.rule.value, self.chunks_seen, kept))
 
     def restore(self, path: Path, device: torch.device | str = "cpu") -> None:
-        """Continues, bit for bit, where the memory that wrote `path` stood.
+        """Continues from the memory that wrote `path`, bit for bit.
 
         Raises:
             ModelError: no such file, no snapshot, or one of another preset or rule.
@@ -238,5 +238,5 @@ def _sample(W: FastWeights) -> Tensor:
 
 
 def frozen(layer: int, unit: AdaptiveMemoryUnit, projections: Projections) -> FastWeights:
-    """A memory that never learns, as a plain function: W0 for every chunk."""
+    """A memory that never learns: W0 for every chunk."""
     return unit.initial

@@ -1,14 +1,14 @@
-"""The Adaptive Memory Unit: a small SwiGLU network inside the big one that is trained while the drive goes on.
+"""The Adaptive Memory Unit: a small SwiGLU network inside the large one, trained during the drive.
 
 Shapes: H memory heads, L patch tokens of a chunk, C channels = H · D, D channels of a head, M = expansion · D hidden
 channels, S frames, P tokens of a frame. Fast weights W = (w0, w1, w2): (H, D, M), (H, M, D), (H, D, M).
 
     f_W(x)  = (silu(x w0) ⊙ (x w2)) w1                     the memory
-    L_inner = − Σ_i f_W(k_i) · v_i                         what it learns: the value of every key
-    G       = Σ_i diag(lr_i) ∂(−L_inner)/∂W                evidence, summed over tokens and chunks
+    L_inner = − Σ_i f_W(k_i) · v_i                         the inner loss: the value of every key
+    G       = Σ_i diag(lr_i) ∂(−L_inner)/∂W                accumulated gradient, over tokens and chunks
     W(G)    = colnorm(W0 + NS5(G))                         one Muon step from the learnt start
 
-Everything here is float32 or wider but the Newton-Schulz steps, which are bfloat16 as released.
+Everything here is float32 or wider, except the Newton-Schulz steps, which are bfloat16 as released.
 Source: Scal3R (CVPR 2026), LaCT, Muon.
 """
 
@@ -50,7 +50,7 @@ class FastWeights(NamedTuple):
     w2: Tensor
 
     def plus(self, other: FastWeights) -> FastWeights:
-        """Elementwise sum: how evidence of chunks, GPUs and robots is merged."""
+        """Elementwise sum: merges the gradients of chunks, GPUs and robots."""
         return FastWeights(*(a + b for a, b in zip(self, other, strict=True)))
 
     def times(self, factor: float) -> FastWeights:
@@ -59,7 +59,7 @@ class FastWeights(NamedTuple):
 
 
 class Projections(NamedTuple):
-    """What a chunk asks of a memory and tells it; q and k are normalised and rotated.
+    """Projections of a chunk for one memory unit; q and k are normalised and rotated.
 
     `q`, `k`, `v` (H, L, D); `lr` (3, H, L, 1) learning rate of each token for w0, w1, w2.
     """
@@ -120,7 +120,7 @@ def step(W: FastWeights, G: FastWeights, norms_of: FastWeights, steps: int) -> F
 
 
 def fast_weights(W0: FastWeights, G: FastWeights, steps: int = 5) -> FastWeights:
-    """W(G): the memory after all evidence `G` gathered at `W0`."""
+    """W(G): the memory after the accumulated gradient `G` at `W0`."""
     return step(W0, G, W0, steps)
 
 

@@ -1,6 +1,6 @@
-"""Weights in and out: the released `scal3r.pt`, a plain VGGT-1B checkpoint, and safetensors of our own.
+"""Loads and saves weights: the released `scal3r.pt`, a plain VGGT-1B checkpoint, and this package's safetensors.
 
-Nothing is ever unpickled but tensors.
+Only tensors are ever unpickled.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def load_checkpoint(path: Path, preset: Preset) -> Scal3R:
     memory units: the network then has none either, which is logged once, and `model.preset.memory` is None.
 
     Raises:
-        ModelError: the file can not be read, or holds anything but exactly the tensors of the preset.
+        ModelError: the file cannot be read, or its tensors are not exactly those of the preset.
     """
     matched = _match(path, preset)
     with torch.device("meta"):
@@ -68,12 +68,12 @@ def load_checkpoint(path: Path, preset: Preset) -> Scal3R:
 
 
 def load_backbone(path: Path, preset: Preset, seed: int) -> Scal3R:
-    """The network of `preset` with the weights in `path` but for its memory units, which are untrained.
+    """The network of `preset` with the weights in `path`, except its memory units, which are untrained.
 
-    Takes what `load_checkpoint` takes, and checkpoints of our own whose memory units are others: fewer, more or larger.
+    Takes what `load_checkpoint` takes, and this package's checkpoints with other memory units: fewer, more or larger.
 
     Raises:
-        ModelError: the file can not be read, or holds other tensors than those of the preset without memory.
+        ModelError: the file cannot be read, or holds other tensors than those of the preset without memory.
     """
     tensors, made_for = _read(path)
     if made_for is None:
@@ -86,7 +86,7 @@ def load_backbone(path: Path, preset: Preset, seed: int) -> Scal3R:
 
 
 def verify_checkpoint(path: Path, preset: Preset) -> CheckpointReport:
-    """What is in `path`, read to its end.
+    """The content of `path`, read completely.
 
     Raises:
         ModelError: as `load_checkpoint`, or a weight is infinite or no number.
@@ -114,14 +114,14 @@ def save_checkpoint(model: Scal3R, path: Path) -> None:
     try:
         save_file(tensors, path, metadata)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"checkpoint {path} can not be written: {error}") from error
+        raise ModelError(f"checkpoint {path} cannot be written: {error}") from error
 
 
 def weights_fingerprint(model: Scal3R) -> str:
-    """Sixteen hex digits of all weights as bfloat16 sees them: equal on every device and at every precision.
+    """Sixteen hex digits of all weights in bfloat16: equal on every device and at every precision.
 
     A sum of the bits of each tensor, and a sample of its values in their places: a second or so for a thousand million
-    weights. It tells networks apart, not forgeries; what differs by less than bfloat16 resolves counts as equal.
+    weights. It distinguishes networks, but is no protection against forgery; differences below bfloat16 count as equal.
     """
     digest = hashlib.sha256(model.preset.fingerprint().encode())
     for name, tensor in model.state_dict().items():
@@ -144,7 +144,7 @@ class _Matched(NamedTuple):
 
 
 class _MadeFor(NamedTuple):
-    """The preset that a checkpoint of our own says it was made for."""
+    """The preset that one of this package's checkpoints was made for."""
 
     fingerprint: str
     name: str
@@ -189,7 +189,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], _MadeFor | None]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"checkpoint {path} can not be read: {error}") from error
+        raise ModelError(f"checkpoint {path} cannot be read: {error}") from error
     if "preset" not in metadata:
         return tensors, None
     return tensors, _MadeFor(metadata["preset"], metadata.get("preset_name", "unnamed"))
@@ -200,7 +200,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"checkpoint {path} can not be read as a file of tensors: {reason}") from error
+        raise ModelError(f"checkpoint {path} cannot be read as a file of tensors: {reason}") from error
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise ModelError(f"checkpoint {path} is no flat dictionary of tensors: give it the released state_dict")
     return content

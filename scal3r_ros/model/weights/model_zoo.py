@@ -1,4 +1,4 @@
-"""Checkpoints that others publish for these presets: where they are, under which terms, and what they take."""
+"""Checkpoints that others publish for these presets: address, licence and cost."""
 
 from __future__ import annotations
 

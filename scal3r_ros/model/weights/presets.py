@@ -1,4 +1,4 @@
-"""Named shapes of the network. A preset fixes all tensors' shapes and all constants; weights come from a checkpoint."""
+"""Named shapes of the network. A preset fixes all tensors' shapes and all constants; a checkpoint has the weights."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Preset:
     """One network.
 
     `image_width` is the width in pixels that images are resized to, a multiple of the encoder's patch; `memory` is None
-    for a network without memory units; without a point head, points come from depth and cameras alone. Depths are to be
-    believed from about `confidence_half` on.
+    for a network without memory units; without a point head, points come from depth and cameras alone. Depths are
+    reliable from a confidence of about `confidence_half` on.
     """
 
     name: str
@@ -105,7 +105,7 @@ TINY = Preset(
     image_width=224,
     encoder=StemConfig(channels=192, patch=16, refinements=1, sees_previous=True),
     aggregator=AggregatorConfig(channels=192, depth=5, heads=3, head_layers=(1, 2, 3, 4), informed_camera=True),
-    # Two units: what the second is taught has been answered by the first.
+    # Two units: the second learns from tokens that the first has answered.
     memory=MemoryConfig(layers=(2, 3), expansion=2),
     dpt_head=DptHeadConfig(levels=(32, 48, 96, 96), fused=48),
     has_point_head=False,
@@ -124,7 +124,7 @@ NANO = Preset(
 
 
 def _with_state(preset: Preset, times: int) -> Preset:
-    """The same network whose memory units hold so many times as much."""
+    """The same network with a state of the memory units that is `times` as large."""
     assert preset.memory is not None, "a network without memory has no state to enlarge"
     memory = dataclasses.replace(preset.memory, expansion=times * preset.memory.expansion)
     return dataclasses.replace(preset, name=f"{preset.name}_{times}x", memory=memory)

@@ -1,4 +1,4 @@
-"""What the parameters are called in the checkpoints that others released, and what they are called here.
+"""Translates parameter names between released checkpoints and this package.
 
 A name is translated piece by piece with the pairs below, so one table serves both directions.
 """

@@ -236,11 +236,11 @@ def test_snapshot_of_another_preset_or_rule_is_refused(model, tmp_path):
 
 def test_what_is_no_snapshot_is_refused(tmp_path):
     (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(ModelError, match="can not be read"):
+    with pytest.raises(ModelError, match="cannot be read"):
         MemoryState(NANO).restore(tmp_path / "text.safetensors")
-    with pytest.raises(ModelError, match="can not be read"):
+    with pytest.raises(ModelError, match="cannot be read"):
         MemoryState(NANO).restore(tmp_path / "absent.safetensors")
-    with pytest.raises(ModelError, match="can not be written"):
+    with pytest.raises(ModelError, match="cannot be written"):
         MemoryState(NANO).snapshot(tmp_path / "no" / "such" / "folder.safetensors")
 
 

@@ -191,9 +191,9 @@ def test_what_is_no_checkpoint_is_refused_without_running_it(released, tmp_path,
 
 def test_broken_safetensors_are_refused(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
-    with pytest.raises(ModelError, match="can not be read"):
+    with pytest.raises(ModelError, match="cannot be read"):
         load_checkpoint(tmp_path / "cut.safetensors", NANO_VIT)
-    with pytest.raises(ModelError, match="can not be written"):
+    with pytest.raises(ModelError, match="cannot be written"):
         save_checkpoint(random_model(NANO, 0), tmp_path / "no" / "such.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""Presets are told apart by their shapes, and impossible ones can not be made."""
+"""Presets are told apart by their shapes, and impossible ones cannot be made."""
 
 import dataclasses
 

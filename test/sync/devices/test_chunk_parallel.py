@@ -115,7 +115,7 @@ def test_equal_runs_give_equal_bytes_and_a_snapshot_goes_on(
         assert one.depth.tobytes() == other.depth.tobytes()
         assert one.T_chunk_cam.tobytes() == other.T_chunk_cam.tobytes()
     assert two_workers.metrics()["memory_chunks"] == 6
-    with pytest.raises(ModelError, match=r"gone\.safetensors can not be read"):
+    with pytest.raises(ModelError, match=r"gone\.safetensors cannot be read"):
         two_workers.restore(tmp_path / "gone.safetensors")
     assert run(two_workers, chunks[6:7])[0].health is ChunkHealth.OK
     assert two_workers.metrics()["memory_chunks"] == 7
