@@ -41,8 +41,8 @@ def main() -> None:
     arguments = parser.parse_args()
     shutil.rmtree(arguments.out, ignore_errors=True)
     arguments.out.mkdir(parents=True)
-    spill = Offload(arguments.out / "spill")
-    points = PointMap(PointMapConfig(max_points=arguments.max_points), spill.leave)
+    offload = Offload(arguments.out / "offload")
+    points = PointMap(PointMapConfig(max_points=arguments.max_points), offload.leave)
     graph, log, process = SubmapGraph(), FrameLog(), psutil.Process()
     count = round(arguments.kilometres * 1000 / SUBMAP_M)
     streets = [_street(seed) for seed in range(5)]
@@ -54,7 +54,7 @@ def main() -> None:
         started = time.perf_counter()
         graph.add_submap(number, Edge(number - 1, number, ahead, 1e-4 * np.eye(7)) if number else None)
         points.add(number, streets[number % len(streets)], colours, weights, graph.anchor(number))
-        spill.write()
+        offload.write()
         milliseconds.append(1e3 * (time.perf_counter() - started))
         for index in range(number * FRAMES_PER_SUBMAP, (number + 1) * FRAMES_PER_SUBMAP):
             log.put(index, index * 10**8, number, np.eye(4))
@@ -64,12 +64,12 @@ def main() -> None:
             path_ms = 1e3 * (time.perf_counter() - started)
             resident.append(process.memory_info().rss / 2**20)
             recent = np.mean(milliseconds[-count // ROWS :])
-            held, on_disk = points.counters()["map_points"], spill.counters()["submaps_on_disk"]
+            held, on_disk = points.counters()["map_points"], offload.counters()["submaps_on_disk"]
             kilometres = (number + 1) * SUBMAP_M / 1000
             print(f"{kilometres:>6.1f} {resident[-1]:>7.0f} {recent:>10.1f} {path_ms:>8.1f} {held:>9} {on_disk:>8}")
-    _save(arguments.out / "map", graph, log, points, spill)
+    _save(arguments.out / "map", graph, log, points, offload)
     print(f"resident memory, end over a tenth of the way: {resident[-1] / resident[0]:.3f}")
-    spill.clear()
+    offload.clear()
 
 
 def _street(seed: int) -> np.ndarray:
@@ -82,13 +82,13 @@ def _street(seed: int) -> np.ndarray:
     return points.astype(np.float32)
 
 
-def _save(folder: Path, graph: SubmapGraph, log: FrameLog, points: PointMap, spill: Offload) -> None:
+def _save(folder: Path, graph: SubmapGraph, log: FrameLog, points: PointMap, offload: Offload) -> None:
     for name in ("saving", "saving again"):
         started = time.perf_counter()
         parts = {GRAPH: graph.snapshot(), FRAMES: log.snapshot(), POINTS: points.snapshot()}
         copied = time.perf_counter()
         with MapWriter(folder) as writer:
-            write_contents(writer, MapContents(parts, spill.paths(graph.anchors()), None, "none"))
+            write_contents(writer, MapContents(parts, offload.paths(graph.anchors()), None, "none"))
         written = time.perf_counter()
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
         print(f"{name}: {copied - started:.2f} s to copy, {written - copied:.1f} s to write {size:.0f} MB")

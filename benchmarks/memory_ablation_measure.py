@@ -20,7 +20,7 @@ from scal3r_ros.assembly import CoreConfig
 from scal3r_ros.errors import ConfigurationError, EvaluationError, GeometryError
 from scal3r_ros.evaluation.metrics.trajectories import compare_trajectories
 from scal3r_ros.geometry import se3
-from scal3r_ros.geometry.alignment import align_sim3_with_poses
+from scal3r_ros.geometry.alignment import align_sim3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping import MapUpdate, OnlineMapper
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig, AlignmentMethod, ChunkAlignment, align_chunk
@@ -187,7 +187,7 @@ class _Chunks:
             carried: Array = self._last[-1] @ se3.invert(T_chunk_cam[0]) @ T_chunk_cam
             return carried
         none = np.zeros((0, 3))
-        fit = align_sim3_with_poses(
+        fit = align_sim3(
             none, none, None, T_chunk_cam[:shared], self._last[-shared:], with_scale=False,
             pose_weight=1.0 / (_CENTRE_SIGMA * unit) ** 2, rotation_weight=1.0 / _ROTATION_SIGMA**2,
         )  # fmt: skip

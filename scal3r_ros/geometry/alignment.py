@@ -25,6 +25,7 @@ _SAMPLE_POINTS = 512
 _MIN_SPREAD = 1e-6
 """Spread of points across their main line, relative to that along it, below which they are collinear."""
 _CONVERGED = 1e-10
+_NO_POSES = np.zeros((0, 4, 4))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,38 +107,11 @@ class _Problem:
 
 
 def align_sim3(
-    source: ArrayLike,
-    target: ArrayLike,
-    weights: ArrayLike | None = None,
-    *,
-    with_scale: bool = True,
-    symmetric: bool = False,
-    huber_k: float = 1.345,
-    iterations: int = 50,
-) -> Sim3Fit:
-    """The similarity S_target_source of corresponding points, robust to a third of them being wrong. Deterministic.
-
-    `source`, `target` (n, 3); `weights` (n,) inverse variances of the target points, up to a common factor, equal where
-    None. With `symmetric` the errors are taken to be alike on both sides, each in its own unit (Horn, 1987): chained
-    alignments of noisy points would else shrink. `huber_k` is in robust standard deviations of the residual distance.
-
-    Raises:
-        GeometryError: shapes differ, a value is not finite, fewer than 3 points carry weight, or they are collinear.
-    """
-    x, y, w = _checked(source, target, weights)
-    if len(x) < 3:
-        raise GeometryError(f"only {len(x)} points to align, but a similarity takes at least 3")
-    if _collinear(x, w) or _collinear(y, w):
-        raise GeometryError("the points to align are collinear, so that the rotation about their line is unknown")
-    return _fit(_Problem(x, y, w, np.zeros((3, 3)), 0.0, with_scale, symmetric), huber_k, iterations)
-
-
-def align_sim3_with_poses(
     source_points: ArrayLike,
     target_points: ArrayLike,
-    weights: ArrayLike | None,
-    source_poses: ArrayLike,
-    target_poses: ArrayLike,
+    weights: ArrayLike | None = None,
+    source_poses: ArrayLike = _NO_POSES,
+    target_poses: ArrayLike = _NO_POSES,
     *,
     pose_weight: float = 1.0,
     rotation_weight: float = 1.0,
@@ -146,13 +120,17 @@ def align_sim3_with_poses(
     huber_k: float = 1.345,
     iterations: int = 50,
 ) -> Sim3Fit:
-    """As `align_sim3`, with camera poses (m, 4, 4) that both sides know besides points (n, 3), where n may be 0.
+    """The similarity S_target_source of corresponding points and poses, robust to a third of them being wrong.
 
-    Camera centres join the points with inverse variance `pose_weight`; `rotation_weight` is that of one orientation
-    about each axis (1/rad²); both share the common factor of `weights`. Residuals and counts are of points and centres.
+    Points (n, 3) with inverse variances `weights` (n,) of the target, up to a common factor, equal where None; camera
+    poses (m, 4, 4) that both sides know. Either may be empty. Camera centres join the points with inverse variance
+    `pose_weight`; `rotation_weight` is that of one orientation about each axis (1/rad²); both share the common factor
+    of `weights`. Residuals and counts are of points and centres. With `symmetric` the errors are taken to be alike on
+    both sides, each in its own unit (Horn, 1987): chained alignments of noisy points would else shrink. `huber_k` is in
+    robust standard deviations of the residual distance. Deterministic.
 
     Raises:
-        GeometryError: shapes differ, a value is not finite, or there are no two positions to set the scale by.
+        GeometryError: shapes differ, a value is not finite, or the points and poses leave scale or rotation open.
     """
     source_T, target_T = np.asarray(source_poses, np.float64), np.asarray(target_poses, np.float64)
     if source_T.shape != target_T.shape or source_T.ndim != 3 or source_T.shape[1:] != (4, 4):
@@ -165,8 +143,11 @@ def align_sim3_with_poses(
     relative = target_T[:, :3, :3] @ np.swapaxes(source_T[:, :3, :3], 1, 2)
     if not np.all(np.isfinite(relative)):
         raise GeometryError("an orientation to align is not finite")
-    if not len(source_T) and (len(x) < 3 or _collinear(x, w) or _collinear(y, w)):
-        raise GeometryError("without poses, a similarity takes at least 3 points that are not on one line")
+    if not len(source_T):
+        if len(x) < 3:
+            raise GeometryError(f"only {len(x)} points to align; without poses a similarity takes at least 3 points")
+        if _collinear(x, w) or _collinear(y, w):
+            raise GeometryError("the points to align are collinear, so that the rotation about their line is unknown")
     if len(x) == 0 or (with_scale and (np.ptp(x, axis=0).max() <= 0 or np.ptp(y, axis=0).max() <= 0)):
         raise GeometryError("the poses and points to align lie at a single position, so that their scale is unknown")
     # |R_t − R R_s|² is twice the squared angle between the two, hence the half.
@@ -216,7 +197,7 @@ def _robust_start(problem: _Problem) -> Sim3:
     x, y, whitening = problem.x[few], problem.y[few], np.sqrt(problem.w[few])
     least = float(np.median(whitening * np.linalg.norm(y - best.apply(x), axis=1)))
     triples = np.stack([generator.choice(len(few), 3, replace=False) for _ in range(_SAMPLES)])
-    scales, R, t, usable = _solve_triples(x[triples], y[triples], problem.with_scale)
+    scales, R, t, usable = fit_triples(x[triples], y[triples], problem.with_scale)
     predicted = scales[:, None, None] * (x @ np.swapaxes(R, 1, 2)) + t[:, None]
     medians = np.median(whitening * np.linalg.norm(y - predicted, axis=2), axis=1)
     medians[~usable] = np.inf
@@ -226,8 +207,12 @@ def _robust_start(problem: _Problem) -> Sim3:
     return best
 
 
-def _solve_triples(x: Array, y: Array, with_scale: bool) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
-    """Umeyama's fit of each of m samples (m, 3, 3): scales (m,), R (m, 3, 3), t (m, 3), and which are usable."""
+def fit_triples(x: Array, y: Array, with_scale: bool = True) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+    """Umeyama's fit (1991) of each of m samples of three points (m, 3, 3), target `y` from source `x`.
+
+    Gives scales (m,), R (m, 3, 3), t (m, 3), and which (m,) are usable: of points that are not on a line, and a
+    positive scale.
+    """
     x_mean, y_mean = x.mean(axis=1), y.mean(axis=1)
     x, y = x - x_mean[:, None], y - y_mean[:, None]
     C = np.swapaxes(y, 1, 2) @ x

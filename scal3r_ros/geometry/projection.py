@@ -34,6 +34,20 @@ def backproject_pixels(uv: ArrayLike, depth: ArrayLike, intrinsics: Intrinsics) 
     return np.stack([x * depth_, y * depth_, np.broadcast_to(depth_, x.shape)], axis=-1)
 
 
+def nearest_pixels(
+    uv: ArrayLike, image_shape: tuple[int, ...], map_shape: tuple[int, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Where pixels uv (n, 2) of an image of shape (h, w, …) lie in a map of shape (h', w') of the same view.
+
+    Gives the pixels (n, 2) of the map, and row (n,) and column (n,) of the entry nearest to each, inside the map.
+    """
+    height, width = map_shape[-2:]
+    scaled = (np.asarray(uv, np.float64) + 0.5) * [width / image_shape[1], height / image_shape[0]] - 0.5
+    column = np.clip(np.rint(scaled[:, 0]).astype(np.int64), 0, width - 1)
+    row = np.clip(np.rint(scaled[:, 1]).astype(np.int64), 0, height - 1)
+    return scaled, row, column
+
+
 def project(points: ArrayLike, intrinsics: Intrinsics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pixels (..., 2) and z-depths (...) of points (..., 3) in the camera frame; NaN pixels where z ≤ 0."""
     points_ = np.asarray(points, np.float64)

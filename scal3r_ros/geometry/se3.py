@@ -80,17 +80,6 @@ def interpolate(T_0: ArrayLike, T_1: ArrayLike, alpha: ArrayLike) -> Array:
     return T_0_ @ exp(np.asarray(alpha, np.float64)[..., None] * log(invert(T_0_) @ T_1_))
 
 
-def adjoint(T: ArrayLike) -> Array:
-    """Adjoints (..., 6, 6): `T @ exp(xi) == exp(adjoint(T) @ xi) @ T`, with translation before rotation."""
-    T_ = np.asarray(T, np.float64)
-    R = T_[..., :3, :3]
-    matrix = np.zeros((*T_.shape[:-2], 6, 6))
-    matrix[..., :3, :3] = R
-    matrix[..., 3:, 3:] = R
-    matrix[..., :3, 3:] = hat(T_[..., :3, 3]) @ R
-    return matrix
-
-
 def quat_xyzw(R: ArrayLike) -> Array:
     """Unit quaternions (..., 4) in the order x y z w, with w ≥ 0, of rotations (..., 3, 3)."""
     R_ = np.asarray(R, np.float64)

@@ -60,6 +60,15 @@ class Sim3:
         R_inverse = self.R.T
         return Sim3(1.0 / self.scale, R_inverse, -(R_inverse @ self.t) / self.scale)
 
+    def adjoint(self) -> Array:
+        """Ad (7, 7): `S @ Sim3.from_log(δ) @ S.inverse()` is `Sim3.from_log(S.adjoint() @ δ)`."""
+        matrix = np.eye(7)
+        matrix[:3, :3] = self.scale * self.R
+        matrix[:3, 3:6] = se3.hat(self.t) @ self.R
+        matrix[:3, 6] = -self.t
+        matrix[3:6, 3:6] = self.R
+        return matrix
+
     def __matmul__(self, other: Sim3) -> Sim3:
         return Sim3(self.scale * other.scale, self.R @ other.R, self.scale * (self.R @ other.t) + self.t)
 

@@ -1,4 +1,4 @@
-"""Everything the online mapper can be told."""
+"""Parameters of the online mapper."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MapperConfig:
     loops: LoopConfig = section(LoopConfig)
     initial_median_depth_m: float = parameter(
         10.0,
-        "median depth that the first chunk's scene is given: one camera can not know it, and it sets the map's unit",
+        "median depth of the scene in the first chunk; it sets the unit of the map, which one camera cannot measure",
         unit="m",
         minimum=0.01,
         maximum=10000.0,
@@ -32,10 +32,10 @@ class MapperConfig:
         0.5, "confidence from which a depth becomes a point of the map", minimum=0.0, maximum=1.0
     )
     correction_fade_s: float = parameter(
-        0.7, "time constant with which a chunk's correction enters odom", unit="s", minimum=0.05, maximum=60.0
+        0.7, "time constant with which the correction by a chunk enters odom", unit="s", minimum=0.05, maximum=60.0
     )
     drift: float = parameter(
-        0.01, "standard deviation of the position in odom, as a share of the way; part of the covariance given out",
+        0.01, "standard deviation of the position in odom, as a share of the distance travelled; in the covariance",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
     reset_on_time_jump_s: float = parameter(
@@ -45,6 +45,6 @@ class MapperConfig:
         minimum=0.0,
         maximum=1e9,
     )
-    spill_directory: str = parameter(
-        "", "folder for what leaves the memory on long drives; empty takes the system's folder for temporary files"
+    offload_directory: str = parameter(
+        "", "folder for submaps that leave RAM on long drives; empty takes the system's folder for temporary files"
     )

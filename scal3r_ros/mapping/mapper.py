@@ -52,7 +52,7 @@ class OnlineMapper:
         self._frontend = Frontend(config)
         self._chunks = ChunkStage(reconstructor)
         self._estimate = MapEstimate(config.loops.max_conflict)
-        self._cloud = MapCloud(config.map, Path(config.spill_directory) if config.spill_directory else None)
+        self._cloud = MapCloud(config.map, Path(config.offload_directory) if config.offload_directory else None)
         self._loops = LoopCloser(config.loops, config.min_confidence, config.alignment, self._chunks.recall)
         self._closing_loops = threading.Lock()  # for all of `_loops` but its queue
         self._batch = ChunkBatch()
@@ -133,11 +133,11 @@ class OnlineMapper:
 
     @property
     def loops_waiting(self) -> int:
-        """New submaps that `close_loops` has not looked at yet."""
+        """New submaps that wait for `close_loops`."""
         return self._loops.waiting
 
     def close_loops(self) -> MapUpdate | None:
-        """The part in the background: looks whether the submap that has waited longest shows places seen before.
+        """The part in the background: looks for loops to the submap that has waited longest.
 
         Gives an update where the map moved by that; None where it did not, or no submap waits.
         """
@@ -147,7 +147,7 @@ class OnlineMapper:
                 return None
             problem, anchors = self._estimate.problem(), self._estimate.all_anchors()
             edges: list[Edge] = []
-            for loop in self._loops.look(submap, anchors, problem):
+            for loop in self._loops.find(submap, anchors, problem):
                 if self._estimate.joins_loaded_map(loop.edge):
                     edges.append(loop.edge)
                 else:

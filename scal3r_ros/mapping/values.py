@@ -1,4 +1,4 @@
-"""What the mapper gives out: poses at camera rate, submaps, map updates."""
+"""Results of the mapper: poses at camera rate, submaps, map updates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PoseSource(Enum):
 
 @dataclass(frozen=True)
 class FramePose:
-    """The pose of one frame as it was first given out: continuous in `odom`, never revised.
+    """The pose of one frame at camera rate: continuous in `odom`, never revised.
 
     `T_odom_cam` (4, 4) float64; `covariance` (6, 6) float64 of the camera's pose in `odom`, order x y z (unit²) and
     rotations about x y z (rad²), as in ROS.
@@ -38,7 +38,7 @@ class FramePose:
 
 @dataclass(frozen=True)
 class PointCloud:
-    """`points` (n, 3) float32, frame named by whoever gives it out; `colours` (n, 3) uint8 RGB."""
+    """`points` (n, 3) float32, in the frame that its source documents; `colours` (n, 3) uint8 RGB."""
 
     points: NDArray[np.float32]
     colours: NDArray[np.uint8]
@@ -46,9 +46,9 @@ class PointCloud:
 
 @dataclass(frozen=True)
 class SubmapSummary:
-    """A submap just added: its number, health, alignment scale to the submap before and new points in `map`.
+    """A new submap: its number, health, scale relative to the submap before and new points in `map`.
 
-    `note` says what was missing where the chunk was not measured in full, and is empty otherwise.
+    `note` says what was missing where the chunk was not measured completely, and is empty otherwise.
     """
 
     index: int
@@ -67,10 +67,10 @@ class MapUpdate:
     """One step of the map. `poses`: frames posed for the first time, by stamp; `submap`: the one just added, if any.
 
     `T_map_odom` (4, 4) is the newest correction. `corrected` is true where earlier poses or points moved, so that path
-    and map have to be published whole. `chunk` and `geometry` are what was reconstructed, where something was; `note`
+    and map have to be published anew. `chunk` and `geometry` are what was reconstructed, where something was; `note`
     says why there is no submap although there was a chunk. `timings` are seconds per stage of the chunk, `metrics` what
-    the reconstructor has learnt with it. `found` is true where the camera was found in the map that was loaded: from
-    now on all is in the frame of that one.
+    the reconstructor has learned so far. `found` is true where the camera was found in the loaded map: from now on all
+    is in the frame of that map.
     """
 
     poses: tuple[FramePose, ...]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scal3r_ros.errors import GeometryError
 from scal3r_ros.geometry import se3
-from scal3r_ros.geometry.alignment import align_sim3, align_sim3_with_poses
+from scal3r_ros.geometry.alignment import align_sim3
 from scal3r_ros.geometry.sim3 import Sim3
 
 number = st.floats(-2, 2, allow_subnormal=False)
@@ -42,7 +42,7 @@ def test_exact_points_give_the_exact_similarity(S):
 def test_three_points_are_enough_and_poses_alone_too(S):
     np.testing.assert_allclose(error(align_sim3(CLOUD[:3], S.apply(CLOUD[:3])), S), 0, atol=1e-6)
     nothing = np.zeros((0, 3))
-    fit = align_sim3_with_poses(nothing, nothing, None, POSES[:2], S.apply_pose(POSES[:2]))
+    fit = align_sim3(nothing, nothing, None, POSES[:2], S.apply_pose(POSES[:2]))
     np.testing.assert_allclose(error(fit, S), 0, atol=1e-6)
 
 
@@ -131,7 +131,7 @@ def test_a_mirror_image_is_answered_by_a_rotation():
 
 def test_orientations_decide_what_collinear_points_leave_open():
     line = np.linspace(0, 1, 20)[:, None] * [1.0, 2.0, 3.0]
-    fit = align_sim3_with_poses(line, TRUE.apply(line), None, POSES[:1], TRUE.apply_pose(POSES[:1]))
+    fit = align_sim3(line, TRUE.apply(line), None, POSES[:1], TRUE.apply_pose(POSES[:1]))
     np.testing.assert_allclose(error(fit, TRUE), 0, atol=1e-6)
 
 
@@ -139,7 +139,7 @@ def test_poses_pull_by_their_weights():
     turned = POSES.copy()
     turned[:, :3, :3] = se3.rotation_exp([0.0, 0.0, 0.2]) @ POSES[:, :3, :3]
     angles = [
-        se3.rotation_angle(align_sim3_with_poses(CLOUD, CLOUD, None, POSES, turned, rotation_weight=weight).transform.R)
+        se3.rotation_angle(align_sim3(CLOUD, CLOUD, None, POSES, turned, rotation_weight=weight).transform.R)
         for weight in (0.0, 100.0, 1e9)
     ]
     assert angles[0] == pytest.approx(0.0, abs=1e-6)
@@ -181,8 +181,8 @@ def test_points_that_fix_no_similarity_are_refused(source, target, weights, mess
 def test_poses_that_fix_no_scale_are_refused():
     nothing = np.zeros((0, 3))
     with pytest.raises(GeometryError, match="scale"):
-        align_sim3_with_poses(nothing, nothing, None, POSES[:1], POSES[:1])
+        align_sim3(nothing, nothing, None, POSES[:1], POSES[:1])
     with pytest.raises(GeometryError, match="shapes"):
-        align_sim3_with_poses(nothing, nothing, None, POSES, POSES[:1])
-    with pytest.raises(GeometryError, match="3 points"):
-        align_sim3_with_poses(CLOUD[:2], CLOUD[:2], None, POSES[:0], POSES[:0])
+        align_sim3(nothing, nothing, None, POSES, POSES[:1])
+    with pytest.raises(GeometryError, match="at least 3 points"):
+        align_sim3(CLOUD[:2], CLOUD[:2], None, POSES[:0], POSES[:0])

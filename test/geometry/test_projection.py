@@ -3,7 +3,7 @@
 import numpy as np
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.geometry.projection import backproject, backproject_pixels, project
+from scal3r_ros.geometry.projection import backproject, backproject_pixels, nearest_pixels, project
 
 CAMERA = Intrinsics(fx=100.0, fy=110.0, cx=31.5, cy=20.0, width=64, height=48)
 DEPTH = np.random.default_rng(0).uniform(1, 50, (2, 48, 64))
@@ -43,3 +43,12 @@ def test_points_behind_the_camera_have_no_pixel():
     uv, z = project([[0.0, 0.0, -1.0], [0.0, 0.0, 0.0]], CAMERA)
     assert np.isnan(uv).all()
     np.testing.assert_allclose(z, [-1, 0])
+
+
+def test_pixels_of_an_image_find_the_same_rays_in_a_map_of_another_size():
+    uv = np.random.default_rng(1).uniform(-0.4, [63.4, 47.4], (200, 2))
+    scaled, row, column = nearest_pixels(uv, (48, 64, 3), (24, 32))
+    there, here = (backproject_pixels(p, np.ones(200), c) for p, c in ((scaled, CAMERA.scaled(32, 24)), (uv, CAMERA)))
+    np.testing.assert_allclose(there, here, atol=1e-12)
+    np.testing.assert_allclose(np.stack([column, row], axis=1), scaled, atol=0.5 + 1e-9)
+    assert nearest_pixels([[-9.0, 99.0]], (48, 64, 3), (24, 32))[1:] == (23, 0)

@@ -39,6 +39,13 @@ def test_inverse_brings_points_back(S):
 
 
 @given(similarity, tangent)
+def test_adjoint_carries_a_tangent_vector_to_the_other_side(S, xi):
+    small = 1e-3 * xi
+    left = Sim3.from_log(S.adjoint() @ small) @ S
+    np.testing.assert_allclose(left.matrix, (S @ Sim3.from_log(small)).matrix, atol=1e-9)
+
+
+@given(similarity, tangent)
 def test_a_moved_camera_sees_the_moved_points_at_scaled_range(S, xi):
     T_b_cam = se3.exp(xi[:6])
     T_a_cam = S.apply_pose(T_b_cam)

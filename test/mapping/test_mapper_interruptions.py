@@ -1,4 +1,4 @@
-"""Drives that can not be measured all the way: the map goes on, and its scale with it."""
+"""Drives that cannot be measured all the way: the map goes on, and its scale with it."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_any_call_at_any_time_from_four_threads(
         SMALL_CHUNKS,
         map=PointMapConfig(max_points=2000),
         loops=LoopConfig(min_gap_s=2.0, min_gap_submaps=2, memory_mb=0),
-        spill_directory=str(tmp_path / "spill"),
+        offload_directory=str(tmp_path / "offload"),
     )
     mapper, film = OnlineMapper(config, oracle), Film(street, street_frames, oracle)
     for _ in range(30):
@@ -240,4 +240,4 @@ def test_any_call_at_any_time_from_four_threads(
     assert counters["submaps"] > 1
     assert counters["map_points"] == len(mapper.cloud().points) > 0
     mapper.close()
-    assert list((tmp_path / "spill").iterdir()) == []
+    assert list((tmp_path / "offload").iterdir()) == []

@@ -291,7 +291,7 @@ def test_old_submaps_leave_the_memory_in_full_and_come_back_with_the_map(
     whole = OnlineMapper(ALONE, oracle)
     drain(whole, street)
     most = len(whole.cloud().points) // 3
-    config = replace(ALONE, map=PointMapConfig(max_points=most), spill_directory=str(tmp_path / "spill"))
+    config = replace(ALONE, map=PointMapConfig(max_points=most), offload_directory=str(tmp_path / "offload"))
     small = OnlineMapper(config, oracle)
     drain(small, street)
     assert len(small.cloud().points) <= most
@@ -306,7 +306,7 @@ def test_old_submaps_leave_the_memory_in_full_and_come_back_with_the_map(
     distances = cKDTree(saved.points).query(true.points)[0]
     assert np.mean(distances < config.map.voxel_size) > 0.98
     again.close()
-    assert list((tmp_path / "spill").iterdir()) == []
+    assert list((tmp_path / "offload").iterdir()) == []
 
 
 def test_a_saved_map_shows_what_the_map_showed_where_single_observations_do_not_count(
@@ -370,7 +370,7 @@ def test_a_full_disk_costs_detail_is_told_once_and_the_drive_goes_on(
     oracle: Any, street: list[Frame], drain: Drain, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    config = replace(ALONE, map=PointMapConfig(max_points=1000), spill_directory=str(tmp_path / "file" / "spill"))
+    config = replace(ALONE, map=PointMapConfig(max_points=1000), offload_directory=str(tmp_path / "file" / "offload"))
     mapper = OnlineMapper(config, oracle)
     with caplog.at_level(logging.ERROR):
         drain(mapper, street)

@@ -1,4 +1,4 @@
-"""The map's points as threads share them: those in memory, and on disk in full what had to be thinned there."""
+"""The points of the map, shared by threads: in RAM, and in full on disk where they had to be thinned there."""
 
 from __future__ import annotations
 

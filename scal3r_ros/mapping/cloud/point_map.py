@@ -20,7 +20,7 @@ from scal3r_ros.mapping.cloud.voxels import MOST_COUNTED, Voxels, coarser_keys, 
 from scal3r_ros.mapping.values import PointCloud
 
 _COARSEST = 6
-"""After so many doublings of its voxels, a submap that has to shrink further is dropped whole."""
+"""After so many doublings of its voxels, a submap that has to shrink further is removed."""
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
@@ -33,12 +33,16 @@ class PointMapConfig:
     )
     max_points: int = parameter(
         2_000_000,
-        "points held in memory at most; beyond, the oldest submaps are thinned there and kept whole on disk",
+        "points in RAM at most; beyond, the oldest submaps are thinned there and kept in full on disk",
         unit="points",
         minimum=1000,
     )
     min_observations: int = parameter(
-        1, "points that must fall into a voxel before the map shows it", unit="points", minimum=1, maximum=MOST_COUNTED
+        1,
+        "points that must fall into a voxel before it is part of the map",
+        unit="points",
+        minimum=1,
+        maximum=MOST_COUNTED,
     )
 
 
@@ -50,8 +54,8 @@ class PointMap:
 
     Args:
         config: resolution and size.
-        thinned: is given the number of a submap and its points, in its own coordinates, when it is about to be thinned
-            for the first time.
+        thinned: receives the number of a submap and its points, in its own coordinates, before it is thinned for the
+            first time.
     """
 
     def __init__(self, config: PointMapConfig, thinned: Callable[[int, PointCloud], object] | None = None) -> None:
@@ -255,7 +259,7 @@ class PointMap:
                 del self._blocks[serial]
                 continue
             if level == 0 and self._on_thinned is not None:
-                self._on_thinned(block.submap, self._whole(block))
+                self._on_thinned(block.submap, self._full_cloud(block))
             block.level = level + 1
             coarse = coarser_keys(self._voxels.key[block.rows], block.level)
             kept = np.zeros(len(coarse), bool)
@@ -271,7 +275,7 @@ class PointMap:
         self._free = np.concatenate([self._free, rows])
         self._thinned += len(rows)
 
-    def _whole(self, block: Block) -> PointCloud:
+    def _full_cloud(self, block: Block) -> PointCloud:
         rows = block.rows[self._shown(block.rows)]
         return PointCloud(self._voxels.point.take(rows, axis=0), self._voxels.colour.take(rows, axis=0))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -13,11 +13,11 @@ from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3, rows_of
 
 LOOP_KERNEL = 10.0
-"""Width of the Cauchy kernel on loops, in their sigmas: what the odometry can not explain at all fades out."""
+"""Width of the Cauchy kernel on loops, in their sigmas: what odometry cannot explain fades out."""
 _DRIFT = (0.02, 2e-3, 1e-2)
 """Systematic errors of odometry: translation as a share of the step, rotation in rad, log of the scale.
 
-They add up along the way as no independent error does, and an edge's covariance knows nothing of them.
+They add up along the drive, which the covariance of a single alignment does not show.
 """
 
 
@@ -33,8 +33,8 @@ class Edge:
     """A measured `S_i_j` between submaps i and j.
 
     `covariance` (7, 7), positive definite, is that of δ in `S_i_j @ Sim3.from_log(δ)`, in the order of `Sim3.log`.
-    `kernel` is the width of the Cauchy kernel on a loop, in its standard deviations: one that is sure to be true, but
-    has much drift to take out, needs a wide one to be able to pull.
+    `kernel` is the width of the Cauchy kernel on a loop, in its standard deviations: a true
+    loop that corrects much drift needs a wide one to have an effect.
     """
 
     i: int
@@ -48,6 +48,14 @@ class Edge:
     def key(self) -> tuple[int, int, bytes]:
         """What tells this measurement from others; the same where the edge is read back from plain arrays."""
         return self.i, self.j, rows_of((self.S_i_j,)).tobytes()
+
+    def inverse(self) -> Edge:
+        """The same measurement from j to i."""
+        adjoint = self.S_i_j.adjoint()
+        covariance = adjoint @ self.covariance @ adjoint.T
+        return replace(
+            self, i=self.j, j=self.i, S_i_j=self.S_i_j.inverse(), covariance=(covariance + covariance.T) / 2.0
+        )
 
     def mahalanobis_distance(self, anchors: Mapping[int, Sim3]) -> float:
         """Distance of the edge from anchors in its standard deviations: root mean square over directions."""

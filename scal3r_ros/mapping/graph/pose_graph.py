@@ -23,9 +23,8 @@ class SubmapGraph:
 
     Until the first loop the anchors are the composed odometry and cost nothing; from then on iSAM2 keeps them optimal.
     `optimise` does everything in step. Whoever has a thread for it calls its three parts: `problem` and `accept`, which
-    are quick and must not overlap with other calls, and between them `solve`, which may take long and run beside all
-    others but itself. A loop that disagrees with the solution by more than `max_conflict` of its standard deviations is
-    taken out again.
+    are quick and must not overlap with other calls, and between them `solve`, which may take long and overlap with all
+    others but itself. A loop whose Mahalanobis distance from the solution exceeds `max_conflict` is rejected.
     """
 
     def __init__(self, max_conflict: float = float("inf")) -> None:
@@ -92,10 +91,10 @@ class SubmapGraph:
         return dict(self._anchors)
 
     def optimise(self) -> bool:
-        """Take in the edges that `add_edge` brought since the last call; says whether any anchor moved.
+        """Take in the edges of `add_edge` since the last call; returns whether any anchor moved.
 
         Raises:
-            MappingError: the edges have no common solution; the anchors stay as they are and those edges are dropped.
+            MappingError: the edges have no common solution; the anchors stay as they are and those edges are removed.
         """
         return self.accept(self.solve(self.problem()))
 
@@ -108,21 +107,21 @@ class SubmapGraph:
         return self._solver.solve(problem)
 
     def accept(self, solution: GraphSolution) -> bool:
-        """Take over a solution; submaps added since its problem follow their neighbours. Says whether any anchor moved.
+        """Take over a solution; submaps added since its problem follow their neighbours. Returns whether one moved.
 
-        A solution of what the graph was before `restore` or `absorb` is passed over.
+        A solution of a graph from before `restore` or `absorb` is ignored.
 
         Raises:
-            MappingError: there was none; the anchors stay as they are and the edges that made it are dropped.
+            MappingError: there was none; the anchors stay as they are and its new edges are removed.
         """
         if solution.problem.generation != self._generation or not solution.problem.constraints:
             return False
-        gone = {id(edge) for edge in solution.dropped}
+        gone = {id(edge) for edge in solution.rejected}
         taken = {id(edge) for edge in solution.problem.constraints}
         self._edges = [edge for edge in (*self._edges, *solution.problem.constraints) if id(edge) not in gone]
         self._new_constraints = [edge for edge in self._new_constraints if id(edge) not in taken]
         if not solution.solved:
-            raise MappingError("the submap graph has no solution with its newest edges, which are dropped")
+            raise MappingError("the submap graph has no solution with its newest edges, which are removed")
         before, self._anchors = self._anchors, dict(solution.anchors)
         for edge in self._edges:
             if edge.j not in self._anchors:
@@ -159,7 +158,7 @@ class SubmapGraph:
     def absorb(self, earlier: Mapping[str, NDArray[Any]], S_earlier_own: Sim3) -> None:
         """Take in the graph of another map's `snapshot`, as older; the own submaps move into its frame.
 
-        The two hang together only once `add_edge` has joined them, which has to be done before `optimise`.
+        The two are connected only by a later `add_edge`, which has to come before `optimise`.
 
         Raises:
             MappingError: a submap is in both.

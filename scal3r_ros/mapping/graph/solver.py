@@ -1,4 +1,4 @@
-"""Optimal anchors of a graph of submaps, by iSAM2 over Similarity3, and which of its loops contradict the rest."""
+"""Optimal anchors of a graph of submaps, by iSAM2 over Similarity3, and the loops that contradict the rest."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class GraphProblem:
     edges: tuple[Edge, ...]
     constraints: tuple[Edge, ...]
 
-    def way(self, i: int, j: int) -> float:
-        """Length in map units of the shortest way from submap i to j along edges; going by a loop costs nothing.
+    def path_length(self, i: int, j: int) -> float:
+        """Length in map units of the shortest path from submap i to j along edges; loops cost nothing.
 
-        Infinite where no way is known.
+        Infinite where there is none.
         """
         if i not in self.anchors or j not in self.anchors or not self.edges:
             return float("inf")
@@ -53,12 +53,12 @@ class GraphSolution:
 
     problem: GraphProblem
     anchors: Mapping[int, Sim3]
-    dropped: tuple[Edge, ...] = ()
+    rejected: tuple[Edge, ...] = ()
     solved: bool = True
 
 
 class GraphSolver:
-    """Solves problems that grow: what iSAM2 has from the one before is gone on from. State: iSAM2, and its edges."""
+    """Solves problems that grow, each from the solution of the one before. State: iSAM2, and its edges."""
 
     def __init__(self, max_conflict: float) -> None:
         self._max_conflict = max_conflict
@@ -74,16 +74,16 @@ class GraphSolver:
         if not problem.constraints:
             return GraphSolution(problem, problem.anchors)
         edges = [*problem.edges, *problem.constraints]
-        dropped: list[Edge] = []
+        rejected: list[Edge] = []
         try:
             while True:
                 anchors = self._optimum(problem.anchors, edges)
                 worst = self._worst_loop(anchors, edges)
                 if worst is None:
-                    return GraphSolution(problem, anchors, tuple(dropped))
-                dropped.append(worst)
+                    return GraphSolution(problem, anchors, tuple(rejected))
+                rejected.append(worst)
                 edges = [edge for edge in edges if edge is not worst]
-        except RuntimeError:  # how GTSAM says that a system is indeterminate
+        except RuntimeError:  # GTSAM's sign of an indeterminate system
             self.forget()
             return GraphSolution(problem, problem.anchors, problem.constraints, solved=False)
 

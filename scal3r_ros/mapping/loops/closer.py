@@ -1,4 +1,4 @@
-"""Finds places seen again: remembers keyframes, compares and verifies them, and believes what others confirm."""
+"""Detects loops: keeps keyframes, finds candidates among them, verifies them, and accepts what others confirm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scal3r_ros.mapping.graph.solver import GraphProblem
 from scal3r_ros.mapping.loops.config import LoopConfig
 from scal3r_ros.mapping.loops.consistency import LoopConsistency
 from scal3r_ros.mapping.loops.descriptor_index import DescriptorIndex
-from scal3r_ros.mapping.loops.joint_refinement import look_again
+from scal3r_ros.mapping.loops.joint_refinement import refine_jointly
 from scal3r_ros.mapping.loops.keyframe_database import KeyframeDatabase, keep_keyframe
 from scal3r_ros.mapping.loops.retrieval import CandidateFinder
 from scal3r_ros.mapping.loops.verification import VerifiedLoop, verify
@@ -29,10 +29,10 @@ from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Recall
 
 _log = logging.getLogger(__name__)
 
-MOST_WAITING = 4
-"""Submaps, with their images, that may wait to be looked at; the oldest beyond that are never recognised again."""
-CLEARLY = 1.5
-"""By how much more points a loop has to win over one that leads elsewhere."""
+MAX_WAITING = 4
+"""Submaps, with their images, that may wait; the oldest beyond that are never recognised again."""
+MIN_RATIO = 1.5
+"""Inliers of a loop relative to those of one that leads elsewhere, from which the first one counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +45,12 @@ class NewSubmap:
 
 
 class LoopCloser:
-    """The loop work of a mapper.
+    """Loop detection for a mapper.
 
     `give`, `take`, `waiting` and `counters` may be called from any thread; of the other methods, one at a time.
 
     Args:
-        config: what is kept, and what a loop has to show.
+        config: what is kept, and what a loop must satisfy.
         min_confidence: confidence from which a depth is used.
         alignment: how a joint reconstruction is aligned to both ends.
         recall: reconstructs both ends of a loop together for its joint refinement; None leaves that out.
@@ -65,7 +65,7 @@ class LoopCloser:
         self._recall = recall
         self._queue_lock = threading.Lock()
         self._waiting: deque[NewSubmap] = deque()
-        self._shelf = KeyframeDatabase(config.memory_mb)
+        self._database = KeyframeDatabase(config.memory_mb)
         self._index = DescriptorIndex()
         self._finder = CandidateFinder()
         self._consistency = LoopConsistency(config)
@@ -80,7 +80,7 @@ class LoopCloser:
             ),
             0,
         )
-        self._full = False  # the disk, at the last attempt
+        self._refused = False  # the disk, at the last attempt
 
     def give(self, submap: NewSubmap) -> None:
         """Queues a submap for `take`; quick."""
@@ -88,7 +88,7 @@ class LoopCloser:
             return
         with self._queue_lock:
             self._waiting.append(submap)
-            if len(self._waiting) > MOST_WAITING:
+            if len(self._waiting) > MAX_WAITING:
                 self._waiting.popleft()
                 self._counts["loop_submaps_skipped"] += 1
 
@@ -106,37 +106,37 @@ class LoopCloser:
         """Forget everything but the counts."""
         with self._queue_lock:
             self._waiting.clear()
-        self._shelf.clear()
+        self._database.clear()
         self._index.clear()
         self._finder.clear()
         self._consistency.clear()
 
-    def look(self, submap: NewSubmap, anchors: Mapping[int, Sim3], problem: GraphProblem) -> list[VerifiedLoop]:
-        """Remembers a submap's keyframes and gives the places seen again in it that stand up to verification.
+    def find(self, submap: NewSubmap, anchors: Mapping[int, Sim3], problem: GraphProblem) -> list[VerifiedLoop]:
+        """Keeps keyframes of a submap, and gives the verified loops from older submaps to it.
 
         `anchors` place this and all older submaps; `problem` is the graph between them. Deterministic. A submap whose
-        keyframes can not be kept is counted, and the first of several in a row is logged.
+        keyframes cannot be kept is counted; the first of several in a row is logged.
         """
         try:
-            rows = self._remember(submap)
-            self._full = False
+            rows = self._keep(submap)
+            self._refused = False
         except MappingError as error:
             self._counts["loop_submaps_lost"] += 1
-            if not self._full:
-                _log.warning("places are not recognised again: %s", error)
-            self._full = True
+            if not self._refused:
+                _log.warning("no loops are detected: %s", error)
+            self._refused = True
             return []
         candidates = self._finder.find(self._index, rows, self._rows_before(rows), self._config.candidates)
         self._counts["loop_candidates"] += len(candidates)
-        verified = [loop for loop in (verify(c, self._shelf, anchors, self._config) for c in candidates) if loop]
+        verified = [loop for loop in (verify(c, self._database, anchors, self._config) for c in candidates) if loop]
         verified = self._unambiguous(verified, anchors, problem)
         if self._recall is not None:
-            verified = self._looked_at_again(verified, anchors, self._recall)
+            verified = self._jointly_refined(verified, anchors, self._recall)
         self._counts["loops_verified"] += len(verified)
         return verified
 
     def accept(self, loop: VerifiedLoop, anchors: Mapping[int, Sim3], problem: GraphProblem) -> list[Edge]:
-        """The edges that a verified loop lets into the graph: none before another confirms it, then both."""
+        """The edges that a verified loop adds to the graph: none before another confirms it, then both."""
         return self._consistency.accept(loop.edge, anchors, problem)
 
     def reject(self, edges: Sequence[Edge]) -> None:
@@ -145,32 +145,32 @@ class LoopCloser:
         self._counts["loops_dropped"] += len(edges)
 
     def counters(self) -> dict[str, int]:
-        """What was kept, compared, verified and refused so far."""
+        """Loops and keyframes by what became of them."""
         return {
             "loops_pending": self._consistency.pending,
             "loops_gated": self._consistency.gated,
-            "loop_keyframes": len(self._shelf),
+            "loop_keyframes": len(self._database),
             **self._counts,
         }
 
     def snapshot(self, submaps: Collection[int]) -> dict[str, NDArray[np.generic]]:
         """The keyframes of some submaps as plain arrays, for `restore`; what waits is not among them."""
-        rows = [row for row in range(len(self._shelf)) if self._shelf.submap(row) in submaps]
-        parts = {"places": self._index.snapshot(rows), "keyframes": self._shelf.snapshot(rows)}
+        rows = [row for row in range(len(self._database)) if self._database.submap(row) in submaps]
+        parts = {"places": self._index.snapshot(rows), "keyframes": self._database.snapshot(rows)}
         return {f"{part}_{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def restore(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        """Know the keyframes whose `snapshot` is given, in place of all others.
+        """Become the one whose `snapshot` is given.
 
         Raises:
-            MappingError: the disk does not take them.
+            MappingError: the disk refuses them.
         """
         self.clear()
-        for part, owner in (("places", self._index), ("keyframes", self._shelf)):
+        for part, owner in (("places", self._index), ("keyframes", self._database)):
             own = {name.removeprefix(f"{part}_"): array for name, array in arrays.items() if name.startswith(part)}
             owner.restore(own)
 
-    def _remember(self, submap: NewSubmap) -> list[int]:
+    def _keep(self, submap: NewSubmap) -> list[int]:
         chunk, geometry = submap.chunk, submap.geometry
         fresh = np.arange(chunk.shared, len(chunk.frames))
         count = min(len(fresh), self._config.keyframes_per_submap)
@@ -192,34 +192,34 @@ class LoopCloser:
                 self._recall is not None,
             )
             self._index.check(descriptor[None])
-            rows.append(self._shelf.add(keyframe))
+            rows.append(self._database.add(keyframe))
             self._index.add(descriptor[None])
         return rows
 
     def _rows_before(self, rows: Sequence[int]) -> int:
-        """How many of the first rows are long enough ago to be seen again."""
+        """Below which row keyframes are old enough for a loop."""
         if not rows:
             return 0
-        newest_ns = self._shelf.stamp_ns(rows[0]) - round(self._config.min_gap_s * 1e9)
-        newest_submap = self._shelf.submap(rows[0]) - self._config.min_gap_submaps
+        newest_ns = self._database.stamp_ns(rows[0]) - round(self._config.min_gap_s * 1e9)
+        newest_submap = self._database.submap(rows[0]) - self._config.min_gap_submaps
         before = rows[0]
         while before and not self._is_before(before - 1, newest_ns, newest_submap):
             before -= 1
         return before
 
     def _is_before(self, row: int, stamp_ns: int, submap: int) -> bool:
-        # A drive that was loaded may bear later stamps than this one.
-        stamp, own = self._shelf.stamp_ns(row), self._shelf.submap(row)
+        # Stamps of a loaded drive may be later than those of this one.
+        stamp, own = self._database.stamp_ns(row), self._database.submap(row)
         return own <= submap and (stamp <= stamp_ns or stamp > stamp_ns + round(self._config.min_gap_s * 1e9))
 
     def _unambiguous(
         self, loops: list[VerifiedLoop], anchors: Mapping[int, Sim3], problem: GraphProblem
     ) -> list[VerifiedLoop]:
-        """Loops that no other contradicts: where two lead to different places, the better one counts if clearly so."""
+        """Loops that no other contradicts: of two that lead to different places, the clearly better one counts."""
         kept = []
         for loop in loops:
             rivals = [other for other in loops if other is not loop and self._contradict(loop, other, anchors, problem)]
-            if all(loop.points >= CLEARLY * rival.points for rival in rivals):
+            if all(loop.points >= MIN_RATIO * rival.points for rival in rivals):
                 kept.append(loop)
         self._counts["loops_ambiguous"] += len(loops) - len(kept)
         return kept
@@ -231,15 +231,17 @@ class LoopCloser:
         sigma = sum(
             anchors[loop.edge.j].scale * float(np.sqrt(np.trace(loop.edge.covariance[:3, :3]))) for loop in (one, other)
         )
-        drift = self._config.max_drift * problem.way(one.edge.i, other.edge.i)
+        drift = self._config.max_drift * problem.path_length(one.edge.i, other.edge.i)
         return float(np.linalg.norm(here - there)) > drift + 4.0 * sigma
 
-    def _looked_at_again(
+    def _jointly_refined(
         self, loops: list[VerifiedLoop], anchors: Mapping[int, Sim3], recall: Recall
     ) -> list[VerifiedLoop]:
         kept = []
         for loop in loops:
-            edge = look_again(loop.edge, (loop.place, loop.row), self._shelf, anchors, recall, self._alignment)
+            edge = refine_jointly(
+                loop.edge, (loop.old_row, loop.new_row), self._database, anchors, recall, self._alignment
+            )
             if edge is not None:
                 kept.append(replace(loop, edge=edge))
         return kept

@@ -9,44 +9,42 @@ from scal3r_ros.configuration import parameter
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """What is kept of keyframes, and what a place that is seen again has to show before the map is bent to it."""
+    """What is kept of keyframes, and what a loop must satisfy before it corrects the map."""
 
-    enabled: bool = parameter(True, "recognise places that are seen again, and correct the map by them")
+    enabled: bool = parameter(True, "detect loops, and correct the map by them")
     keyframes_per_submap: int = parameter(
-        4, "keyframes of a submap that are kept for recognition", unit="frames", minimum=1, maximum=64
+        4, "keyframes of a submap that are kept for place recognition", unit="frames", minimum=1, maximum=64
     )
     features: int = parameter(
-        400, "local features looked for in a kept keyframe", unit="points", minimum=50, maximum=4000
+        400, "local features extracted from a kept keyframe", unit="points", minimum=50, maximum=4000
     )
     memory_mb: int = parameter(
-        64, "kept keyframes held in memory; beyond, they are moved to a temporary file", unit="MB", minimum=0
+        64, "RAM for kept keyframes; beyond it, they move to a temporary file", unit="MB", minimum=0
     )
-    min_gap_s: float = parameter(
-        15.0, "time after which a place counts as seen again rather than still", unit="s", minimum=0.0
-    )
-    min_gap_submaps: int = parameter(5, "submaps that have to lie between both ends of a loop", minimum=2)
-    candidates: int = parameter(3, "places that are verified for a new submap at most", minimum=1, maximum=50)
-    min_points: int = parameter(
-        25, "image points that have to agree on where a place seen again lies", unit="points", minimum=8
-    )
+    min_gap_s: float = parameter(15.0, "time between both ends of a loop at least", unit="s", minimum=0.0)
+    min_gap_submaps: int = parameter(5, "submaps between both ends of a loop at least", minimum=2)
+    candidates: int = parameter(3, "candidates that are verified for a new submap at most", minimum=1, maximum=50)
+    min_points: int = parameter(25, "inliers that a loop needs", unit="points", minimum=8)
     depth_sigma: float = parameter(
         0.05,
-        "standard deviation of the depths that loops are verified by, as a share of them",
+        "standard deviation of the depths that loops are verified by, relative to the depth",
         minimum=0.005,
         maximum=0.5,
     )
-    min_share: float = parameter(0.25, "share of the matched image points that have to agree", minimum=0.0, maximum=1.0)
+    min_share: float = parameter(0.25, "inlier ratio that a loop needs", minimum=0.0, maximum=1.0)
     max_scale_ratio: float = parameter(
-        2.0, "ratio between the scales of both ends beyond which a loop is refused", minimum=1.0
+        2.0, "ratio between the scales of both ends beyond which a loop is gated out", minimum=1.0
     )
     max_drift: float = parameter(
-        0.2, "distance, as a share of the way round the loop, beyond which a loop is refused", minimum=0.0
+        0.2,
+        "drift that a loop may correct, as a share of the distance travelled around it; beyond, it is gated out",
+        minimum=0.0,
     )
     min_support: int = parameter(
-        1, "other loops nearby that have to say the same before a loop is believed", minimum=0, maximum=20
+        1, "other loops nearby that have to agree with a loop before it is accepted", minimum=0, maximum=20
     )
     max_conflict: float = parameter(
         6.0,
-        "disagreement of a loop with the optimised graph, in its standard deviations, beyond which it is dropped",
+        "Mahalanobis distance of a loop from the optimised graph beyond which it is rejected",
         minimum=1.0,
     )

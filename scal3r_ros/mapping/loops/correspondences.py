@@ -1,6 +1,6 @@
-"""The similarity between two submaps from image points that see the same, each with its depth in its own submap.
+"""The similarity between two submaps from matched image points, each with its depth in its own submap.
 
-Minimal samples of three points (Umeyama, 1991) with a fixed seed give a start that wrong matches can not reach; then
+Minimal samples of three points (Umeyama, 1991) with a fixed seed give a start that wrong matches do not move; then
 Gauss–Newton on what both sides' cameras see of each other's points, and on the ratio of depths.
 """
 
@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.alignment import fit_triples
 from scal3r_ros.geometry.sim3 import Sim3
 
 Array = NDArray[np.float64]
 
 SAMPLES = 300
+MIN_SCALE = 1e-3
+"""Scale of a sample below which its points do not correspond."""
 INLIER_SIGMAS = 4.0
-CORRELATION = 4.0
+COVARIANCE_INFLATION = 4.0
 """Points that share one independent error."""
 _MOST_POINTS = 500
 _ROUNDS = 4
@@ -31,8 +34,8 @@ class Correspondences:
     """Scene points seen from two submaps, n of them; each side in its own frame and unit.
 
     `points` (n, 3) are the points, `A` (n, 3, 3) and `b` (n, 3) turn them into camera coordinates A p + b of the camera
-    that saw each, `rays` (n, 2) where it saw them on the z = 1 plane, `sigma` (n,) how surely; `depth_sigma` is one
-    standard deviation of their depths, relative to them.
+    that saw each, `rays` (n, 2) where it saw them on the z = 1 plane, with standard deviation `sigma` (n,) there;
+    `depth_sigma` is one standard deviation of their depths, relative to them.
     """
 
     points: Array
@@ -43,7 +46,7 @@ class Correspondences:
     depth_sigma: float = 0.05
 
     def centres(self) -> Array:
-        """Where the cameras are (n, 3)."""
+        """Camera centres (n, 3)."""
         squared_scale = np.square(self.A).sum(axis=(1, 2)) / 3.0
         return np.asarray(-np.einsum("nji,nj->ni", self.A, self.b) / squared_scale[:, None])
 
@@ -67,14 +70,14 @@ class LoopPose:
     residual: float
 
 
-def pose_between(old: Correspondences, new: Correspondences) -> LoopPose | None:
-    """The similarity that most of the points agree on; None where fewer than six agree on any. Deterministic."""
+def fit_loop(old: Correspondences, new: Correspondences) -> LoopPose | None:
+    """The similarity with the most inliers; None where there are fewer than six. Deterministic."""
     count = len(old.points)
     if count < 6:
         return None
     if count > _MOST_POINTS:
         some = np.linspace(0, count - 1, _MOST_POINTS).astype(np.intp)
-        found = pose_between(old.take(some), new.take(some))
+        found = fit_loop(old.take(some), new.take(some))
         if found is None:
             return None
         errors = _image_errors(found.S_old_new, *_with_depth_errors(found.S_old_new, old, new))
@@ -100,7 +103,7 @@ def pose_between(old: Correspondences, new: Correspondences) -> LoopPose | None:
 
 
 def _with_depth_errors(S: Sim3, old: Correspondences, new: Correspondences) -> tuple[Correspondences, Correspondences]:
-    """Both sides, less sure of where they see a point, the more the error of the other side's depth moves it there."""
+    """Both sides, `sigma` widened by how far the depth error of the other side moves each point."""
     return (
         replace(old, sigma=_widened(old, S.apply(new.points), S.apply(new.centres()))),
         replace(new, sigma=_widened(new, S.inverse().apply(old.points), S.inverse().apply(old.centres()))),
@@ -132,19 +135,11 @@ def _best_sample(old: Correspondences, new: Correspondences) -> Sim3 | None:
     """Of similarities through three points each, the one with which most agree, by a bounded loss."""
     rng = np.random.default_rng(0)
     triples = np.stack([rng.choice(len(old.points), 3, replace=False) for _ in range(SAMPLES)])
-    x, y = new.points[triples], old.points[triples]
-    x_mean, y_mean = x.mean(axis=1), y.mean(axis=1)
-    x, y = x - x_mean[:, None], y - y_mean[:, None]
-    U, D, Vt = np.linalg.svd(np.swapaxes(y, 1, 2) @ x)
-    sign = np.ones((len(x), 3))
-    sign[:, 2] = np.sign(np.linalg.det(U @ Vt))
-    R = (U * sign[:, None]) @ Vt
-    scales = (D * sign).sum(axis=1) / np.maximum(np.square(x).sum(axis=(1, 2)), 1e-12)
-    usable = (scales > 1e-3) & (D[:, 1] > 1e-6 * D[:, 0])
+    scales, R, t, usable = fit_triples(new.points[triples], old.points[triples])
+    usable &= scales > MIN_SCALE
     if not usable.any():
         return None
-    scales, R, x_mean, y_mean = scales[usable], R[usable], x_mean[usable], y_mean[usable]
-    t = y_mean - scales[:, None] * np.einsum("hij,hj->hi", R, x_mean)
+    scales, R, t = scales[usable], R[usable], t[usable]
     there = scales[:, None, None] * np.einsum("hij,nj->hni", R, new.points) + t[:, None]
     back = np.einsum("hji,hnj->hni", R, old.points[None] - t[:, None]) / scales[:, None, None]
     errors = np.maximum(_seen_errors(there, old), _seen_errors(back, new))
@@ -216,4 +211,4 @@ def _covariance(S: Sim3, old: Correspondences, new: Correspondences, unit: float
     surplus = max(residuals.size - 7, 1)
     variance = max(1.0, float((w * np.square(residuals)).sum()) / surplus)
     inverse = np.linalg.inv(H + 1e-9 * np.trace(H) * np.eye(7))
-    return np.asarray(CORRELATION * variance * scaling[:, None] * inverse * scaling)
+    return np.asarray(COVARIANCE_INFLATION * variance * scaling[:, None] * inverse * scaling)

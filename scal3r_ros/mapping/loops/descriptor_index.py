@@ -1,4 +1,4 @@
-"""Global descriptors of all keyframes, and which of them look most like another one."""
+"""Global descriptors of all keyframes, and a search for the most similar ones."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class DescriptorIndex:
     def descriptors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The descriptors (n, d) of some rows, as they are kept."""
         if self._index is None:
-            raise MappingError("no keyframe has been indexed, so that none can be asked for")
+            raise MappingError("the index is empty")
         size = int(self._index.d)
         if not len(rows):
             return np.empty((0, size), np.float32)

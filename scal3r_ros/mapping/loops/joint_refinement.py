@@ -1,6 +1,6 @@
-"""The second look at a loop: the frames around both ends, reconstructed together as one chunk, aligned to both submaps.
+"""Joint refinement of a loop: the frames around both ends, reconstructed as one chunk and aligned to both submaps.
 
-Only a reconstructor that can look at a chunk without learning from it takes part; the others have no such look.
+Only for reconstructors that answer a chunk without learning from it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ REACH = 2
 """Kept keyframes on either side of both ends that are reconstructed."""
 MAX_SCALE_RATIO = 1.3
 MAX_DISTANCE = 0.5
-"""Of both looks' positions from each other, in median depths of the newer submap."""
+"""Of the refined position from the first one, in median depths of the newer submap."""
 
 
-def look_again(
+def refine_jointly(
     first: Edge,
     rows: tuple[int, int],
-    shelf: KeyframeDatabase,
+    database: KeyframeDatabase,
     anchors: Mapping[int, Sim3],
     recall: Recall,
     config: AlignmentConfig,
@@ -40,7 +40,7 @@ def look_again(
 
     `rows` are those of the keyframes at the older and the newer end. Deterministic as the reconstructor is.
     """
-    olds, news = (_around(shelf, row, anchors) for row in rows)
+    olds, news = (_around(database, row, anchors) for row in rows)
     if not olds or not news:
         return None
     frames = tuple(_frame(number, keyframe, view) for number, (keyframe, view) in enumerate((*olds, *news)))
@@ -53,15 +53,15 @@ def look_again(
         return None
     S_old_new = old.S_previous_current @ new.S_previous_current.inverse()
     # δ of both alignments is that of the joint chunk's frame; the edge's is that of the newer submap.
-    adjoint = _adjoint(new.S_previous_current)
+    adjoint = new.S_previous_current.adjoint()
     covariance = adjoint @ (old.covariance + new.covariance) @ adjoint.T
-    second = replace(first, S_i_j=S_old_new, covariance=(covariance + covariance.T) / 2.0)
-    return second if _agree(first, second, news) else None
+    refined = replace(first, S_i_j=S_old_new, covariance=(covariance + covariance.T) / 2.0)
+    return refined if _agree(first, refined, news) else None
 
 
-def _around(shelf: KeyframeDatabase, row: int, anchors: Mapping[int, Sim3]) -> list[tuple[KeptKeyframe, KeptView]]:
-    rows = range(max(0, row - REACH), min(len(shelf), row + REACH + 1))
-    keyframes = [shelf.keyframe(r) for r in rows if shelf.submap(r) in anchors]
+def _around(database: KeyframeDatabase, row: int, anchors: Mapping[int, Sim3]) -> list[tuple[KeptKeyframe, KeptView]]:
+    rows = range(max(0, row - REACH), min(len(database), row + REACH + 1))
+    keyframes = [database.keyframe(r) for r in rows if database.submap(r) in anchors]
     return [(keyframe, keyframe.view) for keyframe in keyframes if keyframe.view is not None]
 
 
@@ -121,15 +121,9 @@ def _resampled(joint: ChunkGeometry, like: ChunkGeometry) -> ChunkGeometry:
     return replace(joint, intrinsics=like.intrinsics, depth=depth, confidence=confidence)
 
 
-def _agree(first: Edge, second: Edge, news: Sequence[tuple[KeptKeyframe, KeptView]]) -> bool:
-    """Whether both looks put the newer submap at about the same place, in about the same size."""
-    apart = first.S_i_j.inverse() @ second.S_i_j
+def _agree(first: Edge, refined: Edge, news: Sequence[tuple[KeptKeyframe, KeptView]]) -> bool:
+    """Whether both measurements put the newer submap at about the same place and scale."""
+    apart = first.S_i_j.inverse() @ refined.S_i_j
     depths = np.concatenate([view.depth[view.confidence > 0] for _, view in news])
     limit = MAX_DISTANCE * float(np.median(depths)) if len(depths) else 0.0
     return bool(np.linalg.norm(apart.t) <= limit and abs(np.log(apart.scale)) <= np.log(MAX_SCALE_RATIO))
-
-
-def _adjoint(S: Sim3) -> Array:
-    """Ad (7, 7): S exp(δ) S⁻¹ = exp(Ad δ), column by column."""
-    step = 1e-6
-    return np.stack([(S @ Sim3.from_log(step * axis) @ S.inverse()).log() / step for axis in np.eye(7)], axis=1)

@@ -1,4 +1,4 @@
-"""What is kept of keyframes for as long as the map lives, on disk where it is much."""
+"""Keyframes that are kept for as long as the map lives, on disk beyond a size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import MappingError
 from scal3r_ros.features.sift import LocalFeatures
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.geometry.projection import backproject_pixels
+from scal3r_ros.geometry.projection import backproject_pixels, nearest_pixels
 from scal3r_ros.reconstruction.protocol import Frame
 
 Array = NDArray[np.float64]
@@ -74,9 +74,7 @@ def keep_keyframe(
     """What is kept of a frame: its features whose depth (h, w) is known with at least `min_confidence`."""
     height, width = frame.image.shape[:2]
     camera = frame.intrinsics or depth_camera.scaled(width, height)
-    small = (features.uv.astype(np.float64) + 0.5) * [depth.shape[1] / width, depth.shape[0] / height] - 0.5
-    column = np.clip(np.rint(small[:, 0]).astype(int), 0, depth.shape[1] - 1)
-    row = np.clip(np.rint(small[:, 1]).astype(int), 0, depth.shape[0] - 1)
+    _, row, column = nearest_pixels(features.uv, frame.image.shape, depth.shape)
     z = depth[row, column].astype(np.float64)
     known = np.flatnonzero((confidence[row, column] >= max(min_confidence, 1e-6)) & (z > 0) & np.isfinite(z))
     features = features.take(known)
@@ -127,7 +125,7 @@ class KeyframeDatabase:
         """Appends a keyframe and gives its row.
 
         Raises:
-            MappingError: the disk does not take it; nothing is appended.
+            MappingError: the disk refuses it; nothing is appended.
         """
         buffer = io.BytesIO()
         np.savez(buffer, **_arrays(keyframe))
@@ -157,7 +155,7 @@ class KeyframeDatabase:
         }
 
     def restore(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        """Become the shelf whose `snapshot` is given, in place of this one; raises as `add`."""
+        """Become the database whose `snapshot` is given, in place of this one; raises as `add`."""
         self.clear()
         self._append(np.ascontiguousarray(arrays["bytes"], np.uint8).data)
         self._ends = [int(end) for end in arrays["ends"]]

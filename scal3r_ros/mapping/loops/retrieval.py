@@ -1,4 +1,4 @@
-"""Which pairs of keyframes might show the same place: alike, long apart, and alike in their neighbours, too."""
+"""Loop candidates: pairs of keyframes that look alike, and whose neighbours look alike, too."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 from scal3r_ros.mapping.loops.descriptor_index import DescriptorIndex
 
 HITS = 12
-"""Most similar keyframes looked at for each new one."""
+"""Most similar keyframes considered for each new one."""
 REACH = 2
 """Neighbours on either side that are compared in step."""
 SLACK = 3
-"""Rows by which neighbouring keyframes may be off the step of their neighbours."""
+"""Rows by which the match of a neighbouring keyframe may be shifted."""
 SEPARATE = 8
-"""Rows that lie between two places."""
+"""Rows between two candidates for different places."""
 
 
 @dataclass(frozen=True)
 class LoopCandidate:
     """Rows of two keyframes that look alike; `similarity` is the mean cosine over their neighbours in step."""
 
-    row: int
-    place: int
+    new_row: int
+    old_row: int
     similarity: float
 
 
 class CandidateFinder:
-    """Compares new rows of an index with old ones. State: what the last few rows looked like."""
+    """Compares new rows of an index with old ones. State: the matches of the last few rows."""
 
     def __init__(self) -> None:
         self._hits: dict[int, NDArray[np.int64]] = {}
@@ -40,9 +40,10 @@ class CandidateFinder:
         self._hits.clear()
 
     def find(self, index: DescriptorIndex, rows: Sequence[int], before: int, most: int) -> list[LoopCandidate]:
-        """The best pairs of one of the new `rows` and one `before` a row, best first, at most one for each place.
+        """The best pairs of one of the new `rows` with a row below `before`: at most `most`, one a place, best first.
 
-        A pair counts only where another new keyframe found a place at the same distance from that place, forth or back.
+        A pair counts only if another recent keyframe has a match at the same distance along the old drive, in either
+        direction.
         """
         if before <= 0 or not rows:
             return []
@@ -50,32 +51,32 @@ class CandidateFinder:
         self._hits = {row: hits for row, hits in self._hits.items() if row >= rows[0] - SEPARATE}
         self._hits |= dict(zip(rows, found, strict=True))
         pairs = [
-            LoopCandidate(row, int(place), _similarity_in_step(index, row, int(place), before))
+            LoopCandidate(row, int(old), _similarity_in_step(index, row, int(old), before))
             for row in rows
-            for place in self._hits[row]
-            if self._is_supported(row, int(place))
+            for old in self._hits[row]
+            if self._is_supported(row, int(old))
         ]
-        pairs.sort(key=lambda pair: (-pair.similarity, pair.row, pair.place))
+        pairs.sort(key=lambda pair: (-pair.similarity, pair.new_row, pair.old_row))
         chosen: list[LoopCandidate] = []
         for pair in pairs:
-            if len(chosen) < most and all(abs(pair.place - other.place) > SEPARATE for other in chosen):
+            if len(chosen) < most and all(abs(pair.old_row - other.old_row) > SEPARATE for other in chosen):
                 chosen.append(pair)
         return chosen
 
-    def _is_supported(self, row: int, place: int) -> bool:
+    def _is_supported(self, row: int, old: int) -> bool:
         return any(
-            other != row and len(hits) and int(np.abs(np.abs(hits - place) - abs(other - row)).min()) <= SLACK
+            other != row and len(hits) and int(np.abs(np.abs(hits - old) - abs(other - row)).min()) <= SLACK
             for other, hits in self._hits.items()
         )
 
 
-def _similarity_in_step(index: DescriptorIndex, row: int, place: int, before: int) -> float:
-    """Mean cosine of the neighbours of both rows, taken in the same or in opposite order, whichever is more."""
+def _similarity_in_step(index: DescriptorIndex, row: int, old: int, before: int) -> float:
+    """Mean cosine of the neighbours of both rows, in the same or in opposite order, whichever is larger."""
     steps = np.arange(-REACH, REACH + 1)
     best = -1.0
     for direction in (1, -1):
-        rows, places = row + steps, place + direction * steps
-        there = (rows >= 0) & (rows < len(index)) & (places >= 0) & (places < before)
-        a, b = index.descriptors(rows[there]), index.descriptors(places[there])
+        rows, olds = row + steps, old + direction * steps
+        inside = (rows >= 0) & (rows < len(index)) & (olds >= 0) & (olds < before)
+        a, b = index.descriptors(rows[inside]), index.descriptors(olds[inside])
         best = max(best, float((a * b).sum(axis=1).mean()))
     return best

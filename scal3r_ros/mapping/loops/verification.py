@@ -1,4 +1,4 @@
-"""Whether two keyframes that look alike show the same place: what their neighbourhoods see has to fit together."""
+"""Verifies loop candidates by geometry: what the neighbours of both keyframes see has to fit together."""
 
 from __future__ import annotations
 
@@ -13,83 +13,83 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
 from scal3r_ros.mapping.loops.config import LoopConfig
-from scal3r_ros.mapping.loops.correspondences import Correspondences, LoopPose, pose_between
+from scal3r_ros.mapping.loops.correspondences import Correspondences, LoopPose, fit_loop
 from scal3r_ros.mapping.loops.keyframe_database import KeptKeyframe, KeyframeDatabase
 from scal3r_ros.mapping.loops.retrieval import LoopCandidate
 
 Array = NDArray[np.float64]
 
 NEIGHBOURS = 1
-"""Kept keyframes on either side that are looked at together with a candidate."""
+"""Kept keyframes on either side that are matched together with a candidate."""
 MIN_MATCHES = 12
 MAX_ANGLE_DEG = 60.0
 MAX_DISTANCE = 2.0
 """Distance of the two cameras, in median depths of what both see."""
 MIN_SPREAD = 0.05
-"""Standard deviation of where the agreeing points lie, in either direction of the image, on the z = 1 plane."""
+"""Standard deviation of the inliers in either direction of the image, on the z = 1 plane."""
 _SYSTEMATIC_SIGMAS = (1e-2, 3e-3, 1e-2)
 """Errors that residuals do not show: translation relative to the depth, rotation in rad, log of the scale."""
 
 
 @dataclass(frozen=True, eq=False)
 class VerifiedLoop:
-    """A place seen again: `edge` from the older to the newer submap, of the keyframes in rows `place` and `row`.
+    """A loop: `edge` from the older to the newer submap, of the keyframes in `old_row` and `new_row`.
 
-    `points` image points agree, `share` of all that were matched; `residual` in standard deviations in the images.
+    `points` is the number of inliers, `share` their ratio; `residual` is in standard deviations in the images.
     """
 
     edge: Edge
-    row: int
-    place: int
+    new_row: int
+    old_row: int
     points: int
     share: float
     residual: float
 
 
 def verify(
-    candidate: LoopCandidate, shelf: KeyframeDatabase, anchors: Mapping[int, Sim3], config: LoopConfig
+    candidate: LoopCandidate, database: KeyframeDatabase, anchors: Mapping[int, Sim3], config: LoopConfig
 ) -> VerifiedLoop | None:
-    """The loop that a candidate stands for; None where its two ends do not fit together.
+    """The loop of a candidate; None where its two ends do not fit together.
 
     `anchors` place the submaps of neighbouring keyframes relative to each other. Deterministic.
     """
-    submap_old, submap_new = shelf.submap(candidate.place), shelf.submap(candidate.row)
-    olds = _neighbourhood(shelf, candidate.place, candidate.row, anchors)
-    news = _neighbourhood(shelf, candidate.row, len(shelf), anchors)
-    sides = _seen_twice(olds, news, (anchors[submap_old], anchors[submap_new]), anchors, config.depth_sigma)
+    submap_old, submap_new = database.submap(candidate.old_row), database.submap(candidate.new_row)
+    olds = _neighbourhood(database, candidate.old_row, candidate.new_row, anchors)
+    news = _neighbourhood(database, candidate.new_row, len(database), anchors)
+    sides = _matched(olds, news, (anchors[submap_old], anchors[submap_new]), anchors, config.depth_sigma)
     if sides is None:
         return None
     old, new, names = sides
-    pose = pose_between(old, new)
+    pose = fit_loop(old, new)
     if pose is None:
         return None
     points = len(np.unique(names[pose.inliers]))
     share = points / len(np.unique(names))
     if points < config.min_points or share < config.min_share:
         return None
-    if not _is_plausible(pose, old, new, shelf, candidate):
+    if not _is_plausible(pose, old, new, database, candidate):
         return None
     unit = _median_depth(new.take(pose.inliers))
     systematic = np.diag(np.square(np.repeat(_SYSTEMATIC_SIGMAS, (3, 3, 1)) * np.array([unit] * 3 + [1.0] * 4)))
     edge = Edge(submap_old, submap_new, pose.S_old_new, pose.covariance + systematic, EdgeKind.LOOP)
-    return VerifiedLoop(edge, candidate.row, candidate.place, points, share, pose.residual)
+    return VerifiedLoop(edge, candidate.new_row, candidate.old_row, points, share, pose.residual)
 
 
 def _neighbourhood(
-    shelf: KeyframeDatabase, row: int, end: int, anchors: Mapping[int, Sim3]
+    database: KeyframeDatabase, row: int, end: int, anchors: Mapping[int, Sim3]
 ) -> list[tuple[int, KeptKeyframe]]:
     rows = range(max(0, row - NEIGHBOURS), min(end, row + NEIGHBOURS + 1))
-    return [(r, shelf.keyframe(r)) for r in rows if shelf.submap(r) in anchors]
+    return [(r, database.keyframe(r)) for r in rows if database.submap(r) in anchors]
 
 
-def _seen_twice(
+def _matched(
     olds: Sequence[tuple[int, KeptKeyframe]],
     news: Sequence[tuple[int, KeptKeyframe]],
     ends: tuple[Sim3, Sim3],
     anchors: Mapping[int, Sim3],
     depth_sigma: float,
 ) -> tuple[Correspondences, Correspondences, NDArray[np.int64]] | None:
-    """What each side saw of the points matched between any two keyframes, and a name (n,) of each new point."""
+    """The points matched between any two keyframes as each side saw them, and a number (n,) of each new point."""
     sides: tuple[list[Correspondences], list[Correspondences]] = ([], [])
     names = []
     for _, old in olds:
@@ -127,20 +127,20 @@ def _joined(parts: Sequence[Correspondences], depth_sigma: float) -> Corresponde
 
 
 def _is_plausible(
-    pose: LoopPose, old: Correspondences, new: Correspondences, shelf: KeyframeDatabase, candidate: LoopCandidate
+    pose: LoopPose, old: Correspondences, new: Correspondences, database: KeyframeDatabase, candidate: LoopCandidate
 ) -> bool:
-    """Whether the points are spread over the images and both cameras stand near each other and look the same way."""
+    """Whether the inliers spread over the images, and both cameras are near each other and look the same way."""
     rays = new.rays[pose.inliers]
     if rays.std(axis=0).min() < MIN_SPREAD:
         return False
-    T_old_place = shelf.keyframe(candidate.place).T_submap_cam
-    T_old_row = pose.S_old_new.apply_pose(shelf.keyframe(candidate.row).T_submap_cam)
-    apart = se3.invert(T_old_place) @ T_old_row
+    T_old_before = database.keyframe(candidate.old_row).T_submap_cam
+    T_old_now = pose.S_old_new.apply_pose(database.keyframe(candidate.new_row).T_submap_cam)
+    apart = se3.invert(T_old_before) @ T_old_now
     near = np.linalg.norm(apart[:3, 3]) <= MAX_DISTANCE * _median_depth(old.take(pose.inliers))
     return bool(near and np.rad2deg(se3.rotation_angle(apart[:3, :3])) <= MAX_ANGLE_DEG)
 
 
 def _median_depth(seen: Correspondences) -> float:
-    """In the unit of that side's submap, as far as its cameras tell: their own unit is the submap's."""
+    """Median depth in the unit of that side's submap."""
     z = np.einsum("nj,nj->n", seen.A[:, 2], seen.points) + seen.b[:, 2]
     return float(np.median(z))

@@ -1,4 +1,4 @@
-"""What the mapper knows but need not hold: arrays under names, one compressed file each, in a folder of its own."""
+"""Arrays on disk by name, one compressed file each, in a folder that ends with the process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import shutil
 import tempfile
 import threading
 import weakref
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ _LOCK, _LOCK_TO_BE = ".lock", ".lock_to_be"
 
 
 class Archive:
-    """Files that are written once and read again when they are asked for. May be used from any thread.
+    """Files that are written once and linked into saved maps. Any thread may call any method.
 
     Args:
         folder: where its own folder is made, with the first file; None takes the system's folder for temporary files.
@@ -43,14 +41,11 @@ class Archive:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._paths
-
     def put(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write arrays under a name, which must be fit for a file, in place of what it stood for.
 
         Raises:
-            MappingError: the disk does not take them; what the name stood for before stays.
+            MappingError: the disk refuses them; what the name stood for before stays.
         """
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -65,25 +60,10 @@ class Archive:
                     partial.unlink(missing_ok=True)
             except OSError as error:
                 raise MappingError(
-                    f"{self._own or self._parent or tempfile.gettempdir()} does not take what leaves the memory: "
-                    f"{error.strerror}; free some space or set spill_directory"
+                    f"{self._own or self._parent or tempfile.gettempdir()} has no room for submaps that leave RAM: "
+                    f"{error.strerror}; free some space or set offload_directory"
                 ) from error
             self._paths[name] = path
-
-    def get(self, name: str) -> dict[str, NDArray[Any]]:
-        """The arrays under a name.
-
-        Raises:
-            MappingError: there are none, or their file is gone or damaged.
-        """
-        path = self._paths.get(name)
-        if path is None:
-            raise MappingError(f"nothing was archived under the name {name}")
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise MappingError(f"{path} can not be read back: {error}") from error
 
     def paths(self) -> dict[str, Path]:
         """The files by name."""
@@ -94,7 +74,7 @@ class Archive:
         """Take in files that another archive wrote, by links where the disk allows it.
 
         Raises:
-            MappingError: a file can not be had.
+            MappingError: a file cannot be linked or copied.
         """
         with self._lock:
             for name, source in paths.items():
@@ -106,7 +86,7 @@ class Archive:
                     except OSError:  # another disk, or one that knows no links
                         shutil.copyfile(source, target)
                 except OSError as error:
-                    raise MappingError(f"{source} can not be taken into {self._own}: {error.strerror}") from error
+                    raise MappingError(f"{source} cannot be copied into {self._own}: {error.strerror}") from error
                 self._paths[name] = target
 
     def clear(self) -> None:
@@ -128,9 +108,9 @@ class Archive:
             own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
             self._alive = os.open(own / _LOCK_TO_BE, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._alive, fcntl.LOCK_EX)
-            (own / _LOCK_TO_BE).rename(own / _LOCK)  # others look for it only now that it is taken
+            (own / _LOCK_TO_BE).rename(own / _LOCK)  # others look for it only once it is locked
             self._own = own
-            self._removal = weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)  # at the latest at exit
+            self._removal = weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)  # at exit at the latest
         return self._own
 
 

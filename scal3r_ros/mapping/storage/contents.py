@@ -1,4 +1,4 @@
-"""What a saved map consists of: which parts it has, and how they are read without a mapper."""
+"""The parts of a saved map, and how they are read without a mapper."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def write_contents(writer: MapWriter, contents: MapContents) -> None:
 
 
 class SavedMap:
-    """A map on disk to look at: its drives and its cloud, in the frame `map`.
+    """A map on disk, read-only: its drives and its cloud, in the frame `map`.
 
     Raises:
         MappingError: as `StoredMap`.
@@ -84,7 +84,7 @@ class SavedMap:
         return self._frames.cameras()
 
     def cloud(self) -> PointCloud:
-        """All points that the map shows: of submaps that left the memory those on disk, else those of the point map."""
+        """All points that the map shows: those on disk for offloaded submaps, else those of the point map."""
         arrays = self._stored.arrays(POINTS)
         clouds = []
         on_disk = {submap_of(name): name for name in self._stored.names(PREFIX)}

@@ -1,4 +1,4 @@
-"""The table of contents of a saved map: which files it consists of, and how to tell that each is whole."""
+"""The table of contents of a saved map: its files, with the hash that verifies each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Manifest:
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """The content of a manifest's file. The last line is a hash of all the others, so that it guards itself, too."""
+    """The content of a manifest's file. Its last line is a hash of all others."""
     body = {
         "format": FORMAT,
         "version": VERSION,
@@ -50,7 +50,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of the map in `folder`.
 
     Raises:
-        MappingError: there is no map, it is of a version that this one can not read, or its manifest is damaged.
+        MappingError: there is no map, it is of a version that this one cannot read, or its manifest is damaged.
     """
     path = folder / MANIFEST
     try:
@@ -60,7 +60,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} holds no map: it has no {MANIFEST}; name the folder that a map was saved to"
         ) from error
     except OSError as error:
-        raise MappingError(f"{path} can not be read: {error.strerror}") from error
+        raise MappingError(f"{path} cannot be read: {error.strerror}") from error
     try:
         body = json.loads(content)
         if body["format"] != FORMAT:
@@ -81,7 +81,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def entry_of(path: Path, stored_as: str) -> Entry:
-    """The entry of a file as it is on the disk; raises `OSError` where it can not be read."""
+    """The entry of a file as it is on the disk; raises `OSError` where it cannot be read."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

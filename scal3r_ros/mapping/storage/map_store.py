@@ -1,4 +1,4 @@
-"""Maps on disk: a folder that holds either the whole new map or the whole one before, wherever the writing ends.
+"""Maps on disk: a folder holds either the new map or the one before, complete, wherever the writing ends.
 
     MAP/manifest.json          names every file with its hash; replaced in one step when all of them are on the disk
     MAP/parts/points-<hash>.npz   a file never changes: another content gets another name
@@ -43,7 +43,7 @@ class MapWriter:
     """Writes a map into `folder`, to be used in a `with` block; without `commit` all is as it was before.
 
     Raises:
-        MappingError: the disk does not take it, another process is writing there, or the folder holds a map that can
+        MappingError: the disk refuses it, another process is writing there, or the folder holds a map that can
             not be read and would be lost.
     """
 
@@ -55,7 +55,7 @@ class MapWriter:
         self._kept: Manifest | None = None
 
     def __enter__(self) -> MapWriter:
-        with self._told():
+        with self._disk_errors():
             self.scratch.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self._parts / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -67,7 +67,7 @@ class MapWriter:
             ) from error
         try:
             self._kept = read_manifest(self._folder) if (self._folder / MANIFEST).exists() else None
-            with self._told():
+            with self._disk_errors():
                 self._sweep()
                 self.scratch.mkdir()
         except MappingError:
@@ -78,7 +78,7 @@ class MapWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # what is left over costs room, and goes when a map is saved here again
+        with suppress(OSError):  # what is left over goes when a map is saved here again
             self._sweep()
         if self._lock is not None:
             os.close(self._lock)
@@ -98,16 +98,16 @@ class MapWriter:
         return link
 
     def add_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]], compressed: bool = True) -> None:
-        """Stores plain arrays as the part `name`; what would hardly shrink is better not compressed."""
+        """Stores plain arrays as the part `name`; do not compress what hardly shrinks."""
         path = self.scratch / f"{name}.npz"
-        with self._told(), path.open("wb") as file:
+        with self._disk_errors(), path.open("wb") as file:
             write = np.savez_compressed if compressed else np.savez
             write(file, allow_pickle=False, **arrays)
         self.add_file(name, path)
 
     def add_file(self, name: str, path: Path) -> None:
-        """Stores a file that nobody changes any more as part `name`: moved from `scratch`, else linked or copied."""
-        with self._told():
+        """Stores a finished file as part `name`: moved from `scratch`, else linked or copied."""
+        with self._disk_errors():
             whole = entry_of(path, "")
             entry = Entry(_stored_as(name + path.suffix, whole.sha256), whole.size, whole.sha256)
             target = self._parts / entry.stored_as
@@ -123,7 +123,7 @@ class MapWriter:
         """Makes what was added the map of the folder."""
         manifest = Manifest(self._entries, facts)
         beside = self._parts / _NEW_MANIFEST
-        with self._told():
+        with self._disk_errors():
             with beside.open("wb") as file:
                 file.write(manifest_bytes(manifest))
                 file.flush()
@@ -135,7 +135,7 @@ class MapWriter:
         self._kept = manifest
 
     def _is_there(self, entry: Entry) -> bool:
-        """Whether the very content is on the disk; a damaged file of its name is taken away."""
+        """Whether the content is on the disk already; a damaged file of that name is removed."""
         path = self._parts / entry.stored_as
         if not path.exists():
             return False
@@ -153,17 +153,17 @@ class MapWriter:
                 path.unlink()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turns an error of the disk into one sentence."""
+    def _disk_errors(self) -> Iterator[None]:
+        """Turns errors of the disk into one sentence."""
         try:
             yield
         except OSError as error:
-            kept = "" if self._kept is None else "; the map that was there before is whole"
+            kept = "" if self._kept is None else "; the map saved there before is intact"
             raise MappingError(f"no map can be written into {self._folder}: {error.strerror}{kept}") from error
 
 
 class StoredMap:
-    """A map in a folder, every file of which was found whole.
+    """A map in a folder, with every file verified.
 
     Raises:
         MappingError: there is no map, it is of another version, or a file of it is missing or damaged.
@@ -208,7 +208,7 @@ class StoredMap:
             with np.load(self.path(name), allow_pickle=False) as stored:
                 return {key: stored[key] for key in stored.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise MappingError(f"the {name} of the map in {self._folder} can not be read: {error}") from error
+            raise MappingError(f"the {name} of the map in {self._folder} cannot be read: {error}") from error
 
 
 def _stored_as(name: str, digest: str) -> str:
@@ -233,7 +233,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _shared_lock(folder: Path) -> Iterator[None]:
-    """Waits until nobody writes a map into `folder`, where a lock can be had there at all."""
+    """Waits until nobody writes a map into `folder`, where its disk has locks."""
     descriptor = None
     with suppress(OSError):
         descriptor = os.open(folder / PARTS / _LOCK, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Submaps beyond the working set: what the point map thins is kept on disk in full."""
+"""Submaps beyond the working set: the full clouds of what the point map thins, on disk."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Offload:
         return {name: path for name, path in self._archive.paths().items() if name in names}
 
     def adopt(self, paths: Mapping[str, Path]) -> None:
-        """Takes in the files of a saved map, as if they had been written here; raises `MappingError` as `Archive`."""
+        """Takes in the files of a saved map; raises `MappingError` as `Archive`."""
         self._archive.adopt(paths)
 
     def counters(self) -> dict[str, int]:
-        """Submaps whose whole clouds are on disk, and those that lost detail since the disk did not take them."""
+        """Submaps whose full clouds are on disk, and those that lost detail because the disk refused them."""
         return {"submaps_on_disk": len(self._archive), "submaps_lost": self._lost}
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""A map from disk that the camera has not been found in yet: what it waits with, and when it is found."""
+"""A loaded map before relocalization: what is kept of it until then, and where the camera is found in it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.pose_graph import Edge, EdgeKind, SubmapGraph
 
 Arrays = Mapping[str, NDArray[Any]]
 
-AGREEING = 2
-"""Places found again that have to say the same about where the own frame lies."""
+MIN_AGREEING = 2
+"""Loops to the loaded map that have to agree before it is joined."""
 _MAX_TURN_DEG = 10.0
 _MAX_LOG_SCALE = 0.3
 _MAX_DRIFT = 0.2
-"""Disagreement between two places, as a share of the way between them, that is drift rather than a mistake."""
+"""Drift between two such loops, as a share of the distance between them."""
 _SIGMAS = 4.0
 
 
 @dataclass(frozen=True)
 class Relocalization:
-    """Where the own frame lies in the loaded map, and the edges from its submaps to own ones that say so.
+    """S_loaded_own: the frame of this drive in the loaded map, and the edges between both that agree on it.
 
-    The first is no loop: without it the two would fall apart.
+    The first edge is no loop, so that the graph never rejects what connects the two.
     """
 
     S_loaded_own: Sim3
@@ -44,7 +45,7 @@ class LoadedMap:
         submaps = SubmapGraph()
         submaps.restore(graph)
         self.anchors = submaps.anchors()
-        self._places: list[Edge] = []  # verified, from a loaded submap to an own one
+        self._edges: list[Edge] = []  # verified, from a loaded submap to an own one
 
     def __contains__(self, submap: int) -> bool:
         return submap in self.anchors
@@ -60,41 +61,37 @@ class LoadedMap:
     def consider(self, edge: Edge, own: Mapping[int, Sim3]) -> Relocalization | None:
         """Takes in a verified edge between a submap of this map and an own one, with all own anchors.
 
-        Gives where the own frame lies as soon as `AGREEING` places say the same.
+        Gives the own frame in the loaded map as soon as `MIN_AGREEING` edges agree.
+
+        Raises:
+            MappingError: the own submap is not among the anchors.
         """
-        edge = edge if edge.i in self else Edge(edge.j, edge.i, edge.S_i_j.inverse(), _inverted(edge), edge.kind)
-        self._places.append(edge)
-        agreeing = [other for other in self._places if self._agree(edge, other, own)]
-        if len(agreeing) < AGREEING:
+        edge = edge if edge.i in self else edge.inverse()
+        if edge.j not in own:
+            raise MappingError(f"an edge leads to submap {edge.j}, which is not in the graph")
+        self._edges.append(edge)
+        agreeing = [other for other in self._edges if self._agree(edge, other, own)]
+        if len(agreeing) < MIN_AGREEING:
             return None
-        surest = min(agreeing, key=lambda place: float(np.trace(place.covariance)))
+        surest = min(agreeing, key=lambda edge: float(np.trace(edge.covariance)))
         first = replace(surest, kind=EdgeKind.ODOMETRY)
-        rest = (replace(place, kind=EdgeKind.LOOP) for place in agreeing if place is not surest)
+        rest = (replace(edge, kind=EdgeKind.LOOP) for edge in agreeing if edge is not surest)
         return Relocalization(self._S_loaded_own(surest, own), (first, *rest))
 
-    def _S_loaded_own(self, place: Edge, own: Mapping[int, Sim3]) -> Sim3:
-        return self.anchors[place.i] @ place.S_i_j @ own[place.j].inverse()
+    def _S_loaded_own(self, edge: Edge, own: Mapping[int, Sim3]) -> Sim3:
+        return self.anchors[edge.i] @ edge.S_i_j @ own[edge.j].inverse()
 
     def _agree(self, one: Edge, other: Edge, own: Mapping[int, Sim3]) -> bool:
-        """Whether both put the own submap of `one` at the same place, as far as can be told after the way between."""
+        """Whether both put the own submap of `one` at the same place, up to the drift between them."""
         if one is other:
             return True
         here = self.anchors[one.i] @ one.S_i_j
         there = self._S_loaded_own(other, own) @ own[one.j]
         apart = (here.inverse() @ there).log()  # in the own submap's unit
-        way = float(np.linalg.norm((own[one.j].inverse() @ own[other.j]).t))
-        sigma = np.sqrt(sum(float(np.trace(place.covariance[:3, :3])) for place in (one, other)))
+        distance = float(np.linalg.norm((own[one.j].inverse() @ own[other.j]).t))
+        sigma = np.sqrt(sum(float(np.trace(edge.covariance[:3, :3])) for edge in (one, other)))
         return bool(
             np.linalg.norm(apart[3:6]) < np.deg2rad(_MAX_TURN_DEG)
             and abs(apart[6]) < _MAX_LOG_SCALE
-            and np.linalg.norm(apart[:3]) < _MAX_DRIFT * way + _SIGMAS * sigma
+            and np.linalg.norm(apart[:3]) < _MAX_DRIFT * distance + _SIGMAS * sigma
         )
-
-
-def _inverted(edge: Edge) -> NDArray[np.float64]:
-    """The covariance of the inverse: δ of S moves over to the other side by the adjoint, here taken numerically."""
-    adjoint = np.stack(
-        [(edge.S_i_j @ Sim3.from_log(1e-6 * axis) @ edge.S_i_j.inverse()).log() / 1e-6 for axis in np.eye(7)], axis=1
-    )
-    covariance = adjoint @ edge.covariance @ adjoint.T
-    return np.asarray((covariance + covariance.T) / 2.0)

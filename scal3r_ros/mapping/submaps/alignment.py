@@ -1,4 +1,4 @@
-"""Where a chunk lies in the frame and scale of the chunk before, by the frames that the two share."""
+"""Aligns a chunk to the one before, by the frames that the two share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import GeometryError, MappingError
 from scal3r_ros.geometry import se3
-from scal3r_ros.geometry.alignment import Sim3Fit, align_sim3_with_poses
+from scal3r_ros.geometry.alignment import Sim3Fit, align_sim3
 from scal3r_ros.geometry.projection import backproject_pixels
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.reconstruction.protocol import ChunkGeometry, ChunkHealth
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AlignmentConfig:
-    """What counts as evidence for the similarity between neighbouring chunks, and how much of it is enough."""
+    """Which points and poses align neighbouring chunks, and how many of them are needed."""
 
     min_confidence: float = parameter(
         0.3, "depth is used where both chunks are at least so confident", minimum=0.0, maximum=1.0
@@ -42,17 +42,17 @@ class AlignmentConfig:
     min_points: int = parameter(40, "common points below which only the poses are aligned", unit="points", minimum=3)
     max_residual: float = parameter(
         0.15,
-        "median disagreement of common points, relative to the median depth, beyond which only the poses are aligned; "
-        "and of shared cameras, relative to the way between them, beyond which only the last pose is",
+        "median residual of common points, relative to the median depth, beyond which only the poses are aligned; "
+        "and of shared cameras, relative to their distance, beyond which only the last pose is",
         minimum=0.0,
     )
     min_baseline: float = parameter(
-        0.02, "way between shared cameras that sets a scale, relative to the median depth", minimum=0.0
+        0.02, "baseline of the shared cameras that sets a scale, relative to the median depth", minimum=0.0
     )
 
 
 class AlignmentMethod(Enum):
-    """What an alignment rests on, best first."""
+    """What an alignment is based on, best first."""
 
     POINTS = "points"
     POSES = "poses"
@@ -98,14 +98,14 @@ def align_chunk(
 
     Tracked points that both know, depth that both are confident of, and the shared cameras' poses take part. Where
     there are too few points, or a chunk was not measured, the poses decide alone; where those span no baseline, the
-    last shared pose does, and the scale carries on. Deterministic.
+    last shared pose does, and the scale stays. Deterministic.
 
     Raises:
         MappingError: `shared` is less than 1 or more than the frames of a chunk.
     """
     if not 1 <= shared <= min(len(previous.T_chunk_cam), len(current.T_chunk_cam)):
         raise MappingError(
-            f"chunks of {len(previous.T_chunk_cam)} and {len(current.T_chunk_cam)} frames can not share {shared}; "
+            f"chunks of {len(previous.T_chunk_cam)} and {len(current.T_chunk_cam)} frames cannot share {shared}; "
             "neighbouring chunks must overlap by at least one frame"
         )
     poses = (current.T_chunk_cam[:shared], previous.T_chunk_cam[-shared:])
@@ -123,7 +123,7 @@ def align_chunk(
             fit = _fit(x, y, weights, poses, unit_previous, config)
             if fit is not None and fit.residual_median <= config.max_residual * unit_previous:
                 return _alignment(fit, AlignmentMethod.POINTS, unit_current, config, "")
-            missing.append("the common points do not agree")
+            missing.append("the common points do not fit")
 
     baselines = [float(np.linalg.norm(np.ptp(T[:, :3, 3], axis=0))) for T in poses]
     if min(baselines[0] / unit_current, baselines[1] / unit_previous) > config.min_baseline:
@@ -132,14 +132,14 @@ def align_chunk(
         if fit is not None and fit.residual_median <= config.max_residual * baselines[1]:
             note = "aligned by camera poses alone: " + ", ".join(missing)
             return _alignment(fit, AlignmentMethod.POSES, unit_current, config, note)
-        missing.append("the shared cameras do not agree")
+        missing.append("the shared cameras do not fit")
     else:
         missing.append("the shared cameras have no baseline")
 
-    carried = Sim3.from_rigid(poses[1][-1] @ se3.invert(poses[0][-1]))
+    at_last_pose = Sim3.from_rigid(poses[1][-1] @ se3.invert(poses[0][-1]))
     covariance = _systematic(AlignmentMethod.LAST_POSE, unit_current)
-    note = "joined at the last shared pose, scale carried on: " + ", ".join(missing)
-    return ChunkAlignment(carried, covariance, AlignmentMethod.LAST_POSE, 0.0, 0.0, 1.0, 1, note)
+    note = "joined at the last shared pose, scale kept: " + ", ".join(missing)
+    return ChunkAlignment(at_last_pose, covariance, AlignmentMethod.LAST_POSE, 0.0, 0.0, 1.0, 1, note)
 
 
 def _common_points(
@@ -177,13 +177,13 @@ def _common_tracks(previous: ChunkGeometry, current: ChunkGeometry) -> tuple[Arr
 def _common_depth(
     previous: ChunkGeometry, current: ChunkGeometry, shared: int, config: AlignmentConfig
 ) -> tuple[Array, Array, Array, Array]:
-    """As `_common_tracks`, for an even choice of shared frames' pixels where both chunks are sure of the depth."""
+    """As `_common_tracks`, for an even choice of pixels of the shared frames where both chunks are confident."""
     offset = len(previous.T_chunk_cam) - shared
     parts = []
     for k in range(shared if previous.depth.shape[1:] == current.depth.shape[1:] else 0):
         depth_x, depth_y = current.depth[k], previous.depth[offset + k]
-        sure = np.minimum(current.confidence[k], previous.confidence[offset + k]) >= max(config.min_confidence, 1e-6)
-        pixels = np.flatnonzero(sure & (depth_x > 0) & (depth_y > 0) & np.isfinite(depth_x) & np.isfinite(depth_y))
+        both = np.minimum(current.confidence[k], previous.confidence[offset + k]) >= max(config.min_confidence, 1e-6)
+        pixels = np.flatnonzero(both & (depth_x > 0) & (depth_y > 0) & np.isfinite(depth_x) & np.isfinite(depth_y))
         budget = min(len(pixels), config.dense_points // shared)
         pixels = pixels[np.linspace(0, len(pixels) - 1, budget).astype(np.int64)] if budget else pixels[:0]
         uv = np.stack(np.divmod(pixels, depth_x.shape[1])[::-1], axis=1)
@@ -201,7 +201,7 @@ def _common_depth(
 
 
 def _unit(chunk: ChunkGeometry, config: AlignmentConfig) -> float:
-    """The chunk's median depth, the measure of what is small in it; without depth, the way of its cameras."""
+    """The median depth of the chunk, its unit of length; without depth, the extent of its cameras."""
     depth = chunk.depth[(chunk.confidence >= max(config.min_confidence, 1e-6)) & (chunk.depth > 0)]
     extent = float(np.linalg.norm(np.ptp(chunk.T_chunk_cam[:, :3, 3], axis=0)))
     return float(np.median(depth)) if len(depth) else extent or 1.0
@@ -210,9 +210,9 @@ def _unit(chunk: ChunkGeometry, config: AlignmentConfig) -> float:
 def _fit(
     x: Array, y: Array, weights: Array, poses: tuple[Array, Array], unit: float, config: AlignmentConfig
 ) -> Sim3Fit | None:
-    """The robust similarity of points and poses, current before previous; None where they admit none."""
+    """The robust similarity of points and poses, current before previous; None where there is none."""
     try:
-        return align_sim3_with_poses(
+        return align_sim3(
             x,
             y,
             weights,

@@ -153,9 +153,9 @@ class MapEstimate:
         solution = graph.solve(problem)
         with self._lock:
             try:
-                return Optimised(graph.accept(solution), solution.dropped)
+                return Optimised(graph.accept(solution), solution.rejected)
             except MappingError as error:
-                return Optimised(False, solution.dropped, error)
+                return Optimised(False, solution.rejected, error)
 
     def wait_for(self, loaded: LoadedMap) -> None:
         """Keeps a loaded map until the camera is found in it."""

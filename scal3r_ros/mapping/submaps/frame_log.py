@@ -1,4 +1,4 @@
-"""Where every frame was, relative to the submap that knows it best."""
+"""The pose of every frame, relative to a submap."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FramePlace:
 class FrameLog:
     """One pose a frame, in the frame and unit of its submap: it moves with the submap. 128 bytes a frame.
 
-    Frames belong to drives: those of earlier drives are never changed, and frames of each are counted anew.
+    Frames belong to drives: those of earlier drives never change, and each drive counts its frames from 0.
     """
 
     def __init__(self) -> None:

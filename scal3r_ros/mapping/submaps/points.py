@@ -1,4 +1,4 @@
-"""What a chunk's geometry gives the map and the tracker: coloured points, and points for feature tracks."""
+"""Points of a chunk for the map, with colours, and for the tracker, by feature track."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.geometry.projection import backproject
+from scal3r_ros.geometry.projection import backproject, nearest_pixels
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 
 Array = NDArray[np.float64]
@@ -26,19 +26,20 @@ class ColouredPoints:
 def coloured_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float) -> ColouredPoints:
     """The confident points of the frames that the chunk does not share with the one before.
 
-    A point weighs its confidence over its depth squared (in units of the chunk's median depth): near views know more.
+    A point weighs its confidence over its depth squared (in units of the chunk's median depth): near views are
+    more precise.
     """
     points, colours, weights = [], [], []
     for frame, T, depth, confidence, intrinsics in list(
         zip(chunk.frames, geometry.T_chunk_cam, geometry.depth, geometry.confidence, geometry.intrinsics, strict=True)
     )[chunk.shared :]:
-        sure = (confidence >= max(min_confidence, 1e-6)) & (depth > 0) & np.isfinite(depth)
+        confident = (confidence >= max(min_confidence, 1e-6)) & (depth > 0) & np.isfinite(depth)
         height, width = depth.shape
         image = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
-        local = backproject(depth, intrinsics)[sure]
+        local = backproject(depth, intrinsics)[confident]
         points.append((local @ T[:3, :3].T + T[:3, 3]).astype(np.float32))
-        colours.append(image[sure])
-        weights.append(confidence[sure] / np.square(depth[sure]))
+        colours.append(image[confident])
+        weights.append(confidence[confident] / np.square(depth[confident]))
     if not points or not sum(map(len, points)):
         return ColouredPoints(np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8), np.empty(0, np.float32))
     weight = np.concatenate(weights)
@@ -47,9 +48,9 @@ def coloured_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float
 
 
 def feature_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float) -> tuple[NDArray[np.int64], Array]:
-    """Ids (n,), ascending, and points (n, 3) in the chunk's frame of the feature tracks whose place is known.
+    """Ids (n,), ascending, and points (n, 3) in the chunk's frame of feature tracks.
 
-    The reconstructor's own sparse points where it has any, else confident depth at the newest sight of each track.
+    The sparse points of the reconstructor where it has any, else confident depth at the newest observation of each.
     """
     if geometry.tracks is not None and len(geometry.tracks.ids):
         return geometry.tracks.ids, geometry.tracks.points_chunk
@@ -61,10 +62,7 @@ def feature_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float)
             continue
         small = geometry.intrinsics[number]
         depth, confidence = geometry.depth[number], geometry.confidence[number]
-        uv = frame.features.uv.astype(np.float64)
-        scaled = (uv + 0.5) * [small.width / frame.image.shape[1], small.height / frame.image.shape[0]] - 0.5
-        column = np.clip(np.rint(scaled[:, 0]).astype(int), 0, small.width - 1)
-        row = np.clip(np.rint(scaled[:, 1]).astype(int), 0, small.height - 1)
+        scaled, row, column = nearest_pixels(frame.features.uv, frame.image.shape, depth.shape)
         z = depth[row, column].astype(np.float64)
         new = (confidence[row, column] >= max(min_confidence, 1e-6)) & (z > 0) & ~np.isin(frame.features.ids, ids)
         rays = (scaled[new] - [small.cx, small.cy]) / [small.fx, small.fy]

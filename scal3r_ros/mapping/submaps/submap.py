@@ -1,4 +1,4 @@
-"""Where a chunk's geometry lies in `odom`: the first one by convention, every other by the one before."""
+"""Places chunks in `odom`: the first by convention, every other by the one before."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PlacedSubmap:
         return centre
 
     def in_unit_of(self, scale: float) -> Sim3:
-        """S_odom_submap at another scale, its last camera staying where it is: `odom` goes on from there."""
+        """S_odom_submap at another scale; its last camera stays where it is, so that `odom` is continuous."""
         S = self.S_odom_submap
         if scale == S.scale:
             return S
@@ -44,7 +44,7 @@ class PlacedSubmap:
 
 @dataclass(frozen=True)
 class Placed:
-    """A new submap, the edge that leads to it from the one before, and what was missing for its alignment."""
+    """A new submap, the edge to it from the one before, and what was missing for its alignment."""
 
     submap: PlacedSubmap
     edge: Edge | None
@@ -65,9 +65,9 @@ def place(
 
 
 def _first_submap(chunk: Chunk, geometry: ChunkGeometry, config: MapperConfig) -> Placed:
-    """A submap that begins a map: its first camera at the origin, the median of its depth as the parameter says."""
-    sure = geometry.depth[geometry.confidence >= config.min_confidence]
-    median = float(np.median(sure)) if len(sure) else 1.0
+    """A submap that begins a map: its first camera at the origin, the median of its depth as configured."""
+    confident = geometry.depth[geometry.confidence >= config.min_confidence]
+    median = float(np.median(confident)) if len(confident) else 1.0
     R = R_ODOM_CAM @ geometry.T_chunk_cam[0, :3, :3].T
     scale = config.initial_median_depth_m / median
     S_odom_submap = Sim3(scale, R, -scale * R @ geometry.T_chunk_cam[0, :3, 3])
@@ -89,7 +89,7 @@ def _next_submap(
 
 
 def summary_of(placed: Placed, anchor: Sim3, cloud_map: PointCloud) -> SubmapSummary:
-    """What is given out of a new submap at S_map_submap `anchor` with its new points in `map`."""
+    """The summary of a new submap at S_map_submap `anchor`, with its new points in `map`."""
     chunk, geometry = placed.submap.chunk, placed.submap.geometry
     return SubmapSummary(
         index=placed.submap.index,
@@ -105,7 +105,7 @@ def summary_of(placed: Placed, anchor: Sim3, cloud_map: PointCloud) -> SubmapSum
 
 
 def shared_frames(before: PlacedSubmap | None, chunk: Chunk) -> int:
-    """How many of the chunk's first frames the submap before ends with: 0 for a first map or after a lost chunk."""
+    """How many of the chunk's first frames the submap before ends with: 0 for the first chunk or after a lost one."""
     if before is None or not chunk.shared:
         return 0
     ends = [frame.index for frame in before.chunk.frames[-chunk.shared :]]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import GeometryError
-from scal3r_ros.geometry.alignment import align_sim3_with_poses
+from scal3r_ros.geometry.alignment import align_sim3
 from scal3r_ros.geometry.projection import backproject_pixels
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.reconstruction.protocol import ChunkGeometry
@@ -88,7 +88,7 @@ def _similarity(first: ChunkGeometry, second: ChunkGeometry, overlap: int) -> Si
     scale = float(np.median(ratio)) if len(ratio) else 1.0
     unit = float(np.median(sigma)) / _DEPTH_SIGMA if len(sigma) else 1.0
     try:
-        return align_sim3_with_poses(
+        return align_sim3(
             np.concatenate(points_second),
             np.concatenate(points_first),
             1 / np.square(sigma),

@@ -10,7 +10,7 @@ import pytest
 
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
-from scal3r_ros.mapping.loops.closer import MOST_WAITING, LoopCloser, NewSubmap
+from scal3r_ros.mapping.loops.closer import MAX_WAITING, LoopCloser, NewSubmap
 from scal3r_ros.mapping.loops.config import LoopConfig
 from scal3r_ros.mapping.loops.verification import VerifiedLoop
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig
@@ -45,12 +45,12 @@ def anchors(submaps: list[NewSubmap], oracle: Any) -> dict[int, Sim3]:
     return {index: Sim3.from_rigid(T) for index, T in enumerate([*first, first[0]])}
 
 
-def looked_at(closer: LoopCloser, submaps: list[NewSubmap], places: dict[int, Sim3]) -> list[VerifiedLoop]:
-    return [loop for submap in submaps for loop in closer.look(submap, places, NOWHERE)]
+def found_in(closer: LoopCloser, submaps: list[NewSubmap], places: dict[int, Sim3]) -> list[VerifiedLoop]:
+    return [loop for submap in submaps for loop in closer.find(submap, places, NOWHERE)]
 
 
 def test_a_place_seen_again_gives_its_place_exactly(submaps: list[NewSubmap], oracle: Any) -> None:
-    loops = looked_at(closer(), submaps, anchors(submaps, oracle))
+    loops = found_in(closer(), submaps, anchors(submaps, oracle))
     assert [(loop.edge.i, loop.edge.j) for loop in loops] == [(0, 3)]
     np.testing.assert_allclose(loops[0].edge.S_i_j.log(), 0.0, atol=0.02)
     assert loops[0].points > 40
@@ -59,21 +59,21 @@ def test_a_place_seen_again_gives_its_place_exactly(submaps: list[NewSubmap], or
 
 def test_what_was_remembered_comes_back_from_a_snapshot(submaps: list[NewSubmap], oracle: Any) -> None:
     first, second = closer(), closer(memory_mb=0)
-    looked_at(first, submaps[:3], anchors(submaps, oracle))
+    found_in(first, submaps[:3], anchors(submaps, oracle))
     second.restore(first.snapshot(range(3)))
     places = anchors(submaps, oracle)
-    ours, theirs = (c.look(submaps[3], places, NOWHERE) for c in (first, second))
-    assert [(loop.row, loop.place, loop.points) for loop in ours] == [
-        (loop.row, loop.place, loop.points) for loop in theirs
+    ours, theirs = (c.find(submaps[3], places, NOWHERE) for c in (first, second))
+    assert [(loop.new_row, loop.old_row, loop.points) for loop in ours] == [
+        (loop.new_row, loop.old_row, loop.points) for loop in theirs
     ]
     np.testing.assert_array_equal(ours[0].edge.S_i_j.matrix, theirs[0].edge.S_i_j.matrix)
 
 
 def test_of_submaps_that_come_too_fast_the_oldest_are_skipped(submaps: list[NewSubmap]) -> None:
     busy = closer()
-    for k in range(MOST_WAITING + 2):
+    for k in range(MAX_WAITING + 2):
         busy.give(NewSubmap(k, submaps[0].chunk, submaps[0].geometry))
-    assert busy.waiting == MOST_WAITING
+    assert busy.waiting == MAX_WAITING
     assert busy.counters()["loop_submaps_skipped"] == 2
     taken = busy.take()
     assert taken is not None
@@ -92,10 +92,10 @@ def test_descriptors_of_another_reconstructor_are_one_warning(
     submaps: list[NewSubmap], oracle: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     mixed, places = closer(), anchors(submaps, oracle)
-    mixed.look(submaps[0], places, NOWHERE)
+    mixed.find(submaps[0], places, NOWHERE)
     for submap in submaps[1:3]:
         foreign = replace(submap.geometry, descriptors=np.ones((8, 32), np.float32))
-        assert mixed.look(NewSubmap(submap.index, submap.chunk, foreign), places, NOWHERE) == []
+        assert mixed.find(NewSubmap(submap.index, submap.chunk, foreign), places, NOWHERE) == []
     assert mixed.counters()["loop_submaps_lost"] == 2
     assert mixed.counters()["loop_keyframes"] == 4
     assert len(caplog.records) == 1
@@ -126,7 +126,7 @@ def test_a_reconstructor_that_can_looks_again_and_has_the_last_word(
 ) -> None:
     recaller = Recaller(oracle, submaps, blind)
     config = LoopConfig(min_gap_s=1.0, min_gap_submaps=2)
-    loops = looked_at(LoopCloser(config, 0.5, AlignmentConfig(), recaller.recall), submaps, anchors(submaps, oracle))
+    loops = found_in(LoopCloser(config, 0.5, AlignmentConfig(), recaller.recall), submaps, anchors(submaps, oracle))
     assert recaller.asked == 1
     assert [(loop.edge.i, loop.edge.j) for loop in loops] == ([] if blind else [(0, 3)])
     for loop in loops:

@@ -56,7 +56,7 @@ def close(graph: SubmapGraph, loops: list[Edge]) -> LoopConsistency:
         if accepted:
             solution = graph.solve(graph.problem())
             graph.accept(solution)
-            consistency.reject(solution.dropped)
+            consistency.reject(solution.rejected)
     return consistency
 
 
@@ -161,7 +161,7 @@ def test_a_loop_that_the_others_contradict_is_taken_out_again() -> None:
     graph.add_edge(false)
     solution = graph.solve(graph.problem())
     graph.accept(solution)
-    assert solution.dropped == (false,)
+    assert solution.rejected == (false,)
     assert false not in graph.edges
     assert ate(graph, true) == pytest.approx(good, abs=1e-3)
 
@@ -184,8 +184,8 @@ def test_submaps_added_while_the_graph_is_solved_follow_their_neighbours() -> No
 
 def test_the_way_between_submaps_goes_by_loops_where_that_is_shorter() -> None:
     graph, true = two_laps(bias=0.0)
-    assert graph.problem().way(0, LAP) == pytest.approx(300.0, rel=0.05)
+    assert graph.problem().path_length(0, LAP) == pytest.approx(300.0, rel=0.05)
     graph.add_edge(loop(true, 2, 2 + LAP))
     graph.optimise()
-    assert graph.problem().way(0, LAP) == pytest.approx(4 * 300.0 / LAP, rel=0.1)
-    assert graph.problem().way(0, 1000) == float("inf")
+    assert graph.problem().path_length(0, LAP) == pytest.approx(4 * 300.0 / LAP, rel=0.1)
+    assert graph.problem().path_length(0, 1000) == float("inf")

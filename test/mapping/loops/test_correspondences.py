@@ -7,7 +7,7 @@ import pytest
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.loops.correspondences import Correspondences, pose_between
+from scal3r_ros.mapping.loops.correspondences import Correspondences, fit_loop
 
 TRUE = Sim3.from_log([0.8, -0.3, 1.5, 0.05, 0.2, -0.03, 0.25])
 PIXEL = 1.0 / 300.0
@@ -44,7 +44,7 @@ def error(S: Sim3) -> np.ndarray:
 
 
 def test_exact_points_give_the_exact_similarity() -> None:
-    found = pose_between(*scene(60, 0.0, 0.0, 0))
+    found = fit_loop(*scene(60, 0.0, 0.0, 0))
     assert found is not None
     np.testing.assert_allclose(error(found.S_old_new), 0.0, atol=1e-5)
     assert found.inliers.all()
@@ -52,7 +52,7 @@ def test_exact_points_give_the_exact_similarity() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_wrong_matches_have_no_say(seed: int) -> None:
-    found = pose_between(*scene(120, 0.7, 0.03, 70, seed))
+    found = fit_loop(*scene(120, 0.7, 0.03, 70, seed))
     assert found is not None
     assert np.abs(error(found.S_old_new)).max() < 0.05
     assert found.inliers[:50].mean() > 0.8
@@ -62,7 +62,7 @@ def test_wrong_matches_have_no_say(seed: int) -> None:
 def test_errors_are_as_large_as_the_covariance_says() -> None:
     ratios = []
     for seed in range(12):
-        found = pose_between(*scene(100, 0.7, 0.03, 20, seed))
+        found = fit_loop(*scene(100, 0.7, 0.03, 20, seed))
         assert found is not None
         delta = error(found.S_old_new)
         ratios.append(delta @ np.linalg.solve(found.covariance, delta) / 7.0)
@@ -72,17 +72,17 @@ def test_errors_are_as_large_as_the_covariance_says() -> None:
 
 def test_points_that_do_not_belong_together_agree_on_nothing_much() -> None:
     old, new = scene(80, 0.7, 0.03, 80)
-    found = pose_between(old, new)
+    found = fit_loop(old, new)
     assert found is None or found.inliers.sum() < 15
 
 
 def test_too_few_points_give_nothing() -> None:
     old, new = scene(5, 0.0, 0.0, 0)
-    assert pose_between(old, new) is None
+    assert fit_loop(old, new) is None
 
 
 def test_more_points_than_are_used_are_all_judged() -> None:
-    found = pose_between(*scene(1200, 0.5, 0.02, 200))
+    found = fit_loop(*scene(1200, 0.5, 0.02, 200))
     assert found is not None
     assert found.inliers.shape == (1200,)
     assert found.inliers[:1000].mean() > 0.9

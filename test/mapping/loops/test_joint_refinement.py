@@ -11,7 +11,7 @@ from scal3r_ros.features.sift import find_local_features
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
-from scal3r_ros.mapping.loops.joint_refinement import look_again
+from scal3r_ros.mapping.loops.joint_refinement import refine_jointly
 from scal3r_ros.mapping.loops.keyframe_database import KeyframeDatabase, keep_keyframe
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame
@@ -55,8 +55,8 @@ def recaller(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> 
 
 
 @pytest.fixture
-def shelf(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> KeyframeDatabase:
-    shelf = KeyframeDatabase(64)
+def database(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> KeyframeDatabase:
+    database = KeyframeDatabase(64)
     for number, view in enumerate(street_frames[:30:3]):
         submap = 0 if number < 5 else 9
         S_submap_world = SUBMAPS[submap].inverse()
@@ -65,20 +65,20 @@ def shelf(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> Key
         confidence = ((view.depth_m > 0) & (view.depth_m < 40)).astype(np.float32)
         features = find_local_features(view.image, 100)
         T = S_submap_world.apply_pose(view.T_ref_cam)
-        shelf.add(keep_keyframe(submap, frame, T, depth, confidence, street_camera, features, 0.5, True))
-    return shelf
+        database.add(keep_keyframe(submap, frame, T, depth, confidence, street_camera, features, 0.5, True))
+    return database
 
 
 TRUE = SUBMAPS[0].inverse() @ SUBMAPS[9]
 
 
-def look(first: Sim3, shelf: KeyframeDatabase, recaller: Recaller) -> Edge | None:
+def look(first: Sim3, database: KeyframeDatabase, recaller: Recaller) -> Edge | None:
     edge = Edge(0, 9, first, COVARIANCE, EdgeKind.LOOP)
-    return look_again(edge, (2, 7), shelf, SUBMAPS, recaller.recall, AlignmentConfig())
+    return refine_jointly(edge, (2, 7), database, SUBMAPS, recaller.recall, AlignmentConfig())
 
 
-def test_the_edge_is_measured_anew_in_the_units_of_both_submaps(shelf: KeyframeDatabase, recaller: Recaller) -> None:
-    edge = look(TRUE @ Sim3.from_log([0.3, 0.1, -0.2, 0.01, 0.0, 0.01, 0.05]), shelf, recaller)
+def test_the_edge_is_measured_anew_in_the_units_of_both_submaps(database: KeyframeDatabase, recaller: Recaller) -> None:
+    edge = look(TRUE @ Sim3.from_log([0.3, 0.1, -0.2, 0.01, 0.0, 0.01, 0.05]), database, recaller)
     assert edge is not None
     assert (edge.i, edge.j, edge.kind) == (0, 9, EdgeKind.LOOP)
     np.testing.assert_allclose((TRUE.inverse() @ edge.S_i_j).log(), 0.0, atol=0.02)
@@ -86,13 +86,13 @@ def test_the_edge_is_measured_anew_in_the_units_of_both_submaps(shelf: KeyframeD
     assert np.linalg.eigvalsh(edge.covariance)[0] > 0
 
 
-def test_a_loop_that_the_second_look_contradicts_is_refused(shelf: KeyframeDatabase, recaller: Recaller) -> None:
-    assert look(TRUE @ Sim3(1.0, np.eye(3), np.array([40.0, 0.0, 0.0])), shelf, recaller) is None
-    assert look(TRUE @ Sim3(1.6, np.eye(3), np.zeros(3)), shelf, recaller) is None
+def test_a_loop_that_the_second_look_contradicts_is_refused(database: KeyframeDatabase, recaller: Recaller) -> None:
+    assert look(TRUE @ Sim3(1.0, np.eye(3), np.array([40.0, 0.0, 0.0])), database, recaller) is None
+    assert look(TRUE @ Sim3(1.6, np.eye(3), np.zeros(3)), database, recaller) is None
     assert recaller.calls == 2
 
 
-def test_a_reconstruction_that_was_not_measured_says_nothing(shelf: KeyframeDatabase, recaller: Recaller) -> None:
+def test_a_reconstruction_that_was_not_measured_says_nothing(database: KeyframeDatabase, recaller: Recaller) -> None:
     recall = recaller.recall
 
     def poor(chunk: Chunk) -> ChunkGeometry | None:
@@ -100,6 +100,6 @@ def test_a_reconstruction_that_was_not_measured_says_nothing(shelf: KeyframeData
         return None if geometry is None else replace(geometry, health=ChunkHealth.NO_PARALLAX)
 
     recaller.recall = poor  # type: ignore[method-assign]
-    assert look(TRUE, shelf, recaller) is None
+    assert look(TRUE, database, recaller) is None
     recaller.recall = lambda chunk: None  # type: ignore[method-assign]
-    assert look(TRUE, shelf, recaller) is None
+    assert look(TRUE, database, recaller) is None

@@ -16,24 +16,27 @@ from scal3r_ros.mapping.storage.archive import Archive
 SCAN = {"points": np.arange(12.0).reshape(4, 3), "image": np.full((4, 5, 3), 7, np.uint8)}
 
 
+def content(archive: Archive, name: str) -> dict[str, np.ndarray]:
+    with np.load(archive.paths()[name]) as stored:
+        return dict(stored)
+
+
 def test_what_was_put_is_got_and_nothing_is_made_before(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     assert list(tmp_path.iterdir()) == []
     archive.put("scan_000001", SCAN)
     archive.put("scan_000002", {})
-    got = archive.get("scan_000001")
+    got = content(archive, "scan_000001")
     assert set(got) == set(SCAN)
     for name, array in SCAN.items():
         np.testing.assert_array_equal(got[name], array)
         assert got[name].dtype == array.dtype
-    assert archive.get("scan_000002") == {}
-    assert "scan_000001" in archive
+    assert content(archive, "scan_000002") == {}
     assert len(archive) == 2
     archive.clear()
     assert list(tmp_path.iterdir()) == []
     assert len(archive) == 0
-    with pytest.raises(MappingError, match="nothing was archived"):
-        archive.get("scan_000001")
+    assert archive.paths() == {}
     archive.put("scan_000001", SCAN)
     assert len(archive) == 1
 
@@ -46,7 +49,7 @@ def test_a_name_put_again_leaves_links_to_what_it_was(tmp_path: Path) -> None:
     archive.put("scan", {"points": np.zeros(1)})
     with np.load(link) as stored:
         np.testing.assert_array_equal(stored["points"], SCAN["points"])
-    np.testing.assert_array_equal(archive.get("scan")["points"], np.zeros(1))
+    np.testing.assert_array_equal(content(archive, "scan")["points"], np.zeros(1))
 
 
 def test_files_of_another_archive_are_adopted_and_outlive_it(tmp_path: Path) -> None:
@@ -54,8 +57,8 @@ def test_files_of_another_archive_are_adopted_and_outlive_it(tmp_path: Path) -> 
     first.put("scan", SCAN)
     second.adopt(first.paths())
     first.clear()
-    np.testing.assert_array_equal(second.get("scan")["points"], SCAN["points"])
-    with pytest.raises(MappingError, match="can not be taken into"):
+    np.testing.assert_array_equal(content(second, "scan")["points"], SCAN["points"])
+    with pytest.raises(MappingError, match="cannot be copied into"):
         second.adopt({"gone": tmp_path / "gone.npz"})
 
 
@@ -71,8 +74,8 @@ def test_folders_of_killed_processes_are_removed_and_those_in_use_are_not(tmp_pa
     third = Archive(tmp_path)
     third.put("scan", SCAN)
     assert len(list(tmp_path.iterdir())) == 2
-    assert in_use.get("scan")
-    assert third.get("scan")
+    assert content(in_use, "scan")
+    assert content(third, "scan")
 
 
 def test_the_folder_goes_with_the_archive(tmp_path: Path) -> None:
@@ -93,19 +96,7 @@ def test_a_disk_that_does_not_take_it_is_one_sentence_and_the_old_content_stays(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(MappingError, match=r"No space left on device.*spill_directory") as caught:
+        with pytest.raises(MappingError, match=r"No space left on device.*offload_directory") as caught:
             archive.put("scan", {})
     assert "\n" not in str(caught.value)
-    np.testing.assert_array_equal(archive.get("scan")["points"], SCAN["points"])
-
-
-def test_a_file_that_was_damaged_or_removed_meanwhile_is_named(tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
-    archive.put("scan", SCAN)
-    path = archive.paths()["scan"]
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(MappingError, match=path.name):
-        archive.get("scan")
-    path.unlink()
-    with pytest.raises(MappingError, match=path.name):
-        archive.get("scan")
+    np.testing.assert_array_equal(content(archive, "scan")["points"], SCAN["points"])

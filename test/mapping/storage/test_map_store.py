@@ -22,15 +22,15 @@ from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 SCANS = {number: np.random.default_rng(number).normal(size=(200, 3)) for number in range(3)}
 
 
-def save(folder: Path, version: int, spilled: Path | None = None) -> None:
+def save(folder: Path, version: int, offloaded: Path | None = None) -> None:
     with MapWriter(folder) as writer:
         for number, scan in SCANS.items():
             writer.add_arrays(f"scan_{number}", {"points": scan + (version if number else 0)})
         memory = writer.scratch / "memory.bin"
         memory.write_bytes(bytes([version]) * 5000)
         writer.add_file("memory", memory)
-        if spilled is not None:
-            writer.add_file("spilled", spilled)
+        if offloaded is not None:
+            writer.add_file("offloaded", offloaded)
         writer.commit({"version_of_test": version})
 
 
@@ -68,11 +68,11 @@ def test_saving_again_replaces_the_map_and_leaves_nothing_behind(tmp_path: Path)
 
 
 def test_a_file_from_elsewhere_is_stored_and_stays_where_it_was(tmp_path: Path) -> None:
-    spilled = tmp_path / "spilled.npz"
-    spilled.write_bytes(b"cloud")
-    save(tmp_path / "map", 1, spilled)
-    spilled.unlink()
-    assert StoredMap(tmp_path / "map").path("spilled").read_bytes() == b"cloud"
+    offloaded = tmp_path / "offloaded.npz"
+    offloaded.write_bytes(b"cloud")
+    save(tmp_path / "map", 1, offloaded)
+    offloaded.unlink()
+    assert StoredMap(tmp_path / "map").path("offloaded").read_bytes() == b"cloud"
 
 
 def test_an_attempt_without_commit_changes_nothing(tmp_path: Path) -> None:
@@ -116,12 +116,12 @@ def killed_at(step: int, work: Callable[[], None]) -> bool:
 
 
 def test_kill_9_at_any_point_leaves_one_whole_map(tmp_path: Path) -> None:
-    spilled = tmp_path / "spilled.npz"
-    spilled.write_bytes(b"cloud" * 1000)
+    offloaded = tmp_path / "offloaded.npz"
+    offloaded.write_bytes(b"cloud" * 1000)
     folder = tmp_path / "map"
     save(folder, 1)
     step, seen = 0, []
-    while killed_at(step, lambda: save(folder, 2, spilled)):
+    while killed_at(step, lambda: save(folder, 2, offloaded)):
         version = StoredMap(folder).facts["version_of_test"]
         assert_is(folder, int(str(version)))
         seen.append(version)
@@ -245,7 +245,7 @@ def test_a_full_disk_is_one_sentence_and_the_map_before_stays_whole(small_disk: 
     save(folder, 1)
     before = files(folder)
     large = {"a": np.random.default_rng(0).normal(size=16_000)}
-    with MapWriter(folder) as writer, pytest.raises(MappingError, match=r"No space left .* before is whole") as caught:
+    with MapWriter(folder) as writer, pytest.raises(MappingError, match=r"No space left .* before is intact") as caught:
         writer.add_arrays("large", large)
     assert "\n" not in str(caught.value)
     assert_is(folder, 1)

@@ -1,4 +1,4 @@
-"""When the camera is found in a loaded map: not by one place, not by two that disagree, but by two that agree."""
+"""When the camera is found in a loaded map: not by one loop, not by two that contradict, but by two that agree."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
@@ -36,7 +37,7 @@ def own(loaded: LoadedMap) -> dict[int, Sim3]:
     return chain(10, 5, S_LOADED_OWN.inverse() @ loaded.anchors[3]).anchors()
 
 
-def place(i: int, j: int, error: Sim3 | None = None) -> Edge:
+def loop(i: int, j: int, error: Sim3 | None = None) -> Edge:
     """Submap i of the loaded map and j of the own drive, which are the same places from 3 and 10 on."""
     true = Sim3.identity()
     for _ in range(j - 10 - (i - 3)):
@@ -44,10 +45,10 @@ def place(i: int, j: int, error: Sim3 | None = None) -> Edge:
     return Edge(i, j, true @ (error or Sim3.identity()), COVARIANCE, EdgeKind.LOOP)
 
 
-def test_two_places_that_agree_say_where_the_drive_lies(loaded: LoadedMap, own: dict[int, Sim3]) -> None:
+def test_two_loops_that_agree_place_the_drive(loaded: LoadedMap, own: dict[int, Sim3]) -> None:
     assert len(loaded) == loaded.next_submap == 10
-    assert loaded.consider(place(3, 10), own) is None
-    found = loaded.consider(place(4, 12), own)
+    assert loaded.consider(loop(3, 10), own) is None
+    found = loaded.consider(loop(4, 12), own)
     assert found is not None
     np.testing.assert_allclose(found.S_loaded_own.matrix, S_LOADED_OWN.matrix, atol=1e-9)
     assert [edge.kind for edge in found.edges] == [EdgeKind.ODOMETRY, EdgeKind.LOOP]
@@ -55,22 +56,22 @@ def test_two_places_that_agree_say_where_the_drive_lies(loaded: LoadedMap, own: 
 
 
 @pytest.mark.parametrize("error", [[9.0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0.5, 0, 0], [0, 0, 0, 0, 0, 0, 0.5]])
-def test_places_that_disagree_say_nothing_until_one_finds_a_partner(
+def test_loops_that_contradict_place_nothing_until_one_finds_a_partner(
     loaded: LoadedMap, own: dict[int, Sim3], error: list[float]
 ) -> None:
-    assert loaded.consider(place(3, 10, Sim3.from_log(error)), own) is None
-    assert loaded.consider(place(4, 11), own) is None
-    found = loaded.consider(place(6, 13), own)
+    assert loaded.consider(loop(3, 10, Sim3.from_log(error)), own) is None
+    assert loaded.consider(loop(4, 11), own) is None
+    found = loaded.consider(loop(6, 13), own)
     assert found is not None
     assert {(edge.i, edge.j) for edge in found.edges} == {(4, 11), (6, 13)}
     np.testing.assert_allclose(found.S_loaded_own.matrix, S_LOADED_OWN.matrix, atol=1e-9)
 
 
 def test_an_edge_the_other_way_round_counts_with_its_covariance(loaded: LoadedMap, own: dict[int, Sim3]) -> None:
-    forth = place(4, 12, Sim3.from_log([0.1, 0.0, 0.0, 0.0, 0.02, 0.0, 0.01]))
+    forth = loop(4, 12, Sim3.from_log([0.1, 0.0, 0.0, 0.0, 0.02, 0.0, 0.01]))
     covariance = np.diag([0.04, 0.01, 0.01, 1e-4, 4e-4, 1e-4, 1e-4])
     back = Edge(12, 4, forth.S_i_j.inverse(), covariance, EdgeKind.LOOP)
-    loaded.consider(place(3, 10), own)
+    loaded.consider(loop(3, 10), own)
     found = loaded.consider(back, own)
     assert found is not None
     turned = next(edge for edge in found.edges if edge.j == 12)
@@ -79,3 +80,10 @@ def test_an_edge_the_other_way_round_counts_with_its_covariance(loaded: LoadedMa
     noise = rng.multivariate_normal(np.zeros(7), 1e-4 * covariance, 20_000)
     samples = [(turned.S_i_j.inverse() @ (back.S_i_j @ Sim3.from_log(xi)).inverse()).log() for xi in noise[:4000]]
     np.testing.assert_allclose(1e4 * np.cov(np.array(samples).T), turned.covariance, atol=0.1 * covariance.max())
+
+
+def test_an_edge_to_a_submap_that_nobody_has_is_refused(loaded: LoadedMap, own: dict[int, Sim3]) -> None:
+    with pytest.raises(MappingError, match="submap 99"):
+        loaded.consider(Edge(3, 99, STEP, COVARIANCE, EdgeKind.LOOP), own)
+    assert loaded.consider(loop(3, 10), own) is None
+    assert loaded.consider(loop(4, 12), own) is not None
