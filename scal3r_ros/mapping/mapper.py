@@ -186,7 +186,7 @@ class OnlineMapper:
                 points, files = self._cloud.snapshot(submaps)
                 places = self._loops.snapshot(submaps)
                 graph, frames = self._estimate.snapshot()
-                files = {name: writer.held(path) for name, path in files.items()}
+                files = {name: writer.linked(path) for name, path in files.items()}
             parts = {POINTS: points, PLACES: places, GRAPH: graph, FRAMES: frames}
             write_contents(writer, MapContents(parts, files, memory, self._chunks.name))
 
@@ -217,7 +217,7 @@ class OnlineMapper:
         self._cloud.close()
 
     def add_loop(self, edge: Edge) -> bool:
-        """Takes in a verified loop; says whether the map moved.
+        """Takes in a verified loop; returns whether the map moved.
 
         Where one end is a submap of a loaded map, that map is joined as soon as two loops to it agree.
 

@@ -155,7 +155,7 @@ class PointMap:
         return PointCloud(points, colours)
 
     def counters(self) -> dict[str, int]:
-        """Points held, thinned away to keep the budget, and refused as unusable."""
+        """Points in RAM, thinned away to keep the budget, and refused as unusable."""
         return {
             "map_points": len(self._voxels) - len(self._free),
             "map_points_thinned": self._thinned,
@@ -207,18 +207,18 @@ class PointMap:
         """Take new observations of voxels into their running means, each in the coordinates of its own submap."""
         if len(rows) == 0:
             return
-        held = self._voxels.take(rows)
-        serials, which = np.unique(held.block, return_inverse=True)
+        known = self._voxels.take(rows)
+        serials, which = np.unique(known.block, return_inverse=True)
         inverses = [self._blocks[serial].anchor.inverse() for serial in serials.tolist()]
         matrices = np.array([S.matrix[:3] for S in inverses]).take(which, axis=0)
         points = np.einsum("nij,nj->ni", matrices[:, :, :3], means) + matrices[:, :, 3]
-        weight = held.weight + seen.weight
+        weight = known.weight + seen.weight
         share = (seen.weight / weight)[:, None]
-        held.point += share * (points - held.point).astype(np.float32)
-        held.colour = np.rint(held.colour + share * (seen.colour - held.colour.astype(np.float32))).astype(np.uint8)
-        held.weight = weight
-        held.count = np.minimum(held.count.astype(np.int64) + seen.count, MOST_COUNTED).astype(np.uint16)
-        self._voxels.put(rows, held)
+        known.point += share * (points - known.point).astype(np.float32)
+        known.colour = np.rint(known.colour + share * (seen.colour - known.colour.astype(np.float32))).astype(np.uint8)
+        known.weight = weight
+        known.count = np.minimum(known.count.astype(np.int64) + seen.count, MOST_COUNTED).astype(np.uint16)
+        self._voxels.put(rows, known)
 
     def _append(self, submap: int, seen: Voxels, means: NDArray[np.float64], anchor: Sim3) -> Rows:
         """Keep voxels that nobody filled before as a new block; gives their rows."""
@@ -242,10 +242,10 @@ class PointMap:
     def _allocate(self, count: int) -> Rows:
         missing = count - len(self._free)
         if missing > 0:
-            held = len(self._voxels)
-            grown = max(missing, min(held, self._config.max_points - held))
+            size = len(self._voxels)
+            grown = max(missing, min(size, self._config.max_points - size))
             self._voxels = self._voxels.extended(grown)
-            self._free = np.concatenate([np.arange(held + grown - 1, held - 1, -1, dtype=np.int32), self._free])
+            self._free = np.concatenate([np.arange(size + grown - 1, size - 1, -1, dtype=np.int32), self._free])
         rows = self._free[len(self._free) - count :][::-1].copy()
         self._free = self._free[: len(self._free) - count]
         return rows

@@ -18,14 +18,14 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 class VoxelTable:
     """Open addressing with linear probing. Keys are int64 ≥ 0, values int32 ≥ 0; keys of one call must be unique.
 
-    Memory follows the number of keys held; a call costs what its own keys cost, and now and then a rebuild.
+    RAM grows with the number of keys; a call costs what its own keys cost, and now and then a rebuild.
     """
 
     def __init__(self) -> None:
         self._allocate(_SMALLEST_BITS)
 
     def __len__(self) -> int:
-        return self._held
+        return self._count
 
     @property
     def places(self) -> int:
@@ -40,7 +40,7 @@ class VoxelTable:
     def insert(self, keys: Keys, values: Values) -> None:
         """Add keys (n,) that are absent, each with its value (n,)."""
         if self._used + len(keys) > _MAX_LOAD * len(self._keys):
-            self._rebuild(self._held + len(keys))
+            self._rebuild(self._count + len(keys))
         places = self._hash(keys)
         waiting = np.arange(len(keys))
         while len(waiting):
@@ -54,14 +54,14 @@ class VoxelTable:
             self._used += int(np.count_nonzero(found[won] == _EMPTY))
             waiting = waiting[~won]
             places[waiting] = (places[waiting] + 1) & self._mask
-        self._held += len(keys)
+        self._count += len(keys)
 
     def erase(self, keys: Keys) -> None:
         """Remove keys (n,); absent ones are ignored."""
         places = self._probe(keys)
         places = places[self._keys[places] == keys]
         self._keys[places] = _ERASED
-        self._held -= len(places)
+        self._count -= len(places)
 
     def clear(self) -> None:
         """Remove every key and give the memory back."""
@@ -72,7 +72,7 @@ class VoxelTable:
         self._values: Values = np.zeros(1 << bits, np.int32)
         self._shift = np.uint64(64 - bits)
         self._mask = (1 << bits) - 1
-        self._held = 0
+        self._count = 0
         self._used = 0
 
     def _hash(self, keys: Keys) -> Keys:
@@ -90,7 +90,7 @@ class VoxelTable:
 
     def _rebuild(self, expected: int) -> None:
         """Forget erased places, and make room for `expected` keys and half as many changes."""
-        held = self._keys >= 0
-        keys, values = self._keys[held], self._values[held]
+        occupied = self._keys >= 0
+        keys, values = self._keys[occupied], self._values[occupied]
         self._allocate(max(_SMALLEST_BITS, int(np.ceil(np.log2(1.5 * expected / _MAX_LOAD)))))
         self.insert(keys, values)

@@ -177,8 +177,8 @@ class Frontend:
         else:
             self._smooth.correct(done.newest_T)
         oldest = submap.chunk.frames[-min(self._config.window.overlap, len(submap.chunk.frames))].index
-        held = {seen.index for seen in self._seen}
-        self._seen = [seen for seen in done.frames if seen.index >= oldest and seen.index in held]
+        waiting = {seen.index for seen in self._seen}
+        self._seen = [seen for seen in done.frames if seen.index >= oldest and seen.index in waiting]
         self._submap, self._tracker, self._guessed = submap, done.tracker, done.guessed
         return Posed(given, tuple(_place(posed.seen, posed.tracked.T_ref_cam, submap) for posed in done.poses))
 

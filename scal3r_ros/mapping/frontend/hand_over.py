@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.config import MapperConfig
-from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame, poses_between
+from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame, frame_poses
 from scal3r_ros.mapping.frontend.tracker import PoseTracker, Tracked
 from scal3r_ros.mapping.submaps.points import feature_points
 from scal3r_ros.mapping.submaps.submap import PlacedSubmap
@@ -67,7 +67,7 @@ class HandOver:
         points = submap.S_odom_submap.apply(points_submap)
         T_odom_cam = submap.S_odom_submap.apply_pose(submap.geometry.T_chunk_cam)
         keyframes = {frame.index: T for frame, T in zip(submap.chunk.frames, T_odom_cam, strict=True)}
-        known = poses_between(frames, keyframes, ids, points, self._sigma)
+        known = frame_poses(frames, keyframes, ids, points, self._sigma)
         for seen in frames:
             if seen.index in known:
                 tracked = Tracked(known[seen.index], _COVARIANCE_OF_CHUNK, PoseSource.CHUNK)

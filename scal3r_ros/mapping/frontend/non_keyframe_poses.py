@@ -26,12 +26,13 @@ class SeenFrame:
     intrinsics: Intrinsics | None
 
 
-def poses_between(
+def frame_poses(
     frames: Sequence[SeenFrame], keyframes: Mapping[int, Array], ids: NDArray[np.int64], points: Array, sigma_px: float
 ) -> dict[int, Array]:
     """Poses of all frames up to the last keyframe: keyframes as given, the others by PnP on the chunk's points.
 
-    Where PnP fails, a frame lies on the way between its neighbouring keyframes; one before the first stands there.
+    Where PnP fails, the pose is interpolated between the neighbouring keyframes; before the first it is that of the
+    first.
     """
     order = sorted(keyframes)
     stamps = {seen.index: seen.stamp_ns for seen in frames}

@@ -1,4 +1,4 @@
-"""The pose of one camera from scene points it sees, and how well they determine it."""
+"""The pose of one camera from scene points it sees, with its covariance."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ ITERATIONS = 60
 
 @dataclass(frozen=True)
 class CameraPose:
-    """`T_ref_cam` (4, 4), its `covariance` (6, 6) in the reference frame (translation, rotation), and who agreed.
-
-    `inliers` (n,) bool over the points given.
-    """
+    """`T_ref_cam` (4, 4) and its `covariance` (6, 6) in the reference frame (translation, rotation); `inliers` (n,)."""
 
     T_ref_cam: NDArray[np.float64]
     covariance: NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Keeps `odom` continuous: a correction of the tracked pose is given out little by little."""
+"""Keeps `odom` continuous: corrections of the tracked pose fade in."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ class SmoothPose:
         return self._given
 
     def correct(self, T_odom_cam: NDArray[np.float64]) -> None:
-        """The pose given out last is known better now: from the next on, fade over to it."""
+        """Corrects the last pose: poses fade over to it from the next one on."""
         if self._given is not None:
             self._offset = se3.invert(T_odom_cam) @ self._given

@@ -18,12 +18,12 @@ from scal3r_ros.mapping.values import PoseSource
 from scal3r_ros.reconstruction.protocol import Features
 
 SLOWING = 0.9
-"""Share of its speed that a camera out of sight of any point is taken to keep from frame to frame."""
+"""Factor on the velocity, per frame, of a camera that sees no point: constant velocity that decays."""
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """How frames are followed and posed between chunks."""
+    """How frames are tracked and posed between chunks."""
 
     klt: KltConfig = section(KltConfig)
     sigma: float = parameter(
@@ -37,7 +37,7 @@ class TrackerConfig:
 
 @dataclass(frozen=True)
 class Tracked:
-    """`T_ref_cam` (4, 4) and `covariance` (6, 6) in the reference frame of the points, and how they were found."""
+    """`T_ref_cam` (4, 4) and `covariance` (6, 6) in the reference frame of the points, and the source of both."""
 
     T_ref_cam: NDArray[np.float64]
     covariance: NDArray[np.float64]
@@ -45,8 +45,8 @@ class Tracked:
 
 
 @dataclass(frozen=True)
-class _FirstSights:
-    """Tracks without a point yet: rays (n, 3) and camera centres (n, 3) of their first sight, in the reference
+class _FirstObservations:
+    """Tracks without a point so far: rays (n, 3) and camera centres (n, 3) of their first observation, in the reference
     frame.
     """
 
@@ -56,10 +56,10 @@ class _FirstSights:
 
 
 class PoseTracker:
-    """Poses frames in turn, each from the points that its features stand for.
+    """Poses frames in turn, each from the points of its features.
 
-    State: points (in the reference frame) and first sights of the tracks in view, and the last two poses; never more
-    than the features of one frame.
+    State: points (in the reference frame) and first observations of the tracks in view, and the last two poses; never
+    more than the features of one frame.
     """
 
     def __init__(self, config: TrackerConfig) -> None:
@@ -69,7 +69,7 @@ class PoseTracker:
     def reset(self) -> None:
         """Forget all points and poses."""
         self._ids, self._points = np.empty(0, np.int64), np.empty((0, 3))
-        self._firsts = _FirstSights(np.empty(0, np.int64), np.empty((0, 3)), np.empty((0, 3)))
+        self._firsts = _FirstObservations(np.empty(0, np.int64), np.empty((0, 3)), np.empty((0, 3)))
         self._last: NDArray[np.float64] | None = None
         self._velocity = np.eye(4)
 
@@ -80,9 +80,7 @@ class PoseTracker:
         T_ref_cam: NDArray[np.float64],
         T_ref_cam_before: NDArray[np.float64] | None,
     ) -> None:
-        """Take over a submap: its points (n, 3) of tracks `ids` (ascending) and its last camera, or last two
-        cameras.
-        """
+        """Take over a submap: points (n, 3) of the tracks `ids` (ascending), and its last one or two cameras."""
         self.reset()
         self._ids, self._points = ids, points
         self._last = T_ref_cam
@@ -114,12 +112,12 @@ class PoseTracker:
     def _keep_in_view(
         self, features: Features, found: CameraPose | None, seen: NDArray[np.int64], of_point: NDArray[np.int64]
     ) -> None:
-        """Drops the points of tracks that ended, and those that did not agree with the pose."""
+        """Removes the points of tracks that ended, and outliers of the pose."""
         agreeing = of_point if found is None else of_point[found.inliers]
         self._ids, self._points = self._ids[agreeing], self._points[agreeing]
         firsts = self._firsts
         alive = np.isin(firsts.ids, features.ids, assume_unique=True)
-        self._firsts = _FirstSights(firsts.ids[alive], firsts.rays[alive], firsts.centres[alive])
+        self._firsts = _FirstObservations(firsts.ids[alive], firsts.rays[alive], firsts.centres[alive])
 
     def _add_points(self, features: Features, xy: NDArray[np.float64], T: NDArray[np.float64], sigma: float) -> None:
         rays = np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
@@ -143,7 +141,7 @@ class PoseTracker:
         ids = np.concatenate([firsts.ids[waiting], features.ids[new]])
         order = np.argsort(ids, kind="stable")
         centres = np.broadcast_to(T[:3, 3], (int(new.sum()), 3))
-        self._firsts = _FirstSights(
+        self._firsts = _FirstObservations(
             ids[order],
             np.concatenate([firsts.rays[waiting], rays[new]])[order],
             np.concatenate([firsts.centres[waiting], centres])[order],

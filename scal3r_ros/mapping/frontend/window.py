@@ -1,4 +1,4 @@
-"""Which frames become keyframes, and when a chunk of them is full."""
+"""Selects keyframes, and hands them out as overlapping chunks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scal3r_ros.errors import MappingError
 from scal3r_ros.reconstruction.protocol import Chunk, Features, Frame
 
 THINNED_COMMON = 0.4
-"""Share of tracks that two keyframes have to have in common for the one between them to be thinned out."""
+"""Share of common tracks of two keyframes from which the one between them may be thinned out."""
 LONGEST = 3
-"""Chunks' worth of keyframes that a window waiting for its turn may hold."""
+"""Size of a window that has to wait at most, in chunks."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ChunkWindow:
         return self._hand_out()
 
     def close(self) -> Chunk | None:
-        """What is left as a shorter chunk, where it holds keyframes that no chunk before held."""
+        """The rest as a shorter chunk, if any of its keyframes is new."""
         fresh = len(self._frames) - self._shared
         return self._hand_out() if fresh > 0 and len(self._frames) >= 2 else None
 

@@ -66,8 +66,8 @@ class DescriptorIndex:
             return np.empty((len(descriptors), 0), np.float32), np.empty((len(descriptors), 0), np.int64)
         self.check(descriptors)
         within = faiss.SearchParameters(sel=faiss.IDSelectorRange(0, before))
-        products, rows = self._index.search(_codes(descriptors), count, params=within)
-        return products * np.float32(1.0 / _step(descriptors.shape[1]) ** 2), rows
+        similarities, rows = self._index.search(_codes(descriptors), count, params=within)
+        return similarities * np.float32(1.0 / _step(descriptors.shape[1]) ** 2), rows
 
     def descriptors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The descriptors (n, d) of some rows, as they are kept."""

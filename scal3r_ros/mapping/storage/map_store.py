@@ -88,7 +88,7 @@ class MapWriter:
         """A folder on the map's disk for files that others write, to be given to `add_file`."""
         return self._parts / _SCRATCH
 
-    def held(self, path: Path) -> Path:
+    def linked(self, path: Path) -> Path:
         """A link to a file that its owner may remove before it is added; the file itself on a disk without links."""
         link = self.scratch / path.name
         try:
