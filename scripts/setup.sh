@@ -168,7 +168,7 @@ install_torch() {
 install_libraries() {
     local -a files=(-r "$requirements/runtime.txt")
     [[ "$ros" != wheels ]] || files+=(-r "$requirements/ros.txt")
-    say "installing Python libraries (2 GB, some minutes)"
+    say "installing Python libraries (2.7 GB, some minutes)"
     install_torch
     pip_install "${files[@]}" -c "$requirements/constraints.txt"
 }

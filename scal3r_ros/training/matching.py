@@ -1,4 +1,4 @@
-"""Where each place of a frame was in the frame before: known from depth and poses, and what the stem is to find.
+"""True matches between a frame and the one before it, from depth and poses, which supervise the stem.
 
 Shapes: S frames, y × x cells of the stem's last but one level, N = y · x, R = (2 · reach + 1)² cells around a place.
 """
@@ -18,7 +18,7 @@ _UNMATCHED = 0.05
 
 
 def matching_loss(likeness_SRyx: Tensor, batch: Batch) -> Tensor:
-    """Cross entropy between likeness and true places, over the cells that are seen in both frames and within reach."""
+    """Cross entropy between likeness and true matches, over cells that are visible in both frames and within reach."""
     cell = batch.images.shape[-2] // likeness_SRyx.shape[-2]
     reach = (math.isqrt(likeness_SRyx.shape[1]) - 1) // 2
     moved_SN2, seen_SN = true_motion(batch, cell)
@@ -30,7 +30,7 @@ def matching_loss(likeness_SRyx: Tensor, batch: Batch) -> Tensor:
 
 def motion_loss(matches_S3YX: Tensor, batch: Batch) -> Tensor:
     """Negative log likelihood (Laplace) of the matches' errors, in nats above those of a match at a hundredth of the
-    image's width; the sky counts as `_UNMATCHED` wide of the mark, so that it is not trusted."""
+    image's width; the sky counts as wrong by `_UNMATCHED`, so that its precision is low."""
     width = batch.images.shape[-1]
     cell = width // matches_S3YX.shape[-1]
     moved_SN2, _ = true_motion(batch, cell)
@@ -40,7 +40,7 @@ def motion_loss(matches_S3YX: Tensor, batch: Batch) -> Tensor:
     said_SN2, log_precision_SN = matches_SN3[..., :2], matches_SN3[..., 2].clamp(-2, 9)
     error_SN = ((said_SN2 - moved_SN2 / width).square().sum(-1) + 1e-10).sqrt()
     known_SN = batch.depth[:, ::cell, ::cell].flatten(1) > 0
-    # What went out of sight far away teaches nothing of how far.
+    # A cell that leaves the image by far does not supervise the distance.
     error_SN = torch.where(known_SN, error_SN, _UNMATCHED).clamp(max=_UNMATCHED)
     used_SN = (known_SN | batch.sky[:, ::cell, ::cell].flatten(1)) & has_before_S1
     likelihood_SN = error_SN * log_precision_SN.exp() - log_precision_SN + math.log(100)

@@ -40,13 +40,13 @@ class Alone:
     reduce = None
 
     def average(self, model: nn.Module) -> None:
-        """Nothing to average with."""
+        """There is nothing to average with."""
 
     def wait(self) -> None:
-        """Nobody to wait for."""
+        """There is no other process to wait for."""
 
     def close(self) -> None:
-        """Nothing to end."""
+        """There is nothing to end."""
 
 
 class Together:
@@ -61,7 +61,7 @@ class Together:
         if world % group:
             raise TrainingError(f"{world} processes do not divide into groups of chunk_group={group}")
         self.place = Place(rank % group, group, rank // group, world // group)
-        # Every process has to take part in making every group.
+        # Every process has to take part in the creation of every group.
         groups = [dist.new_group(list(range(start, start + group))) for start in range(0, world, group)]
         self._group = groups[self.place.replica]
         self.reduce = self._sum if group > 1 else None

@@ -85,7 +85,7 @@ def test_a_checkpoint_of_another_preset_or_a_broken_one_is_refused(tmp_path, flo
     with pytest.raises(TrainingError, match="not one of preset small"):
         Trainer(dataclasses.replace(CONFIG, preset="small"), tmp_path, ())
     (tmp_path / CHECKPOINT).write_bytes(b"no checkpoint")
-    with pytest.raises(TrainingError, match="can not be read"):
+    with pytest.raises(TrainingError, match="cannot be read"):
         Trainer(CONFIG, tmp_path, ())
     with pytest.raises(ModelError, match=r"absent\.safetensors"):
         Trainer(dataclasses.replace(CONFIG, checkpoint="absent.safetensors"), tmp_path / "new", ())

@@ -1,4 +1,4 @@
-"""What each step trains on, as a function of the step alone: so a run can stop anywhere and go on the same.
+"""The data of each step, as a function of the step alone, so that a run can stop anywhere and continue the same.
 
 Shapes: chunks of F frames, T of a sequence, B sequences a step.
 """
@@ -24,15 +24,15 @@ class Source(Protocol):
     """Clips by number; the same number is always the same clip."""
 
     def usable(self, size: int, step: int) -> Items[int]:
-        """Numbers of the clips of the `size`-th size that a step may take, at least one."""
+        """Numbers of the clips of the `size`-th size that a step may use, at least one."""
 
     def clip(self, number: int) -> Clip:
-        """That clip; waits for it where it is still being made."""
+        """That clip; waits for it while it is being rendered."""
 
 
 @dataclass(frozen=True)
 class StepData:
-    """A batch, which of its frames have their depth learnt from, and whether the network is told the focal length."""
+    """A batch, which of its frames supervise depth, and whether the network gets the true focal length."""
 
     batch: Batch
     dense: list[int]
@@ -62,7 +62,7 @@ class Plan:
         return ChunkShape(chunks, frames, self._shared(frames))
 
     def step(self, step: int) -> StepData:
-        """What this process trains on in a step. Waits for clips that are still being made."""
+        """The data of a step for this process. Waits for clips that are still being rendered."""
         config, shape = self.config, self.shape(step)
         rng = self._rng(step, 1)
         size = int(rng.integers(len(config.sizes)))

@@ -1,8 +1,8 @@
-"""Clips of recordings with truth: bags, and folders of posed RGB-D images.
+"""Clips of recordings with ground truth: bags, and folders of posed RGB-D images.
 
 A folder is what `scal3r bag` takes, under these names: `rgb/` (or `color/`) with images, `depth/` with 16-bit depth in
 millimetres numbered as their images, `poses.txt` (KITTI rows, 4×4 rows or TUM; one pose an image, in order) and
-`calib.txt`. Frames without pose or depth are passed over.
+`calib.txt`. Frames without pose or depth are skipped.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RecordedClips:
 
     Raises:
         TrainingError: the source has too few frames with pose and depth for a clip.
-        SequenceError: the source can not be read.
+        SequenceError: the source cannot be read.
     """
 
     def __init__(self, source: Path, cache: Path, clip_frames: int, sizes: Items[tuple[int, int]]) -> None:
@@ -83,7 +83,7 @@ def posed_bag(path: Path) -> Iterator[PosedFrame]:
             while stamp_ns is not None and stamp_ns < frame.stamp_ns:
                 stamp_ns, depth_m = next(depths, (None, None))
             if frame.intrinsics is None:
-                raise TrainingError(f"bag {path} has no calibration: its frames can not be trained on")
+                raise TrainingError(f"bag {path} has no calibration: its frames cannot be trained on")
             if stamp_ns == frame.stamp_ns and depth_m is not None and frame.stamp_ns in poses:
                 yield PosedFrame(frame.image, depth_m, poses[frame.stamp_ns], frame.intrinsics)
 
@@ -104,7 +104,7 @@ def posed_folder(folder: Path) -> Iterator[PosedFrame]:
             rectifier = Rectifier(read_calibration(folder / "calib.txt", image.shape[1], image.shape[0]))
         rectified = rectifier.rectify(image)
         if rectifier.intrinsics is None:
-            raise TrainingError(f"the calibration of {folder} can not be used: its frames can not be trained on")
+            raise TrainingError(f"the calibration of {folder} cannot be used: its frames cannot be trained on")
         yield PosedFrame(rectified, read_depth(depth), T_world_cam, rectifier.intrinsics)
 
 

@@ -1,4 +1,4 @@
-"""A run on disk: everything it needs to go on as if it had never stopped."""
+"""A run on disk: everything it needs to continue as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Progress:
 def save_progress(
     path: Path, progress: Progress, preset: str, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
-    """Writes a run's state; the old file is replaced only once the new one is whole.
+    """Writes a run's state atomically.
 
     Raises:
         TrainingError: the disk does not take it.
@@ -46,21 +46,21 @@ def save_progress(
         torch.save(state, partial)
         partial.replace(path)
     except (OSError, RuntimeError) as error:
-        raise TrainingError(f"training checkpoint {path} can not be written: {error}") from error
+        raise TrainingError(f"training checkpoint {path} cannot be written: {error}") from error
 
 
 def load_progress(
     path: Path, preset: str, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> Progress:
-    """Sets network, average and optimiser to what `path` holds, and says where the run stood.
+    """Restores network, average and optimiser from `path`; returns the progress of the run.
 
     Raises:
-        TrainingError: the file can not be read, or belongs to another preset.
+        TrainingError: the file cannot be read, or belongs to another preset.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"training checkpoint {path} can not be read: {error}") from error
+        raise TrainingError(f"training checkpoint {path} cannot be read: {error}") from error
     if not isinstance(state, dict) or state.get("format") != _FORMAT or state.get("preset") != preset:
         raise TrainingError(f"training checkpoint {path} is not one of preset {preset}: choose another output folder")
     model.load_state_dict(state["model"])

@@ -1,7 +1,7 @@
-"""What the network says of a sequence, beside the truth, as a picture: a row a chunk, and its path from above.
+"""Predictions for a sequence beside the ground truth, as a picture: one row per chunk, with its path from above.
 
-Columns: the chunk's reference image, true depth, said depth at the scale of the truth, confidence, paths (truth white,
-said orange). Near is bright; what is unknown is black.
+Columns: the chunk's reference image, true depth, predicted depth at the true scale, confidence, paths (true white,
+predicted orange). Near is bright; unknown is black.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def write_picture(path: Path, batch: Batch, outputs: Outputs) -> None:
     rows = [_row(batch, said, chunk) for chunk, said in enumerate(said_and_true(outputs, batch))]
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), np.concatenate(rows)[..., ::-1]):
-        raise TrainingError(f"picture {path} can not be written")
+        raise TrainingError(f"picture {path} cannot be written")
 
 
 def _row(batch: Batch, said: Said, chunk: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What a run leaves behind to be looked at: curves as tables and for TensorBoard."""
+"""The curves of a run, as tables and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scal3r_ros.errors import TrainingError
 class Recorder:
     """Writes `<kind>.csv`, a row a step, and the same for TensorBoard, in a run's folder.
 
-    A continued run starts by dropping the rows of steps that it will do again.
+    A continued run first drops the rows of steps that it will repeat.
     """
 
     def __init__(self, folder: Path, done: int) -> None:
@@ -24,7 +24,7 @@ class Recorder:
             _keep(path, done)
 
     def add(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Figures after `step` steps. `TrainingError` where the disk does not take them."""
+        """Metrics after `step` steps. `TrainingError` where the disk does not take them."""
         path = self._folder / f"{kind}.csv"
         row = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
         try:
@@ -35,7 +35,7 @@ class Recorder:
                     writer.writeheader()
                 writer.writerow(row)
         except OSError as error:
-            raise TrainingError(f"curve {path} can not be written: {error}") from error
+            raise TrainingError(f"curve {path} cannot be written: {error}") from error
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
 
