@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -98,7 +99,12 @@ def build_mapper(config: CoreConfig, name: str = "mapper") -> OnlineMapper:
         ConfigurationError: the memory can not be shared as asked.
     """
     config = spelt_out(config)
-    return OnlineMapper(config, build_reconstructor(config, name))
+    with ExitStack() as undo:
+        reconstructor = build_reconstructor(config, name)
+        undo.callback(reconstructor.close)
+        mapper = OnlineMapper(config, reconstructor)
+        undo.pop_all()
+    return mapper
 
 
 def build_reconstructor(config: CoreConfig, name: str = "mapper") -> Reconstructor:

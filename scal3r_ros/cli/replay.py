@@ -17,7 +17,7 @@ from scal3r_ros.cli.offline import Memory, offline_mapper, with_memory
 from scal3r_ros.configuration import read_parameter_file, read_settings, to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
 from scal3r_ros.io.bags.reader import BagReader
-from scal3r_ros.io.results.writer import ResultWriter
+from scal3r_ros.io.results.writer import ResultWriter, RunTotals
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.values import MapUpdate
@@ -74,7 +74,7 @@ def replay(
         if save_map is not None:
             with MapWriter(save_map):
                 pass  # whether it can be written to is better known before the drive than after it
-        started, first_ns, last_ns, taken, health = time.perf_counter(), 0, 0, 0, dict[str, int]()
+        started, first_ns, last_ns, taken = time.perf_counter(), 0, 0, 0
         if mapper is None:
             folder = states.enter_context(tempfile.TemporaryDirectory(prefix="states_", dir=out))
             mapper = offline_mapper(bag, image_topic, max_frames, chosen, Path(folder), console)
@@ -86,12 +86,12 @@ def replay(
                 first_ns = first_ns if taken else frame.stamp_ns
                 last_ns, taken = frame.stamp_ns, taken + 1
                 for update in mapper.push(frame):
-                    _take(update, writer, health, console)
+                    _take(update, writer, console)
                 bar.update(task, advance=1, rate=f"{taken / (time.perf_counter() - started):.1f} images/s")
                 if taken == max_frames:
                     break
             for update in mapper.flush():
-                _take(update, writer, health, console)
+                _take(update, writer, console)
         seconds = time.perf_counter() - started
         unsaved = _save(mapper, save_map)
         dropped = dict(reader.dropped)
@@ -100,25 +100,22 @@ def replay(
     counters = dict(mapper.counters())
     trajectory, cloud = mapper.trajectory(), mapper.cloud()
     recorded_s = (last_ns - first_ns) * 1e-9 * taken / max(1, taken - 1)
+    source = {"bag": bag.name}
+    source |= {"memory": memory.value} if memory else {}
+    source |= {"loaded_map": load_map.name} if load_map else {}
     writer.finish(
         trajectory,
         cloud,
-        {
-            "bag": bag.name,
-            "counts": {
-                "frames_in": taken + sum(dropped.values()),
-                "frames_posed": len(trajectory),
-                "frames_dropped": dropped,
-                "chunks_by_health": health,
-                **{name: value for name, value in counters.items() if name not in ("frames_in", "frames_posed")},
-            },
-            "seconds": round(seconds, 3),
-            "images_per_second": round(taken / seconds, 2),
-            "real_time_factor": round(recorded_s / seconds, 3),
-            **({"memory": memory.value} if memory else {}),
-            **({"loaded_map": load_map.name} if load_map else {}),
-            "parameters": to_parameters(chosen),
-        },
+        RunTotals(
+            frames_in=taken + sum(dropped.values()),
+            frames_dropped=dropped,
+            frames_mapped=taken,
+            counters=counters,
+            seconds=seconds,
+            recorded_s=recorded_s,
+            parameters=to_parameters(chosen),
+            source=source,
+        ),
     )
     lost = f"; dropped: {_reasons(dropped)}" if dropped else ""
     console.print(
@@ -173,10 +170,7 @@ def _tell_weights(config: CoreConfig, console: Console) -> None:
         console.print(f"weights: {shipped}, which come with this package", style="dim", soft_wrap=True, markup=False)
 
 
-def _take(update: MapUpdate, writer: ResultWriter, health: dict[str, int], console: Console) -> None:
-    if update.geometry is not None:
-        name = update.geometry.health.value
-        health[name] = health.get(name, 0) + 1
+def _take(update: MapUpdate, writer: ResultWriter, console: Console) -> None:
     note = update.note or (update.submap.note if update.submap is not None else "")
     if note and update.chunk is not None:
         console.print(f"chunk {update.chunk.index}: {note}", style="yellow", highlight=False, markup=False)

@@ -18,7 +18,16 @@ import pytest
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.mapping.values import FramePose, MapUpdate, Observation, PointCloud, PoseSource, SubmapSummary
+from scal3r_ros.mapping.frontend.timestamp_filter import StampVerdict, TimestampFilter
+from scal3r_ros.mapping.values import (
+    DroppedFrame,
+    FramePose,
+    MapUpdate,
+    Observation,
+    PointCloud,
+    PoseSource,
+    SubmapSummary,
+)
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Frame
 
 R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -42,16 +51,28 @@ class ScriptedMapper:
     chunks: list[Chunk] = field(default_factory=list)
     resets: int = 0
     loop_gate: threading.Event | None = None
+    chunk_gate: threading.Event | None = None
+    mapped: list[int] = field(default_factory=list)
+    most_at_once: int = 0
+    closed: bool = False
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
         self._window: list[Frame] = []
         self._waiting: list[Frame] = []
         self._posed: list[int] = []
-        self._submaps = 0
+        self._submaps = self._in_work = 0
+        self._stamps = TimestampFilter(3.0)
 
     def observe(self, frame: Frame, busy: bool = False) -> Observation:
         with self._lock:
+            verdict = self._stamps.judge(frame.stamp_ns)
+            if not verdict.accepted:
+                return Observation((), None, DroppedFrame(verdict.value, f"image stamp {frame.stamp_ns} is refused"))
+            restarted = verdict is StampVerdict.NEW_CLOCK
+            if restarted:
+                self.reset()
+                self._stamps.judge(frame.stamp_ns)
             self.frames.append(frame)
             self.busy.append(busy)
             self._window.append(frame)
@@ -60,16 +81,24 @@ class ScriptedMapper:
                 chunk = self._close()
             if not self._submaps:
                 self._waiting.append(frame)
-                return Observation((), chunk)
+                return Observation((), chunk, restarted=restarted)
             self._posed.append(frame.stamp_ns)
-            return Observation((self._pose(frame),), chunk)
+            return Observation((self._pose(frame),), chunk, restarted=restarted)
 
     @property
     def max_parallel_chunks(self) -> int:
         return 1
 
     def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate:
+        with self._lock:
+            self._in_work += 1
+            self.most_at_once = max(self.most_at_once, self._in_work)
         time.sleep(self.chunk_s)
+        if self.chunk_gate is not None:
+            assert self.chunk_gate.wait(30.0)
+        with self._lock:
+            self._in_work -= 1
+            self.mapped.append(chunk.index)
         if self.fail:
             raise RuntimeError("the script says so")
         with self._lock:
@@ -99,6 +128,7 @@ class ScriptedMapper:
     def reset(self) -> None:
         with self._lock:
             self._window, self._waiting, self._posed, self._submaps = [], [], [], 0
+            self._stamps.forget()
             self.resets += 1
 
     def trajectory(self) -> Trajectory:
@@ -113,7 +143,8 @@ class ScriptedMapper:
         return PointCloud(np.ones((number, 3), np.float32), np.zeros((number, 3), np.uint8))
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Takes note of it."""
+        self.closed = True
 
     @property
     def loops_waiting(self) -> int:

@@ -8,7 +8,9 @@ import csv
 import importlib.metadata
 import io
 import platform
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,25 @@ from scal3r_ros.mapping.values import MapUpdate, PointCloud
 VERSIONS_OF = ("scal3r_ros", "numpy", "opencv-python-headless", "torch", "gtsam", "open3d-cpu", "open3d")
 
 
+@dataclass(frozen=True)
+class RunTotals:
+    """What `run.yaml` says of a run.
+
+    `frames_in` counts the images that came, `frames_dropped` those lost by reason, `frames_mapped` those given to the
+    mapper, whose own `counters` follow. `seconds` is the time that the run took, `recorded_s` that of its images.
+    `source` names what was mapped, `parameters` how.
+    """
+
+    frames_in: int
+    frames_dropped: Mapping[str, int]
+    frames_mapped: int
+    counters: Mapping[str, int | float]
+    seconds: float
+    recorded_s: float
+    parameters: Mapping[str, object]
+    source: Mapping[str, str] = field(default_factory=dict)
+
+
 class ResultWriter:
     """Writes chunk by chunk, so that a run that is cut off leaves its timings, and whole files at the end.
 
@@ -51,6 +72,7 @@ class ResultWriter:
     def __init__(self, folder: Path, save_depth: bool = False) -> None:
         self._folder = folder
         self._save_depth = save_depth
+        self._health: Counter[str] = Counter()
         self._stages: tuple[str, ...] | None = None
         self._memory_columns: tuple[str, ...] = ()
         try:
@@ -67,6 +89,7 @@ class ResultWriter:
         if update.chunk is None or update.geometry is None:
             return
         chunk, geometry = update.chunk, update.geometry
+        self._health[geometry.health.value] += 1
         if self._stages is None:
             self._stages = (*geometry.timings, "align_s", "map_s")
             header = ",".join((*TIMINGS_COLUMNS, *self._stages, RSS_COLUMN)) + "\n"
@@ -89,10 +112,24 @@ class ResultWriter:
         if self._save_depth and update.submap is not None:
             self._store_depth(update)
 
-    def finish(self, trajectory: Trajectory, cloud: PointCloud, run: Mapping[str, object]) -> None:
-        """Writes trajectory, map and `run.yaml`; `run` holds settings, counts and times."""
+    def finish(self, trajectory: Trajectory, cloud: PointCloud, run: RunTotals) -> None:
+        """Writes trajectory, map and `run.yaml`."""
         write_atomically(self._folder / TRAJECTORY_FILE, tum_bytes(trajectory))
-        content = {"versions": _versions(), **run}
+        counted = {
+            "frames_in": run.frames_in,
+            "frames_posed": len(trajectory),
+            "frames_dropped": dict(run.frames_dropped),
+            "chunks_by_health": dict(self._health),
+        }
+        content = {
+            "versions": _versions(),
+            **run.source,
+            "counts": {**counted, **{name: run.counters[name] for name in run.counters if name not in counted}},
+            "seconds": round(run.seconds, 3),
+            "images_per_second": round(run.frames_mapped / run.seconds, 2) if run.seconds else 0.0,
+            "real_time_factor": round(run.recorded_s / run.seconds, 3) if run.seconds else 0.0,
+            "parameters": dict(run.parameters),
+        }
         write_atomically(self._folder / RUN_FILE, yaml.safe_dump(content, sort_keys=False).encode())
         write_atomically(self._folder / CLOUD_FILE, ply_bytes(cloud))
 

@@ -39,7 +39,7 @@ class Activity:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._images = self._paused = self._poses = 0
+        self._images = self._paused = self._poses = self._images_before_reset = 0
         self._lag_s: float | None = None
         self._chunk_s: float | None = None
         self._loop_s: float | None = None
@@ -53,6 +53,17 @@ class Activity:
         """Images received since the start."""
         with self._lock:
             return self._images
+
+    @property
+    def images_since_reset(self) -> int:
+        """Images received since the map was last replaced."""
+        with self._lock:
+            return self._images - self._images_before_reset
+
+    def map_replaced(self, waiting: int) -> None:
+        """The map begins anew with the `waiting` images that were received and are not tracked yet."""
+        with self._lock:
+            self._images_before_reset = self._images - waiting
 
     def image_received(self) -> None:
         """An image came and was queued."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,9 +16,9 @@ from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
 from scal3r_ros.errors import Scal3rError
-from scal3r_ros.nodes.mapper.background_task import BackgroundTask
-from scal3r_ros.nodes.mapper.pipeline import Mapper
-from scal3r_ros.nodes.mapper.session import MappingSession
+from scal3r_ros.mapping import OnlineMapper
+from scal3r_ros.nodes.mapper.outcome import Outcome
+from scal3r_ros.nodes.mapper.session import STOP_TIMEOUT_S, MappingSession
 from scal3r_ros.nodes.ros.parameters import DeclaredParameters, NodeConfig
 from scal3r_ros.nodes.ros.qos import STATIC_TRANSFORMS
 from scal3r_ros.nodes.ros.transforms import StaticTransforms
@@ -32,7 +35,7 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
     `config` is the dataclass of all parameters, `build` makes the mapper of one; both act at `configure`.
     """
 
-    def __init__(self, config: type[ConfigT], build: Callable[[ConfigT], Mapper], **node_arguments: Any) -> None:
+    def __init__(self, config: type[ConfigT], build: Callable[[ConfigT], OnlineMapper], **node_arguments: Any) -> None:
         super().__init__("mapper", automatically_declare_parameters_from_overrides=True, **node_arguments)
         self._build = build
         self._declared = DeclaredParameters(self, config)
@@ -81,13 +84,13 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
         return self._guard("deactivate", self._deactivate, lambda: super(MapperNode, self).on_deactivate(state))
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Forgets the map and frees the mapper."""
+        """Forgets the map and frees the mapper, as soon as the chunk at hand is done."""
         return self._guard("clean up", self._close)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stops at once; with a `result_directory` what was received is mapped and written before."""
         self._finalized = True
-        return self._guard("shut down", self._complete, self._close)
+        return self._guard("shut down", self._complete, lambda: self._close(STOP_TIMEOUT_S))
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured, from where another configure may follow."""
@@ -99,16 +102,20 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
             for step in steps:
                 step()
         except Scal3rError as error:
-            self.get_logger().error(f"can not {transition}: {error}")
+            self.get_logger().error(f"cannot {transition}: {error}")
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
-            self.get_logger().fatal(f"can not {transition}, by a defect: {type(error).__name__}: {error}")
+            self.get_logger().fatal(f"cannot {transition}, by a defect: {type(error).__name__}: {error}")
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
         config = self._declared.read()
-        self._session = MappingSession(self, config, self._build(config), self._statics)
+        with ExitStack() as undo:
+            mapper = self._build(config)
+            undo.callback(mapper.close)
+            self._session = MappingSession(self, config, mapper, self._statics)
+            undo.pop_all()
 
     def _activate(self) -> None:
         if self._session is not None:
@@ -123,10 +130,10 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
         if self._session is not None and self._session.active and self._session.records:
             self._session.deactivate(self._give_up.is_set)
 
-    def _close(self) -> None:
+    def _close(self, timeout_s: float = math.inf) -> None:
         if self._session is not None:
-            self.stopped = self._session.close() and self.stopped
-            self._session = None
+            session, self._session = self._session, None
+            self.stopped = session.close(self._give_up.is_set, timeout_s) and self.stopped
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._session is None:
@@ -147,17 +154,22 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
     async def _on_load_map(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return await self._run(response, MappingSession.load_map)
 
-    async def _run(self, response: Any, begin: Callable[[MappingSession, Path], BackgroundTask | None]) -> Any:
+    async def _run(self, response: Any, begin: Callable[[MappingSession, Path], Future[str] | None]) -> Any:
         """Answers when the work on the folder of the parameter `map_directory` is done; the node goes on meanwhile."""
         folder = str(self.get_parameter("map_directory").value)
         if self._session is None:
             return _answer(response, False, "the node is not configured, so there is no map to save or replace")
         if not folder:
             return _answer(response, False, "the parameter map_directory is empty; set it to the folder of the map")
-        background_task = begin(self._session, Path(folder))
-        if background_task is None:
+        work = begin(self._session, Path(folder))
+        if work is None:
             return _answer(response, False, "a map is being saved or loaded already; try again when that is done")
-        return _answer(response, *await background_task)
+        success, sentence = await Outcome(work)
+        if success:
+            self.get_logger().info(sentence)
+        else:
+            self.get_logger().error(sentence)
+        return _answer(response, success, sentence)
 
     def _pause(self, response: Any, paused: bool) -> Any:
         if self._session is None:

@@ -2,229 +2,181 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
-import psutil
-from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
-from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
 
-from scal3r_ros.configuration import to_parameters
 from scal3r_ros.errors import MappingError
+from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.storage.map_store import StoredMap
-from scal3r_ros.mapping.values import MapUpdate
-from scal3r_ros.nodes.mapper.activity import Activity
-from scal3r_ros.nodes.mapper.background_task import BackgroundTask
-from scal3r_ros.nodes.mapper.faults import FaultLog
 from scal3r_ros.nodes.mapper.input.camera import CameraInput
-from scal3r_ros.nodes.mapper.input.image_watch import ImageWatch, explain_silence
-from scal3r_ros.nodes.mapper.output.diagnostics import Health, diagnostics_message
+from scal3r_ros.nodes.mapper.input.image_source import ImageSource
+from scal3r_ros.nodes.mapper.monitor import HealthMonitor
 from scal3r_ros.nodes.mapper.output.map_publishers import CORRECTION_PERIOD_S, MapPublishers, MapSource
-from scal3r_ros.nodes.mapper.output.run_recorder import RunRecorder
-from scal3r_ros.nodes.mapper.pipeline import Mapper, Pipeline
+from scal3r_ros.nodes.mapper.output.run_result import RunResult
+from scal3r_ros.nodes.mapper.output.update_sink import UpdateSink
+from scal3r_ros.nodes.mapper.pipeline import Pipeline
+from scal3r_ros.nodes.mapper.serial_executor import SerialExecutor
+from scal3r_ros.nodes.mapper.statistics import Statistics
 from scal3r_ros.nodes.ros.parameters import NodeConfig
-from scal3r_ros.nodes.ros.qos import STREAM, image_qos
+from scal3r_ros.nodes.ros.timers import steady_timer
 from scal3r_ros.nodes.ros.transforms import StaticTransforms
 
 STOP_TIMEOUT_S = 1.0
-"""How long a thread inside the mapper is waited for when it has to stop."""
+"""How long a thread inside the mapper is waited for when the process has to end."""
 
 SAVE_TIMEOUT_S = 30.0
 """How long a map that is being saved is waited for when the node has to stop."""
 
-WATCH_PERIOD_S = 0.25
+DUE_PERIOD_S = 0.2
+"""How often the node looks whether the global cloud is due."""
 
 
 class MappingSession:
     """One configured mapper on a lifecycle node.
 
     Raises:
-        MappingError: the folder that the parameter `result_directory` names can not be written.
+        MappingError: the folder that the parameter `result_directory` names cannot be written.
     """
 
-    def __init__(self, node: LifecycleNode, config: NodeConfig, mapper: Mapper, statics: StaticTransforms) -> None:
-        self._node = node
+    def __init__(
+        self, node: LifecycleNode, config: NodeConfig, mapper: OnlineMapper, statics: StaticTransforms
+    ) -> None:
         self._config = config
         self._mapper = mapper
         self._statics = statics
         self._log = node.get_logger()
-        self._started_s = time.monotonic()
-        self._subscriptions: list[Subscription] = []
-        self._errand: BackgroundTask | None = None
-        self._reported_drops = self._reported_faults = 0
-        self._drops = FaultLog(lambda sentence: self._log.error(sentence))
-        self._faults = FaultLog(lambda sentence: self._log.error(sentence))
-        self._activity = Activity()
-        self._watch = ImageWatch(config.no_image_warning_s)
-        self._recorder = RunRecorder(Path(config.result_directory)) if config.result_directory else None
-        self._camera = CameraInput(config.camera_info_wait_s, self._faults)
-        source = MapSource(mapper.trajectory, mapper.cloud, mapper.loop_ends, self._T_base_cam)
-        self._publishers = MapPublishers(node, config, source, self._activity)
-        self._pipeline = Pipeline(
-            mapper,
-            self._camera,
-            self._publishers,
-            drops=self._drops,
-            faults=self._faults,
-            activity=self._activity,
-            warn=lambda sentence: self._log.warning(sentence),
-            record=self._record,
-            queue=config.queue,
-            reset_on_time_jump_s=config.reset_on_time_jump_s,
-        )
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", STREAM)
-        # Not the ROS clock: with use_sim_time it stands still exactly when there is silence to explain.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._statistics = Statistics(self._error, self._warn)
+        folder = config.result_directory
+        self._result = RunResult(Path(folder), config, self._statistics) if folder else None
+        self._camera = CameraInput(config.camera_info_wait_s, self._statistics.faults)
+        shown = MapSource(mapper.trajectory, mapper.cloud, mapper.loop_ends, self._T_base_cam)
+        self._publishers = MapPublishers(node, config, shown, self._statistics.activity)
+        writer = self._result.writer if self._result is not None else None
+        self._sink = UpdateSink(self._publishers, writer, self._statistics)
+        self._pipeline = Pipeline(mapper, self._camera, self._sink, self._statistics, config.queue)
+        self._source = ImageSource(node, config, self._statistics.drops, self._take_image, self._camera.calibrate)
+        self._monitor = HealthMonitor(node, config, mapper, self._pipeline, self._source, self._statistics)
+        self._storage = SerialExecutor("storage")
+        self._stored: Future[str] | None = None
         self._timers = [
-            node.create_timer(config.diagnostics_period_s, self._publish_diagnostics, clock=steady),
-            node.create_timer(CORRECTION_PERIOD_S, self._publishers.repeat_correction, clock=steady),
-            node.create_timer(WATCH_PERIOD_S, self._explain_silence, clock=steady),
+            steady_timer(node, CORRECTION_PERIOD_S, self._publishers.repeat_correction),
+            steady_timer(node, DUE_PERIOD_S, self._pipeline.publish_due),
         ]
+        self._node = node
 
     @property
     def active(self) -> bool:
         """Whether images are subscribed to."""
-        return bool(self._subscriptions)
+        return self._source.active
 
     @property
     def records(self) -> bool:
         """Whether the run is to be written to a folder."""
-        return self._recorder is not None
-
-    @property
-    def paused(self) -> bool:
-        """Whether images that come are ignored."""
-        return self._pipeline.paused
+        return self._result is not None
 
     def pause(self, paused: bool) -> None:
         """Ignores images that come from now on, or takes them again."""
         self._pipeline.paused = paused
-        self._watch.rest()
+        self._monitor.rest()
+        self._log.info("paused: images are ignored" if paused else "running again: images are mapped")
 
     def reset(self, timeout_s: float) -> bool:
         """Forgets the map; False where the chunk at hand takes longer than `timeout_s`: then it follows that."""
-        return self._pipeline.reset(timeout_s)
+        done = self._pipeline.reset(timeout_s)
+        self._log.info("the map was reset" if done else "the map will be reset after the chunk at hand")
+        return done
 
-    def save_map(self, folder: Path) -> BackgroundTask | None:
+    def save_map(self, folder: Path) -> Future[str] | None:
         """Begins to save the map; None where a map is being saved or loaded already."""
 
         def save() -> str:
             self._pipeline.save(folder)
             return f"the map is saved in {folder}"
 
-        return self._begin("saving", save)
+        return self._begin(save)
 
-    def load_map(self, folder: Path) -> BackgroundTask | None:
+    def load_map(self, folder: Path) -> Future[str] | None:
         """Begins to load a map; None where a map is being saved or loaded already."""
 
         def load() -> str:
-            stored = StoredMap(folder)
-            self._pipeline.load(stored)
+            self._pipeline.load(StoredMap(folder))
             return f"the map of {folder} is loaded; the drive continues it as soon as the camera is found in it"
 
-        return self._begin("loading", load)
+        return self._begin(load)
 
-    def _begin(self, name: str, work: Callable[[], str]) -> BackgroundTask | None:
-        if self._errand is not None and not self._errand.wait(0.0):
+    def _begin(self, work: Callable[[], str]) -> Future[str] | None:
+        if self._stored is not None and not self._stored.done():
             return None
-        self._errand = BackgroundTask(name, work)
-        return self._errand
+        self._stored = self._storage.submit(work)
+        return self._stored
 
     def activate(self) -> None:
-        """Starts the threads and subscribes to the camera."""
-        self._watch.rest()
-        self._pipeline.start()
-        qos = image_qos(self._config.qos.image)
-        kind = Image if self._config.image_transport == "raw" else CompressedImage
-        lost = SubscriptionEventCallbacks(message_lost=lambda event: self._count_lost(event.total_count_change))
-        self._subscriptions = [
-            self._node.create_subscription(kind, "image", self._take_image, qos, event_callbacks=lost),
-            self._node.create_subscription(CameraInfo, "camera_info", self._camera.calibrate, qos),
-        ]
-        self._log.info(f"mapping the images of {self._node.resolve_topic_name('image')}")
+        """Subscribes to the camera. A chunk that is still in work since a deactivation is finished first."""
+        self._monitor.rest()
+        self._pipeline.resume()
+        self._source.open()
+        self._log.info(f"mapping the images of {self._source.topic}")
 
     def deactivate(self, give_up: Callable[[], bool]) -> None:
         """Stops the input, maps what was received unless `give_up` comes true, publishes and writes what came of it."""
-        self._unsubscribe()
+        self._source.close()
+        self._log.info(
+            f"stopping: {self._pipeline.images_waiting} images and {self._pipeline.chunks_waiting} chunks wait to be "
+            f"mapped, for at most {self._config.drain_timeout_s:g} s; a second Ctrl-C leaves them out"
+        )
         if not self._pipeline.drain(self._config.drain_timeout_s, give_up):
-            self._log.warning("what was received last is not mapped: there was no time left to drain")
-        self._publishers.give_map()
-        self._pipeline.stop(STOP_TIMEOUT_S)
+            self._log.warning("what was received last is not mapped: there was no time left")
+        self._sink.publish_map()
         self._write_result()
         # The run's last word: without it, its final counts would be as old as the last period.
-        self._publish_diagnostics()
+        self._monitor.publish()
+        self._log.info("stopped: no images are subscribed to")
 
-    def close(self) -> bool:
-        """Stops at once and takes everything off the node; False where a thread is still inside the mapper."""
-        self._unsubscribe()
-        stopped = self._pipeline.stop(STOP_TIMEOUT_S)
-        if self._errand is not None:
-            stopped = self._errand.wait(SAVE_TIMEOUT_S) and stopped
+    def close(self, give_up: Callable[[], bool], timeout_s: float = math.inf) -> bool:
+        """Drops what waits, and takes everything off the node as soon as the chunk at hand is done.
+
+        Returns False where a thread is still inside the mapper after `timeout_s`, or when `give_up` came true.
+        """
+        self._source.close()
+        stopped = self._pipeline.shutdown(timeout_s, give_up)
+        stopped = self._storage.shutdown(time.monotonic() + SAVE_TIMEOUT_S, lambda: False) and stopped
+        if self._sink.unwritten:
+            self._write_result()
         for timer in self._timers:
             self._node.destroy_timer(timer)
-        self._publishers.destroy(self._node)
-        self._node.destroy_publisher(self._diagnostics)
+        self._monitor.close()
+        self._publishers.close()
         self._mapper.close()
         return stopped
 
-    def _unsubscribe(self) -> None:
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+    def _error(self, sentence: str) -> None:
+        self._log.error(sentence)
+
+    def _warn(self, sentence: str) -> None:
+        self._log.warning(sentence)
 
     def _take_image(self, message: Image | CompressedImage) -> None:
-        self._watch.saw_image()
-        if self._recorder is not None:
-            self._recorder.begin()
+        self._monitor.saw_image()
+        if self._result is not None:
+            self._result.begin()
         self._pipeline.submit(message)
 
-    def _record(self, update: MapUpdate) -> None:
-        if self._recorder is None:
-            return
-        try:
-            self._recorder.add(update)
-        except MappingError as error:
-            self._faults.report("result not written", f"the result is incomplete: {error}")
-
     def _write_result(self) -> None:
-        if self._recorder is None:
+        self._sink.unwritten = False
+        if self._result is None:
             return
         try:
-            done = self._recorder.finish(
-                self._mapper.trajectory(),
-                self._mapper.cloud(),
-                self._activity.images,
-                self._drops.counts(),
-                self._mapper.counters(),
-                to_parameters(self._config),
-            )
-            self._log.info(done)
+            self._log.info(self._result.finish(self._mapper))
         except MappingError as error:
-            self._faults.report("result not written", f"the result is incomplete: {error}")
-
-    def _count_lost(self, number: int) -> None:
-        self._drops.report(
-            "lost in transport",
-            "images were lost on their way to this node; give Fast DDS a larger shared-memory segment (README)",
-            number,
-        )
-
-    def _explain_silence(self) -> None:
-        if not self.active or self.paused:
-            self._watch.rest()
-        elif self._watch.should_tell():
-            topic = self._node.resolve_topic_name("image")
-            transport, reliability = self._config.image_transport, self._config.qos.image.reliability
-            silence_s = self._config.no_image_warning_s
-            self._log.warning(explain_silence(self._node, topic, transport, reliability, silence_s))
+            self._statistics.faults.report("result not written", f"the result is incomplete: {error}")
 
     def _T_base_cam(self) -> NDArray[np.float64]:
         camera, base = self._config.camera_frame or self._camera.frame_id, self._config.base_frame
@@ -236,25 +188,3 @@ class MappingSession:
             f"{base!r} is an optical frame; publish that transform, or set base_frame or camera_frame"
         )
         return np.eye(4)
-
-    def _publish_diagnostics(self) -> None:
-        drops, faults = self._drops.counts(), self._faults.counts()
-        dropped, failed = sum(drops.values()), sum(faults.values())
-        health = Health(
-            state="active" if self.active else "inactive",
-            paused=self.paused,
-            silent=self.active and not self.paused and self._watch.silent,
-            uptime_s=time.monotonic() - self._started_s,
-            resident_mb=psutil.Process().memory_info().rss / 1e6,
-            images_waiting=self._pipeline.images_waiting,
-            chunks_waiting=self._pipeline.chunks_waiting,
-            activity=self._activity.report(),
-            drops=drops,
-            faults=faults,
-            new_drops=dropped - self._reported_drops,
-            new_faults=failed - self._reported_faults,
-            counters=self._mapper.counters(),
-        )
-        self._reported_drops, self._reported_faults = dropped, failed
-        stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostics_message(stamp, self._node.get_fully_qualified_name().lstrip("/"), health))

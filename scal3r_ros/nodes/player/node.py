@@ -19,7 +19,7 @@ from std_srvs.srv import SetBool
 from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
 from scal3r_ros.io.bags.file import BagFile
-from scal3r_ros.nodes.mapper.input.image_watch import IMAGE_TYPES
+from scal3r_ros.nodes.mapper.input.image_source import IMAGE_TYPES
 from scal3r_ros.nodes.player.playback import PlaybackClock
 from scal3r_ros.nodes.ros.messages import stamp_message
 from scal3r_ros.nodes.ros.parameters import DeclaredParameters
@@ -204,7 +204,7 @@ class PlayerNode(Node):
         self.exit_code = 1
 
 
-IMAGE_NAMES = tuple(kind.rpartition("/")[2] for kind in IMAGE_TYPES.values())
+IMAGE_NAMES = tuple(kind.__name__ for kind in IMAGE_TYPES.values())
 
 
 def _message_class(kind: str) -> Any | None:

@@ -103,13 +103,6 @@ class NodeConfig:
         minimum=0.0,
         maximum=60.0,
     )
-    reset_on_time_jump_s: float = parameter(
-        3.0,
-        "how far image stamps may go back before the map is reset, as for a bag that loops; less drops the image",
-        unit="s",
-        minimum=0.0,
-        maximum=1e9,
-    )
     diagnostics_period_s: float = parameter(
         1.0, "time between two messages on /diagnostics", unit="s", minimum=0.1, maximum=60.0
     )

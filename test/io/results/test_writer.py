@@ -19,7 +19,7 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.io.results.writer import ResultWriter
+from scal3r_ros.io.results.writer import ResultWriter, RunTotals
 from scal3r_ros.io.trajectories import read_trajectory
 from scal3r_ros.mapping.values import MapUpdate, PointCloud, SubmapSummary
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame
@@ -32,6 +32,8 @@ TRAJECTORY = Trajectory(
     np.array([1_700_000_000_123_456_789, 1_700_000_001_000_000_000]),
     np.stack([se3.se3(se3.rotation_exp([0.1, 0.2, 0.3]), [1.0, 2.0, 3.0]), se3.se3(np.eye(3), [-1.5, 0.0, 1e-7])]),
 )
+
+NOTHING = RunTotals(0, {}, 0, {}, 0.0, 0.0, {})
 
 
 def update(number: int = 0, scale: float = 2.0) -> MapUpdate:
@@ -52,14 +54,14 @@ def update(number: int = 0, scale: float = 2.0) -> MapUpdate:
 
 
 def test_the_trajectory_keeps_every_nanosecond(tmp_path: Path) -> None:
-    ResultWriter(tmp_path / "a" / "b").finish(TRAJECTORY, CLOUD, {})
+    ResultWriter(tmp_path / "a" / "b").finish(TRAJECTORY, CLOUD, NOTHING)
     read = read_trajectory(tmp_path / "a" / "b" / "trajectory.tum")
     np.testing.assert_array_equal(read.stamps_ns, TRAJECTORY.stamps_ns)
     np.testing.assert_allclose(read.T_ref_cam, TRAJECTORY.T_ref_cam, atol=1e-8)
 
 
 def test_the_map_is_a_ply_that_others_read(tmp_path: Path) -> None:
-    ResultWriter(tmp_path).finish(TRAJECTORY, CLOUD, {})
+    ResultWriter(tmp_path).finish(TRAJECTORY, CLOUD, NOTHING)
     cloud = o3d.io.read_point_cloud(str(tmp_path / "map.ply"))
     np.testing.assert_allclose(np.asarray(cloud.points), CLOUD.points, rtol=1e-6)
     np.testing.assert_allclose(np.asarray(cloud.colors) * 255, CLOUD.colours, atol=0.5)
@@ -113,23 +115,35 @@ def test_depth_is_stored_once_a_keyframe_in_the_unit_of_the_map(tmp_path: Path) 
         np.testing.assert_allclose(stored["T_map_cam"][:3, 3], [2.0, 0.0, 1.0])
 
 
-def test_the_run_names_versions_and_what_it_was_told(tmp_path: Path) -> None:
-    ResultWriter(tmp_path).finish(TRAJECTORY, CLOUD, {"counts": {"frames_in": 5}, "seconds": 1.5})
+def test_the_run_names_versions_counts_and_speed(tmp_path: Path) -> None:
+    totals = RunTotals(5, {"queue full": 2}, 3, {"submaps": 1, "frames_in": 3}, 1.5, 3.0, {"a": 1}, {"bag": "street"})
+    writer = ResultWriter(tmp_path)
+    for number in range(2):
+        writer.add(update(number))
+    writer.finish(TRAJECTORY, CLOUD, totals)
     run = yaml.safe_load((tmp_path / "run.yaml").read_text())
-    assert run["counts"] == {"frames_in": 5}
     assert run["versions"]["numpy"] == np.__version__
+    assert run["counts"] == {
+        "frames_in": 5,
+        "frames_posed": 2,
+        "frames_dropped": {"queue full": 2},
+        "chunks_by_health": {"ok": 2},
+        "submaps": 1,
+    }
+    assert (run["bag"], run["seconds"], run["images_per_second"], run["real_time_factor"]) == ("street", 1.5, 2.0, 2.0)
+    assert run["parameters"] == {"a": 1}
 
 
 def test_an_empty_run_leaves_an_empty_trajectory(tmp_path: Path) -> None:
     empty = PointCloud(np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8))
-    ResultWriter(tmp_path).finish(Trajectory(np.empty(0, np.int64), np.empty((0, 4, 4))), empty, {})
+    ResultWriter(tmp_path).finish(Trajectory(np.empty(0, np.int64), np.empty((0, 4, 4))), empty, NOTHING)
     assert (tmp_path / "trajectory.tum").read_text() == ""
 
 
 def test_a_new_run_removes_the_old_ones_files_and_nothing_else(tmp_path: Path) -> None:
     first = ResultWriter(tmp_path, save_depth=True)
     first.add(update())
-    first.finish(TRAJECTORY, CLOUD, {})
+    first.finish(TRAJECTORY, CLOUD, NOTHING)
     own = {path.name for path in tmp_path.iterdir()}
     assert own == {"trajectory.tum", "map.ply", "timings.csv", "run.yaml", "depth"}
     foreign = [tmp_path / name for name in ("truth.tum", "scan.ply", "notes.csv", "depth/mine.npz")]
@@ -167,7 +181,7 @@ def test_a_disk_that_fills_up_is_one_sentence(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(MappingError, match="No space left on device") as caught:
-        writer.finish(TRAJECTORY, CLOUD, {})
+        writer.finish(TRAJECTORY, CLOUD, NOTHING)
     assert "\n" not in str(caught.value)
 
 
@@ -189,7 +203,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_map_larger_than_the_disk_is_one_sentence_and_the_trajectory_stays(tiny_disk: Path) -> None:
     large = PointCloud(np.ones((20_000, 3), np.float32), np.ones((20_000, 3), np.uint8))
     with pytest.raises(MappingError, match=r"map\.ply can not be written") as caught:
-        ResultWriter(tiny_disk).finish(TRAJECTORY, large, {})
+        ResultWriter(tiny_disk).finish(TRAJECTORY, large, NOTHING)
     assert "\n" not in str(caught.value)
     assert len(read_trajectory(tiny_disk / "trajectory.tum")) == 2
     assert not (tiny_disk / "map.ply").exists()

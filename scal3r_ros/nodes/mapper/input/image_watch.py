@@ -9,9 +9,11 @@ from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from scal3r_ros.nodes.mapper.input.image_source import IMAGE_TYPES, ImageSource
+from scal3r_ros.nodes.ros.parameters import NodeConfig
 from scal3r_ros.nodes.ros.qos import describe_publisher
 
-IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
+TYPE_NAMES = {name: f"sensor_msgs/msg/{kind.__name__}" for name, kind in IMAGE_TYPES.items()}
 
 
 class ImageWatch:
@@ -45,13 +47,18 @@ class ImageWatch:
         return tell
 
 
-def explain_silence(node: Node, topic: str, transport: str, reliability: str, silence_s: float) -> str:
-    """One sentence on what publishes on `topic` and with what QoS, or on which topics there are images instead.
+def explain_silence(node: Node, source: ImageSource, images: int, config: NodeConfig) -> str:
+    """One sentence on what publishes on the topic of `source` and with what QoS, or where there are images instead.
 
-    `topic` is the full name; `transport` and `reliability` are the parameters of the node's own subscription.
+    Where `images` have come before, it says so: then names and QoS are right, and the camera or bag has stopped.
     """
-    wanted = IMAGE_TYPES[transport]
-    said = f"no image on {topic} for {silence_s:g} s"
+    topic, reliability = source.topic, config.qos.image.reliability
+    wanted = TYPE_NAMES[config.image_transport]
+    said = f"no image on {topic} for {config.no_image_warning_s:g} s"
+    if images:
+        senders = node.count_publishers(topic)
+        why = f"{senders} publishers are still there" if senders else "its publisher is gone, as at the end of a bag"
+        return f"{said}, after {images} images: {why}; the map is kept, and goes on with the next image"
     publishers = node.get_publishers_info_by_topic(topic)
     if publishers:
         who = ", ".join(describe_publisher(info) for info in publishers)
@@ -63,7 +70,7 @@ def explain_silence(node: Node, topic: str, transport: str, reliability: str, si
         f"{name} ({kind})"
         for name, kinds in node.get_topic_names_and_types()
         for kind in kinds
-        if kind in IMAGE_TYPES.values() and name != topic and node.count_publishers(name)
+        if kind in TYPE_NAMES.values() and name != topic and node.count_publishers(name)
     )
     where = f"images are published on {', '.join(candidates)}" if candidates else "nothing publishes images at all"
     return f"{said}, and nothing publishes there; {where}; remap the topic image, or set image_transport"

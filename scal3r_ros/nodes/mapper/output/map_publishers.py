@@ -21,6 +21,7 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.values import FramePose, MapUpdate, PointCloud
 from scal3r_ros.nodes.mapper.activity import Activity
 from scal3r_ros.nodes.mapper.output.rate_limited_transform import RateLimitedTransform
+from scal3r_ros.nodes.mapper.output.topic import Topic
 from scal3r_ros.nodes.mapper.output.velocity import VelocityMeter
 from scal3r_ros.nodes.ros.messages import (
     POINT_STEP,
@@ -64,12 +65,12 @@ class MapPublishers:
         self._config = config
         self._source = source
         self._activity = activity
-        self._transforms = node.create_lifecycle_publisher(TFMessage, "/tf", TRANSFORMS)
-        self._odometry = node.create_lifecycle_publisher(Odometry, "odometry", STREAM)
-        self._path = node.create_lifecycle_publisher(Path, "path", LATCHED)
-        self._points = node.create_lifecycle_publisher(PointCloud2, "points", STREAM)
-        self._map = node.create_lifecycle_publisher(PointCloud2, "map", LATCHED)
-        self._loops = node.create_lifecycle_publisher(MarkerArray, "loop_closures", LATCHED)
+        self._transforms = Topic(node, TFMessage, "/tf", TRANSFORMS)
+        self._odometry = Topic(node, Odometry, "odometry", STREAM)
+        self._path = Topic(node, Path, "path", LATCHED)
+        self._points = Topic(node, PointCloud2, "points", STREAM)
+        self._map = Topic(node, PointCloud2, "map", LATCHED)
+        self._loops = Topic(node, MarkerArray, "loop_closures", LATCHED)
         self._all = (self._transforms, self._odometry, self._path, self._points, self._map, self._loops)
         self._lock = threading.Lock()
         self._velocity = VelocityMeter()
@@ -81,10 +82,10 @@ class MapPublishers:
         self._newest_ns: int | None = None
         self._sent_s = 0.0
 
-    def destroy(self, node: LifecycleNode) -> None:
-        """Takes the topics off the graph."""
-        for publisher in self._all:
-            node.destroy_lifecycle_publisher(publisher)
+    def close(self) -> None:
+        """Takes the topics off the graph; what other threads publish later is left out."""
+        for topic in self._all:
+            topic.close()
 
     def give_poses(self, poses: Sequence[FramePose]) -> None:
         """Publishes odom → base, map → odom and odometry of each pose, with the stamp of its image."""
