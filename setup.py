@@ -14,7 +14,7 @@ def share_files() -> list[tuple[str, list[str]]]:
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
     ]
-    for folder in ("launch", "config", "rviz"):
+    for folder in ("launch", "config", "config/training", "rviz"):
         found = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*") if path.is_file())
         files.append((f"share/{PACKAGE}/{folder}", found))
     return files
@@ -30,6 +30,7 @@ setup(
     package_data={PACKAGE: ["py.typed", "features/place_vocabulary.npz", "weights/*.safetensors", "weights/*.md"]},
     data_files=share_files(),
     zip_safe=False,
+    extras_require={"test": ["pytest"]},  # by which `colcon test` knows what runs the tests
     entry_points={
         "console_scripts": [
             "scal3r = scal3r_ros.cli.main:main",

@@ -1,7 +1,7 @@
 """Starts two mappers with the network on one machine, which share what its memory learns.
 
-ros2 launch scal3r_ros two_nodes.launch.py checkpoint:=scal3r.pt device_a:=cuda:0 device_b:=cuda:1
-ros2 launch scal3r_ros two_nodes.launch.py bag_a:=north bag_b:=south network_preset:=tiny allow_random_weights:=true
+ros2 launch scal3r_ros two_nodes.launch.py bag_a:=north bag_b:=south
+ros2 launch scal3r_ros two_nodes.launch.py network_preset:=full checkpoint:=scal3r.pt device_a:=cuda:0 device_b:=cuda:1
 
 Robots on machines of their own run mapping.launch.py each, with the same memory_peers.rendezvous in its parameter file.
 """
@@ -9,8 +9,9 @@ Robots on machines of their own run mapping.launch.py each, with the same memory
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler, Shutdown
+from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -23,11 +24,11 @@ SIDES = ("a", "b")
 
 ARGUMENTS = {
     "profile": ("default", "parameters: default, driving or handheld of this package, or the path of a file"),
-    "network_preset": ("full", "shape of the network, the same for both"),
-    "checkpoint": ("", "file with the network's weights, the same for both"),
+    "network_preset": ("tiny", "shape of the network, the same for both; tiny has weights in the package"),
+    "checkpoint": ("", "file with the network's weights, the same for both; empty takes those of the package"),
     "allow_random_weights": ("false", "run without a checkpoint: nonsense for geometry, good for trying the rest"),
     "rendezvous": ("127.0.0.1:29500", "host:port where the two find each other"),
-    "period": ("5.0", "seconds between two tellings of what was learnt"),
+    "period": ("5.0", "seconds between two messages of what was learnt"),
     "rate": ("1.0", "speed at which bags are replayed"),
     "result_directory": ("", "folder that gets a result for each robot, in folders of their names"),
 }
@@ -52,7 +53,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([*declared, OpaqueFunction(function=make_nodes)])
 
 
-def make_nodes(context: LaunchContext) -> list[Node]:
+def make_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The nodes for the arguments as given."""
     names = (*ARGUMENTS, *_arguments_of_each())
     given = {name: LaunchConfiguration(name).perform(context) for name in names}
@@ -65,8 +66,15 @@ def make_nodes(context: LaunchContext) -> list[Node]:
         topics = {name: own[name] or f"/{own['robot']}/camera/{name}" for name in BAG_TOPICS}
         nodes.append(_mapper(given, own, topics, share))
         if own["bag"]:
-            nodes.append(_player(given, own, topics))
+            player = _player(given, own, topics)
+            nodes += [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=_after_player))]
     return nodes
+
+
+def _after_player(event: object, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """A bag that cannot be played ends everything; after one that was, the maps stay."""
+    code = getattr(event, "returncode", 0)
+    return [Shutdown(reason=f"a player ended with exit code {code}")] if code else []
 
 
 def _arguments_of_each() -> dict[str, tuple[str, str]]:
@@ -87,7 +95,7 @@ def _mapper(given: dict[str, str], own: dict[str, str], topics: dict[str, str], 
         "network.device": own["device"],
         "memory_peers.rendezvous": given["rendezvous"],
         "memory_peers.name": robot,
-        "memory_peers.period_s": float(given["period"]),
+        "memory_peers.period_s": _number("period", given),
         # Both robots are on one /tf, so their frames need names of their own.
         "map_frame": f"{robot}/map",
         "odom_frame": f"{robot}/odom",
@@ -107,10 +115,12 @@ def _mapper(given: dict[str, str], own: dict[str, str], topics: dict[str, str], 
 
 
 def _player(given: dict[str, str], own: dict[str, str], topics: dict[str, str]) -> Node:
+    if not Path(own["bag"]).exists():
+        raise RuntimeError(f"a bag is given as {own['bag']!r}, but there is no such file or folder")
     # Two bags have two times: neither is published as the time of all.
     bag = {
         "bag": own["bag"],
-        "rate": float(given["rate"]),
+        "rate": _number("rate", given),
         "clock": False,
         "topics": ",".join(BAG_TOPICS.values()),
     }
@@ -134,6 +144,13 @@ def _parameter_files(profile: str, share: Path) -> list[str]:
         known = ", ".join(sorted(item.stem for item in (share / "config").glob("*.yaml")))
         raise RuntimeError(f"argument profile is {profile!r}, which is neither a file nor one of {known}")
     return [str(file) for file in dict.fromkeys([default, path])]
+
+
+def _number(name: str, given: dict[str, str]) -> float:
+    try:
+        return float(given[name])
+    except ValueError as error:
+        raise RuntimeError(f"argument {name} is {given[name]!r}, but must be a number") from error
 
 
 def _flag(name: str, given: dict[str, str]) -> bool:

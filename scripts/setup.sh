@@ -80,6 +80,7 @@ once() {
     echo "$inputs" >"$stamp"
 }
 
+shared_files() { (cd "$root" && find config launch rviz -type f -not -path '*/__pycache__/*' | sort | sha256sum | cut -d' ' -f1); }
 hash_of() { (cd "$root" && cat "$@" | sha256sum | cut -d' ' -f1); }
 
 # pip without its remarks on links that do not fit this platform.
@@ -91,11 +92,12 @@ pip_install() {
 # ---------------------------------------------------------------------------------------------------- system packages
 
 missing_packages() {
-    local pair library package
+    local pair library package libraries
     local -a missing=()
+    libraries="$(ldconfig -p)"  # read to its end: under pipefail, a `grep -q` that leaves early looks like a failure
     for pair in libusb-1.0.so.0=libusb-1.0-0 libGL.so.1=libgl1 libEGL.so.1=libegl1 libX11.so.6=libx11-6 libgomp.so.1=libgomp1; do
         library="${pair%%=*}" package="${pair#*=}"
-        ldconfig -p | grep -q -F "$library " || missing+=("$package")
+        [[ "$libraries" == *"$library "* ]] || missing+=("$package")
     done
     "$python" -c 'import ensurepip' 2>/dev/null || missing+=("python$version-venv")
     if [[ "$ros" == wheels ]]; then
@@ -201,18 +203,9 @@ build_tf2_msgs() {
 
 # Editable, so that a change in the source needs no second setup; the shared files are linked for the same reason.
 install_package() {
-    local name=scal3r_ros folder executable
-    say "installing $name"
+    say "installing scal3r_ros"
     pip_install --no-deps --no-build-isolation -e "$root"
-    mkdir -p "$venv/share/$name" "$venv/lib/$name" "$venv/share/ament_index/resource_index/packages"
-    ln -sfn "$root/resource/$name" "$venv/share/ament_index/resource_index/packages/$name"
-    ln -sfn "$root/package.xml" "$venv/share/$name/package.xml"
-    for folder in config launch rviz; do
-        ln -sfn "$root/$folder" "$venv/share/$name/$folder"
-    done
-    for executable in mapper player scal3r; do
-        ln -sfn "../../bin/$executable" "$venv/lib/$name/$executable"
-    done
+    "$root/scripts/link_share.sh" "$venv"
 }
 
 # ---------------------------------------------------------------------------------------------------- in order
@@ -227,7 +220,7 @@ once libraries "$ros ${SCAL3R_TORCH_INDEX:-} $(hash_of requirements/{runtime,ros
 if [[ "$ros" == wheels ]]; then
     once tf2_msgs "$(hash_of requirements/ros.txt interfaces/tf2_msgs/{CMakeLists.txt,package.xml,msg/TFMessage.msg})" build_tf2_msgs
 fi
-once package "$root $(hash_of setup.py setup.cfg package.xml)" install_package
+once package "$root $(hash_of setup.py setup.cfg package.xml scripts/link_share.sh) $(shared_files)" install_package
 if "$with_dev"; then
     once dev "$(hash_of requirements/{dev,runtime,constraints}.txt)" install_dev
 fi

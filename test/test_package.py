@@ -98,6 +98,34 @@ def test_ros_finds_the_shared_files_in_the_environment() -> None:
         assert {path.name for path in (share / folder).iterdir()} >= {path.name for path in (ROOT / folder).iterdir()}
 
 
+def test_shared_files_are_found_without_following_linked_folders(tmp_path: Path) -> None:
+    """As `ros2 launch` looks for a launch file."""
+    for _ in range(2):  # also over an older state
+        subprocess.run([ROOT / "scripts" / "link_share.sh", tmp_path], check=True, timeout=60)
+    share = tmp_path / "share" / PACKAGE
+    found = {Path(folder, name) for folder, _, names in os.walk(share, followlinks=False) for name in names}
+    assert share / "launch" / "mapping.launch.py" in found
+    assert share / "config" / "training" / "tiny.yaml" in found
+    assert all(path.resolve().is_relative_to(ROOT) and path.is_file() for path in found)
+
+
+def test_a_library_that_is_there_is_never_reported_as_missing(tmp_path: Path) -> None:
+    """Although the list of libraries goes on for long after it."""
+    fake = tmp_path / "ldconfig"
+    names = ("libusb-1.0.so.0", "libGL.so.1", "libEGL.so.1", "libX11.so.6", "libgomp.so.1")
+    listed = "".join(f"\t{name} (libc6,x86-64) => /lib/{name}\n" for name in names)
+    fake.write_text(f"#!/bin/sh\ncat <<'END'\n{listed}END\nseq 1 300000\n")
+    fake.chmod(0o755)
+    setup = (ROOT / "scripts" / "setup.sh").read_text()
+    function = re.search(r"^missing_packages\(\) \{.*?^\}", setup, flags=re.MULTILINE | re.DOTALL)
+    assert function is not None
+    script = f"set -euo pipefail; ros=none; python={sys.executable}; version=3; {function[0]}; missing_packages"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert not done.stdout.strip()
+
+
 @pytest.mark.ros
 def test_tf2_msgs_is_the_message_of_every_other_ros_2() -> None:
     """The type hash in the installed definition is that of the message's own definition, computed by rosbags."""
@@ -158,8 +186,18 @@ def test_colcon_builds_a_workspace_that_ros_finds(tmp_path: Path) -> None:
     assert set(points_line.split()) == EXECUTABLES
     assert Path(module_line).is_relative_to(installed)
     assert {name for name in EXECUTABLES if os.access(installed / "lib" / PACKAGE / name, os.X_OK)} == EXECUTABLES
-    for folder in ("config", "launch", "rviz"):
+    for folder in ("config", "config/training", "launch", "rviz"):
         sources = {path.name for path in (ROOT / folder).iterdir() if path.is_file()}
-        assert {path.name for path in (share / folder).iterdir()} == sources
+        assert {path.name for path in (share / folder).iterdir() if path.is_file()} == sources
+    for name in EXECUTABLES:
+        assert (installed / "lib" / PACKAGE / name).read_text().startswith("#!/usr/bin/env python3\n")
+
+    options = ["--pytest-args", "-k", "test_one_version_everywhere"]
+    command = ["colcon", f"--log-base={tmp_path / 'log'}", "test", f"--base-paths={ROOT}", *bases, *options]
+    tested = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    command = ["colcon", "test-result", "--all", "--test-result-base", str(tmp_path / "build")]
+    results = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert re.search(r"Summary: [1-9]\d* tests?, 0 errors, 0 failures", results.stdout), results.stdout
     for path in (ROOT / PACKAGE / "weights").glob("*"):
         assert (Path(module_line).parent / "weights" / path.name).is_file()

@@ -41,19 +41,36 @@ class LaunchConfiguration:
 
 
 @pytest.fixture
-def load_launch_file(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+def installed() -> set[str]:
+    """The packages that the stand-in for the package index knows."""
+    return {"scal3r_ros", "rviz2"}
+
+
+@pytest.fixture
+def load_launch_file(monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> Callable[[str], ModuleType]:
     """Loads a file in launch/ with stand-ins for `launch`, `launch_ros` and the package index."""
+
+    def share(name: str) -> str:
+        if name not in installed:
+            raise KeyError(name)
+        return str(ROOT)
+
     contents = {
-        "launch": {"LaunchDescription": recorder("LaunchDescription"), "LaunchContext": SimpleNamespace},
-        "launch.actions": {
-            "DeclareLaunchArgument": recorder("DeclareLaunchArgument"),
-            "OpaqueFunction": recorder("OpaqueFunction"),
+        "launch": {
+            "LaunchDescription": recorder("LaunchDescription"),
+            "LaunchDescriptionEntity": Recorded,
+            "LaunchContext": SimpleNamespace,
         },
+        "launch.actions": {
+            name: recorder(name)
+            for name in ("DeclareLaunchArgument", "OpaqueFunction", "RegisterEventHandler", "Shutdown")
+        },
+        "launch.event_handlers": {"OnProcessExit": recorder("OnProcessExit")},
         "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},
         "launch_ros": {},
         "launch_ros.actions": {"Node": recorder("Node")},
         "ament_index_python": {},
-        "ament_index_python.packages": {"get_package_share_directory": lambda name: str(ROOT)},
+        "ament_index_python.packages": {"get_package_share_directory": share, "PackageNotFoundError": KeyError},
     }
     for name, members in contents.items():
         module = ModuleType(name)

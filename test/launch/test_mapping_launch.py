@@ -32,9 +32,24 @@ def nodes(launch_file):
         }
         assert set(given) <= set(defaults)
         made = launch_file.make_nodes(SimpleNamespace(given=defaults | given))
-        return {node.named["executable"]: node.named for node in made}
+        return {node.named["executable"]: node.named for node in made if type(node).__name__ == "Node"}
 
     return make
+
+
+@pytest.fixture
+def bag(tmp_path) -> str:
+    """Something that is there where a bag is looked for."""
+    (tmp_path / "drive").mkdir()
+    return str(tmp_path / "drive")
+
+
+def rviz_config(made: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return yaml.safe_load(Path(made["rviz2"]["arguments"][1]).read_text())["Visualization Manager"]
+
+
+def topics(manager: dict[str, Any]) -> set[str]:
+    return {display["Topic"]["Value"] for display in manager["Displays"] if "Topic" in display}
 
 
 def test_a_camera_needs_only_the_mapper(nodes):
@@ -44,18 +59,76 @@ def test_a_camera_needs_only_the_mapper(nodes):
     assert made["mapper"]["parameters"][-1] == {"use_sim_time": False}
 
 
-def test_a_bag_brings_the_player_and_its_clock(nodes):
-    made = nodes(bag="drive", rate="2.0")
-    assert made["player"]["parameters"] == [{"bag": "drive", "rate": 2.0, "loop": False, "clock": True}]
+def test_a_bag_brings_the_player_and_its_clock(nodes, bag):
+    made = nodes(bag=bag, rate="2.0")
+    assert made["player"]["parameters"] == [{"bag": bag, "rate": 2.0, "loop": False, "clock": True}]
     assert made["mapper"]["parameters"][-1] == {"use_sim_time": True}
-    assert nodes(bag="drive", use_sim_time="false")["mapper"]["parameters"][-1] == {"use_sim_time": False}
+    assert nodes(bag=bag, use_sim_time="false")["mapper"]["parameters"][-1] == {"use_sim_time": False}
 
 
-def test_rviz_follows_the_namespace(nodes):
-    made = nodes(rviz="true", namespace="robot_1")
-    assert {made[name]["namespace"] for name in ("mapper", "rviz2")} == {"robot_1"}
-    assert ("/points", "points") in made["rviz2"]["remappings"]
-    assert Path(made["rviz2"]["arguments"][1]).is_file()
+def test_a_namespace_holds_every_node_topic_and_display(nodes, bag):
+    made = nodes(rviz="true", namespace="car1", bag=bag, base_frame="car1/base_link", map_frame="car1/map")
+    assert {made[name]["namespace"] for name in ("mapper", "player", "rviz2")} == {"car1"}
+    assert dict(made["mapper"]["remappings"]) == {"image": "camera/image", "camera_info": "camera/camera_info"}
+    assert dict(made["player"]["remappings"])["/camera/image"] == "camera/image"
+    manager = rviz_config(made)
+    assert topics(manager) == {
+        f"/car1/{name}" for name in ("map", "points", "path", "loop_closures", "odometry", "camera/image")
+    }
+    assert manager["Global Options"]["Fixed Frame"] == "car1/map"
+    assert manager["Views"]["Current"]["Target Frame"] == "car1/base_link"
+
+
+def test_all_frames_are_arguments(nodes):
+    frames = {"base_frame": "car1/base", "odom_frame": "car1/odom", "map_frame": "car1/map"}
+    given = nodes(**frames)["mapper"]["parameters"][1]
+    assert {name: given[name] for name in frames} == frames
+
+
+def test_compressed_images_are_shown_as_such(nodes):
+    made = nodes(rviz="true", image="/front/image_raw", image_transport="compressed")
+    assert dict(made["mapper"]["remappings"])["image"] == "/front/image_raw"
+    assert "/front/image_raw/compressed" in topics(rviz_config(made))
+
+
+@pytest.mark.parametrize("profile", ["default", "driving", "handheld"])
+def test_points_are_shown_in_the_size_of_a_voxel(profile, nodes):
+    from scal3r_ros.configuration import read_parameter_file
+
+    size = read_parameter_file(ROOT / "config" / f"{profile}.yaml")["map.voxel_size"]
+    clouds = [item for item in rviz_config(nodes(rviz="true", profile=profile))["Displays"] if "Size (m)" in item]
+    assert [item["Size (m)"] for item in clouds] == [size, size]
+    assert {item["Style"] for item in clouds} == {"Flat Squares"}
+
+
+def test_rviz_that_is_not_installed_is_named_before_anything_starts(nodes, installed):
+    installed.remove("rviz2")
+    assert list(nodes()) == ["mapper"]
+    with pytest.raises(RuntimeError, match="argument rviz is 'true', but the package rviz2 is not installed"):
+        nodes(rviz="true")
+
+
+def test_a_bag_that_is_not_there_is_named_before_anything_starts(nodes):
+    with pytest.raises(RuntimeError, match="argument bag is '/no/such/bag', but there is no such file or folder"):
+        nodes(bag="/no/such/bag")
+
+
+def test_a_player_that_fails_ends_the_launch_and_one_that_is_done_does_not(launch_file, bag):
+    given = {name: default for name, (default, _) in launch_file.ARGUMENTS.items()} | {"bag": bag}
+    made = launch_file.make_nodes(SimpleNamespace(given=given))
+    player = next(item for item in made if item.named.get("executable") == "player")
+    (handler,) = (item.positional[0] for item in made if type(item).__name__ == "RegisterEventHandler")
+    assert handler.named["target_action"] is player
+    ended = handler.named["on_exit"](SimpleNamespace(returncode=1), None)
+    assert [type(item).__name__ for item in ended] == ["Shutdown"]
+    assert not handler.named["on_exit"](SimpleNamespace(returncode=0), None)
+
+
+def test_the_end_of_the_mapper_ends_the_launch_unless_it_is_started_again(nodes):
+    assert type(nodes()["mapper"]["on_exit"]).__name__ == "Shutdown"
+    again = nodes(respawn="true")["mapper"]
+    assert again["respawn"]
+    assert "on_exit" not in again
 
 
 @pytest.mark.parametrize("profile", ["driving", "handheld", str(ROOT / "config" / "driving.yaml")])
@@ -70,34 +143,43 @@ def test_the_default_profile_is_loaded_once(nodes):
     assert files == [str(ROOT / "config" / "default.yaml")]
 
 
-def test_parameters_are_known_to_the_nodes(nodes):
+def test_parameters_are_known_to_the_nodes(nodes, bag):
     pytest.importorskip("rclpy", reason="rclpy is not installed")
     from scal3r_ros.configuration import from_parameters
     from scal3r_ros.nodes.player.node import PlayerConfig
     from scal3r_ros.nodes.ros.parameters import NodeConfig
 
-    made = nodes(bag="drive")
+    made = nodes(bag=bag)
     from_parameters(NodeConfig, made["mapper"]["parameters"][1])
     from_parameters(PlayerConfig, made["player"]["parameters"][0])
 
 
-@pytest.mark.parametrize(("name", "value"), [("profile", "flying"), ("rviz", "perhaps"), ("use_sim_time", "now")])
-def test_wrong_arguments_are_named(name, value, nodes):
+@pytest.mark.parametrize(
+    ("name", "value"), [("profile", "flying"), ("rviz", "perhaps"), ("use_sim_time", "now"), ("rate", "fast")]
+)
+def test_wrong_arguments_are_named(name, value, nodes, bag):
     with pytest.raises(RuntimeError, match=f"argument {name} is '{value}'"):
-        nodes(**{name: value})
+        nodes(bag=bag, **{name: value})
 
 
 def test_rviz_shows_every_topic_under_the_map_frame():
     manager = yaml.safe_load((ROOT / "rviz" / "mapping.rviz").read_text())["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == "map"
-    topics = {display["Topic"]["Value"] for display in manager["Displays"] if "Topic" in display}
-    assert topics == {"/map", "/points", "/path", "/loop_closures", "/odometry", "/camera/image"}
+    assert topics(manager) == {"/map", "/points", "/path", "/loop_closures", "/odometry", "/camera/image"}
     latched = {
         display["Topic"]["Value"]
         for display in manager["Displays"]
         if display.get("Topic", {}).get("Durability Policy") == "Transient Local"
     }
     assert latched == {"/map", "/path", "/loop_closures"}
+    displays = {display["Name"]: display for display in manager["Displays"]}
+    assert displays["TF"]["Marker Scale"] >= 6
+    assert displays["Odometry"]["Covariance"]["Value"]
+
+
+def test_rviz_opens_with_a_layout_of_its_docks():
+    window = yaml.safe_load((ROOT / "rviz" / "mapping.rviz").read_text())["Window Geometry"]
+    assert len(bytes.fromhex(window["QMainWindow State"])) > 100
 
 
 @pytest.mark.skipif(not HAS_LAUNCH_ROS, reason="launch_ros is not installed: it comes with a ROS installation only")

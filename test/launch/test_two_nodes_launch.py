@@ -24,7 +24,8 @@ def nodes(load_launch_file):
         assert set(given) <= set(defaults)
         made = launch_file.make_nodes(SimpleNamespace(given=defaults | given))
         assert all(item.named["description"] and "{" not in item.named["description"] for item in declared)
-        return {(node.named["namespace"], node.named["executable"]): node.named for node in made}
+        started = [node for node in made if type(node).__name__ == "Node"]
+        return {(node.named["namespace"], node.named["executable"]): node.named for node in started}
 
     return make
 
@@ -45,8 +46,8 @@ def test_two_mappers_meet_under_names_of_their_own(nodes):
     }
 
 
-def test_a_bag_plays_into_the_topics_of_its_robot_and_sets_nobodys_clock(nodes):
-    made = nodes(robot_a="north", bag_a="street", image_a="/front/image", result_directory="out")
+def test_a_bag_plays_into_the_topics_of_its_robot_and_sets_nobodys_clock(nodes, tmp_path):
+    made = nodes(robot_a="north", bag_a=str(tmp_path), image_a="/front/image", result_directory="out")
     player = made["north", "player"]
     assert ("robot_b", "player") not in made
     assert player["parameters"][0]["clock"] is False
@@ -55,20 +56,34 @@ def test_a_bag_plays_into_the_topics_of_its_robot_and_sets_nobodys_clock(nodes):
     assert made["north", "mapper"]["parameters"][1]["result_directory"] == str(Path("out") / "north")
 
 
-def test_parameters_are_known_to_the_nodes(nodes):
+def test_parameters_are_known_to_the_nodes(nodes, tmp_path):
     pytest.importorskip("rclpy", reason="rclpy is not installed")
     from scal3r_ros.configuration import from_parameters
     from scal3r_ros.nodes.mapper.config import MapperNodeConfig
     from scal3r_ros.nodes.player.node import PlayerConfig
 
-    made = nodes(bag_a="drive", allow_random_weights="true")
+    made = nodes(bag_a=str(tmp_path), allow_random_weights="true")
     config = from_parameters(MapperNodeConfig, made["robot_a", "mapper"]["parameters"][1])
     assert config.network.allow_random_weights
     assert Path(made["robot_a", "mapper"]["parameters"][0]) == ROOT / "config" / "default.yaml"
     from_parameters(PlayerConfig, made["robot_a", "player"]["parameters"][0])
 
 
-def test_wrong_arguments_are_named(nodes):
+def test_without_arguments_the_weights_are_those_of_the_package(nodes):
+    from scal3r_ros.assembly import bundled_weights_used, core_config
+
+    given = nodes()["robot_a", "mapper"]["parameters"][-1]
+    config, _ = core_config(given)
+    weights = bundled_weights_used(config)
+    assert weights is not None
+    assert weights.is_file()
+
+
+def test_wrong_arguments_are_named(nodes, tmp_path):
+    with pytest.raises(RuntimeError, match="argument rate is 'fast'"):
+        nodes(rate="fast", bag_b=str(tmp_path))
+    with pytest.raises(RuntimeError, match="there is no such file or folder"):
+        nodes(bag_b="/no/such/bag")
     with pytest.raises(RuntimeError, match="robot_a and robot_b are both 'robot_b'"):
         nodes(robot_a="robot_b")
     with pytest.raises(RuntimeError, match="argument profile is 'flying'"):
