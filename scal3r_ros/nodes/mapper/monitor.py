@@ -13,7 +13,7 @@ from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.nodes.mapper.input.image_source import ImageSource
 from scal3r_ros.nodes.mapper.input.image_watch import ImageWatch, explain_silence
 from scal3r_ros.nodes.mapper.output.diagnostics import Health, diagnostics_message
-from scal3r_ros.nodes.mapper.pipeline import Pipeline
+from scal3r_ros.nodes.mapper.stages.pipeline import Pipeline
 from scal3r_ros.nodes.mapper.statistics import Statistics
 from scal3r_ros.nodes.ros.parameters import NodeConfig
 from scal3r_ros.nodes.ros.qos import STREAM

@@ -22,8 +22,8 @@ from scal3r_ros.nodes.mapper.monitor import HealthMonitor
 from scal3r_ros.nodes.mapper.output.map_publishers import CORRECTION_PERIOD_S, MapPublishers, MapSource
 from scal3r_ros.nodes.mapper.output.run_result import RunResult
 from scal3r_ros.nodes.mapper.output.update_sink import UpdateSink
-from scal3r_ros.nodes.mapper.pipeline import Pipeline
-from scal3r_ros.nodes.mapper.serial_executor import SerialExecutor
+from scal3r_ros.nodes.mapper.stages.pipeline import Pipeline
+from scal3r_ros.nodes.mapper.stages.serial_executor import SerialExecutor
 from scal3r_ros.nodes.mapper.statistics import Statistics
 from scal3r_ros.nodes.ros.parameters import NodeConfig
 from scal3r_ros.nodes.ros.timers import steady_timer

@@ -13,12 +13,12 @@ from scal3r_ros.errors import MappingError
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.storage.map_store import StoredMap
 from scal3r_ros.nodes.mapper.input.camera import CameraInput
-from scal3r_ros.nodes.mapper.loops import LoopStage
-from scal3r_ros.nodes.mapper.mapping import MappingStage
 from scal3r_ros.nodes.mapper.output.update_sink import UpdateSink
-from scal3r_ros.nodes.mapper.serial_executor import wait_for
+from scal3r_ros.nodes.mapper.stages.loops import LoopStage
+from scal3r_ros.nodes.mapper.stages.mapping import MappingStage
+from scal3r_ros.nodes.mapper.stages.serial_executor import wait_for
+from scal3r_ros.nodes.mapper.stages.tracking import TrackingStage
 from scal3r_ros.nodes.mapper.statistics import Statistics
-from scal3r_ros.nodes.mapper.tracking import TrackingStage
 from scal3r_ros.nodes.ros.parameters import QueueConfig
 
 

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from scal3r_ros.nodes.mapper.serial_executor import SerialExecutor
+from scal3r_ros.nodes.mapper.stages.serial_executor import SerialExecutor
 
 
 def soon() -> float:

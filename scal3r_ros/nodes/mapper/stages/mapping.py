@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable
 
 from scal3r_ros.mapping import OnlineMapper
-from scal3r_ros.nodes.mapper.loops import LoopStage
 from scal3r_ros.nodes.mapper.output.update_sink import UpdateSink
-from scal3r_ros.nodes.mapper.serial_executor import SerialExecutor
+from scal3r_ros.nodes.mapper.stages.loops import LoopStage
+from scal3r_ros.nodes.mapper.stages.serial_executor import SerialExecutor
 from scal3r_ros.nodes.mapper.statistics import Statistics, describe
 from scal3r_ros.reconstruction.protocol import Chunk
 

@@ -13,9 +13,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from scal3r_ros.io.images.decoding import ImageError
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.nodes.mapper.input.camera import CameraInput, ReceivedImage
-from scal3r_ros.nodes.mapper.mapping import MappingStage
 from scal3r_ros.nodes.mapper.output.update_sink import UpdateSink
-from scal3r_ros.nodes.mapper.serial_executor import POLL_S, SerialExecutor
+from scal3r_ros.nodes.mapper.stages.mapping import MappingStage
+from scal3r_ros.nodes.mapper.stages.serial_executor import POLL_S, SerialExecutor
 from scal3r_ros.nodes.mapper.statistics import Statistics, describe
 from scal3r_ros.nodes.ros.messages import stamp_ns
 
