@@ -70,9 +70,8 @@ def test_every_requirement_is_pinned_once(name: str) -> None:
 
 def test_what_the_package_imports_is_pinned_or_a_ros_dependency() -> None:
     dependencies = {element.text for element in manifest().iter("exec_depend")}
-    replaced = {"cv_bridge", "sensor_msgs_py"}  # used where they are installed
     pinned = {IMPORT_NAMES.get(name, name) for name in pins("runtime.txt")}
-    assert imports(ROOT / PACKAGE) - pinned - dependencies <= replaced
+    assert imports(ROOT / PACKAGE) - pinned - dependencies == set()
 
 
 def test_every_pin_of_the_core_is_imported() -> None:

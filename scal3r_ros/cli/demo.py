@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -24,7 +24,9 @@ from scal3r_ros.cli.evaluate import evaluate
 from scal3r_ros.cli.simulate import simulate
 from scal3r_ros.configuration import read_parameter_file
 from scal3r_ros.errors import Scal3rError, SequenceError
+from scal3r_ros.io.bags.file import BagFile
 from scal3r_ros.io.bags.reader import BagReader
+from scal3r_ros.io.bags.topics import STATIC_TRANSFORM_TOPIC
 from scal3r_ros.io.images.folder import find_images, read_image
 from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
 
@@ -71,7 +73,10 @@ def demo(
         images, image_topic, info_topic = reader.image_count, reader.image_topic, reader.camera_info_topic
         has_truth = reader.ground_truth() is not None
     topics = ["-r", f"image:={image_topic}", "-r", f"camera_info:={info_topic or '/camera/camera_info'}"]
-    played = ",".join(topic for topic in (image_topic, info_topic) if topic is not None)
+    with closing(BagFile(bag)) as file:
+        recorded = {topic.name for topic in file.topics}
+    static = STATIC_TRANSFORM_TOPIC if STATIC_TRANSFORM_TOPIC in recorded else None
+    played = ",".join(topic for topic in (image_topic, info_topic, static) if topic is not None)
     playing = ["-p", f"bag:={bag}", "-p", f"rate:={speed}", "-p", f"topics:={played}"]
     for run in runs:
         result, logs = folder / run.named("result"), {name: folder / run.named(name, ".log") for name in PROCESSES}

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import SimulationError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.io.bags.writer import BagWriter
+from scal3r_ros.io.bags.writer import CAMERA_LOOKS_FORWARD, BagWriter
 from scal3r_ros.io.calibration import CameraCalibration
+from scal3r_ros.simulation.drives.levelling import CAMERA_HEIGHT_M
 from scal3r_ros.simulation.town.renderer import Rendering, RenderOptions, render
 from scal3r_ros.simulation.town.town import Town, build_town
 
@@ -100,7 +101,9 @@ def simulate(
         SequenceError: the bag exists already or cannot be written.
     """
     frames = render_frames(drive, intrinsics, seed, options, workers=workers)
-    write_frames(frames, out_bag, intrinsics, storage, depth_every, progress)
+    T_base_cam = CAMERA_LOOKS_FORWARD.copy()
+    T_base_cam[2, 3] = CAMERA_HEIGHT_M  # base_link is on the road
+    write_frames(frames, out_bag, intrinsics, storage, depth_every, progress, T_base_cam)
 
 
 def write_frames(
@@ -110,6 +113,7 @@ def write_frames(
     storage: Literal["sqlite3", "mcap"] = "sqlite3",
     depth_every: int = 5,
     progress: Callable[[int], None] | None = None,
+    T_base_cam: NDArray[np.float64] = CAMERA_LOOKS_FORWARD,
 ) -> None:
     """Writes frames as a bag with their true poses, and true depth every `depth_every` (0: never).
 
@@ -119,7 +123,7 @@ def write_frames(
         SequenceError: the bag exists already or cannot be written.
     """
     calibration = CameraCalibration.pinhole(intrinsics.width, intrinsics.height, intrinsics.K.ravel().tolist())
-    with BagWriter(out_bag, storage) as writer:
+    with BagWriter(out_bag, storage, T_base_cam) as writer:
         for index, frame in enumerate(frames):
             writer.write_camera_info(frame.stamp_ns, calibration)
             writer.write_image(frame.stamp_ns, frame.image)

@@ -55,7 +55,7 @@ def test_bad_images_are_dropped_said_once_and_counted(
 
 def test_a_damaged_compressed_image_is_dropped(make_node, bench, told, waiting):
     make_node(image_transport="compressed", diagnostics_period_s=0.2).start()
-    bench.publish("/image", CompressedImage(format="jpeg", data=b"no picture"))
+    bench.publish("/image/compressed", CompressedImage(format="jpeg", data=b"no picture"))
     assert waiting(lambda: told().get("dropped: undecodable picture") == "1")
 
 

@@ -12,7 +12,10 @@ CAMERA_INFO_TOPIC = "/camera/camera_info"
 TRUE_POSE_TOPIC = "/ground_truth/pose"
 TRUE_DEPTH_TOPIC = "/ground_truth/depth"
 
+STATIC_TRANSFORM_TOPIC = "/tf_static"
+
 CAMERA_FRAME = "camera_optical"
+BASE_FRAME = "base_link"
 WORLD_FRAME = "world"
 
 FIRST_STAMP_NS = 1_000_000_000 * 1_000_000_000

@@ -12,7 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Connection
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.errors import WriterError
@@ -20,17 +28,34 @@ from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
 from scal3r_ros.errors import SequenceError
-from scal3r_ros.geometry.se3 import quat_xyzw
+from scal3r_ros.geometry.se3 import quat_xyzw, se3
 from scal3r_ros.io.bags.topics import (
+    BASE_FRAME,
     CAMERA_FRAME,
     CAMERA_INFO_TOPIC,
     IMAGE_TOPIC,
+    STATIC_TRANSFORM_TOPIC,
     TRUE_DEPTH_TOPIC,
     TRUE_POSE_TOPIC,
     WORLD_FRAME,
     typestore,
 )
 from scal3r_ros.io.calibration import CameraCalibration
+
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
+NEVER = QosTime(2147483647, 4294967295)
+LATCHED = Qos(
+    QosHistory.KEEP_LAST,
+    1,
+    QosReliability.RELIABLE,
+    QosDurability.TRANSIENT_LOCAL,
+    NEVER,
+    NEVER,
+    QosLiveliness.AUTOMATIC,
+    NEVER,
+    False,
+)
+"""By which `ros2 bag play` publishes so that late subscribers hear it too."""
 
 STORAGES = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
 
@@ -49,15 +74,27 @@ class _AnyPathSqlite3Writer(Sqlite3Writer):
 
 PLUGINS: dict[StoragePlugin, type[Any]] = {StoragePlugin.SQLITE3: _AnyPathSqlite3Writer, StoragePlugin.MCAP: McapWriter}
 
+CAMERA_LOOKS_FORWARD = se3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), [0.0, 0.0, 0.0])
+"""T_base_cam (4, 4) of a camera at the base's origin that looks along its x."""
+
 
 class BagWriter:
     """A new rosbag2 folder, complete when the context ends; where it ends by an error, nothing is left behind.
+
+    Before the first message, `T_base_cam` (4, 4) is written to /tf_static: where the camera sits on `base_link`, whose
+    x looks forward and z up. By default the two are at the same place, and the camera looks forward.
 
     Raises:
         SequenceError: the storage is unknown, the path is taken, or the bag can not be written (a full disk).
     """
 
-    def __init__(self, path: Path, storage: Literal["sqlite3", "mcap"] = "sqlite3") -> None:
+    def __init__(
+        self,
+        path: Path,
+        storage: Literal["sqlite3", "mcap"] = "sqlite3",
+        T_base_cam: NDArray[np.float64] = CAMERA_LOOKS_FORWARD,
+    ) -> None:
+        self._T_base_cam = T_base_cam
         if storage not in STORAGES:
             raise SequenceError(f"bag storage {storage!r} is unknown; choose one of {', '.join(STORAGES)}")
         self._path = path
@@ -126,7 +163,7 @@ class BagWriter:
         """Writes the true pose (4, 4) of the camera in the frame `world`, in metres."""
         types = typestore().types
         position = types["geometry_msgs/msg/Point"](*map(float, T_world_cam[:3, 3]))
-        orientation = types["geometry_msgs/msg/Quaternion"](*map(float, quat_xyzw(T_world_cam[:3, :3])))
+        orientation = _quaternion(T_world_cam)
         pose = types["geometry_msgs/msg/Pose"](position=position, orientation=orientation)
         message = types["geometry_msgs/msg/PoseStamped"](header=_header(stamp_ns, WORLD_FRAME), pose=pose)
         self._write(TRUE_POSE_TOPIC, stamp_ns, message)
@@ -148,6 +185,11 @@ class BagWriter:
         if self._writer is None:
             raise SequenceError(f"bag {self._path} is not open; write to it inside its `with` block")
         writer, kind = self._writer, message.__msgtype__
+        if not self._connections:
+            self._connections[STATIC_TRANSFORM_TOPIC] = writer.add_connection(
+                STATIC_TRANSFORM_TOPIC, TRANSFORMS, typestore=typestore(), offered_qos_profiles=[LATCHED]
+            )
+            self._write(STATIC_TRANSFORM_TOPIC, stamp_ns, _static_transform(stamp_ns, self._T_base_cam))
         if topic not in self._connections:
             self._connections[topic] = writer.add_connection(topic, kind, typestore=typestore())
         data = typestore().serialize_cdr(message, kind)
@@ -175,6 +217,21 @@ class BagWriter:
             with suppress(OSError, sqlite3.Error):  # what can not be flushed is removed below
                 self._writer.abort()
         shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _static_transform(stamp_ns: int, T_base_cam: NDArray[np.float64]) -> Any:
+    types = typestore().types
+    transform = types["geometry_msgs/msg/Transform"](
+        translation=types["geometry_msgs/msg/Vector3"](*map(float, T_base_cam[:3, 3])), rotation=_quaternion(T_base_cam)
+    )
+    stamped = types["geometry_msgs/msg/TransformStamped"](
+        header=_header(stamp_ns, BASE_FRAME), child_frame_id=CAMERA_FRAME, transform=transform
+    )
+    return types[TRANSFORMS](transforms=[stamped])
+
+
+def _quaternion(T: NDArray[np.float64]) -> Any:
+    return typestore().types["geometry_msgs/msg/Quaternion"](*map(float, quat_xyzw(T[:3, :3])))
 
 
 def _header(stamp_ns: int, frame: str) -> Any:

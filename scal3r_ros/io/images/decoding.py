@@ -118,11 +118,11 @@ def decode_compressed_image(data: bytes | memoryview | NDArray[np.uint8]) -> NDA
         ImageError: the data is no picture, or is damaged.
     """
     flat = np.frombuffer(data, np.uint8)
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # IMREAD_COLOR_RGB came with OpenCV 4.11
     image = cv2.imdecode(flat, flags) if flat.size else None
     if image is None:
         raise ImageError(
             "undecodable picture",
             f"compressed image of {flat.size} bytes is no readable JPEG or PNG; check its transport",
         )
-    return image.astype(np.uint8, copy=False)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

@@ -66,9 +66,9 @@ def _around(database: KeyframeDatabase, row: int, anchors: Mapping[int, Sim3]) -
 
 
 def _frame(number: int, keyframe: KeptKeyframe, view: KeptView) -> Frame:
-    decoded = cv2.imdecode(view.jpeg, cv2.IMREAD_COLOR_RGB)
+    decoded = cv2.imdecode(view.jpeg, cv2.IMREAD_COLOR)
     assert decoded is not None  # encoded by keep_keyframe
-    image = np.asarray(decoded, np.uint8)
+    image = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
     return Frame(number, keyframe.stamp_ns, image, _intrinsics(view.camera, image))
 
 

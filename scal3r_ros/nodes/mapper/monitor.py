@@ -49,6 +49,11 @@ class HealthMonitor:
             steady_timer(node, WATCH_PERIOD_S, self._explain_silence),
         ]
 
+    def apply(self, config: NodeConfig) -> None:
+        """Takes over the parameters that may change while the node runs."""
+        self._config = config
+        self._watch.limit_s = config.no_image_warning_s
+
     def saw_image(self) -> None:
         """An image came."""
         self._watch.saw_image()

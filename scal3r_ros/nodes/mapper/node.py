@@ -38,7 +38,7 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
     def __init__(self, config: type[ConfigT], build: Callable[[ConfigT], OnlineMapper], **node_arguments: Any) -> None:
         super().__init__("mapper", automatically_declare_parameters_from_overrides=True, **node_arguments)
         self._build = build
-        self._declared = DeclaredParameters(self, config)
+        self._declared = DeclaredParameters(self, config, self._apply)
         self._session: MappingSession | None = None
         self._statics = StaticTransforms()
         self._give_up = threading.Event()
@@ -116,6 +116,7 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
             undo.callback(mapper.close)
             self._session = MappingSession(self, config, mapper, self._statics)
             undo.pop_all()
+        self._declared.in_use = True
 
     def _activate(self) -> None:
         if self._session is not None:
@@ -130,9 +131,14 @@ class MapperNode(LifecycleNode, Generic[ConfigT]):
         if self._session is not None and self._session.active and self._session.records:
             self._session.deactivate(self._give_up.is_set)
 
+    def _apply(self) -> None:
+        if self._session is not None:
+            self._session.apply(self._declared.read())
+
     def _close(self, timeout_s: float = math.inf) -> None:
         if self._session is not None:
             session, self._session = self._session, None
+            self._declared.in_use = False
             self.stopped = session.close(self._give_up.is_set, timeout_s) and self.stopped
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

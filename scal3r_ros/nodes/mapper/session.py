@@ -35,6 +35,12 @@ STOP_TIMEOUT_S = 1.0
 SAVE_TIMEOUT_S = 30.0
 """How long a map that is being saved is waited for when the node has to stop."""
 
+TF_STATIC_WAIT_S = 1.0
+"""How long the first poses wait for /tf_static to connect the camera with the base."""
+
+PATH_PERIOD_S = 0.2
+"""How often the path is extended: publishing one of 2000 poses takes 16 ms."""
+
 DUE_PERIOD_S = 0.2
 """How often the node looks whether the global cloud is due."""
 
@@ -64,11 +70,13 @@ class MappingSession:
         self._pipeline = Pipeline(mapper, self._camera, self._sink, self._statistics, config.queue)
         self._source = ImageSource(node, config, self._statistics.drops, self._take_image, self._camera.calibrate)
         self._monitor = HealthMonitor(node, config, mapper, self._pipeline, self._source, self._statistics)
+        self._base_missing = False
         self._storage = SerialExecutor("storage")
         self._stored: Future[str] | None = None
         self._timers = [
             steady_timer(node, CORRECTION_PERIOD_S, self._publishers.repeat_correction),
             steady_timer(node, DUE_PERIOD_S, self._pipeline.publish_due),
+            steady_timer(node, PATH_PERIOD_S, self._publishers.extend_path),
         ]
         self._node = node
 
@@ -81,6 +89,12 @@ class MappingSession:
     def records(self) -> bool:
         """Whether the run is to be written to a folder."""
         return self._result is not None
+
+    def apply(self, config: NodeConfig) -> None:
+        """Takes over the parameters that may change while the node runs."""
+        self._config = config
+        self._publishers.apply(config)
+        self._monitor.apply(config)
 
     def pause(self, paused: bool) -> None:
         """Ignores images that come from now on, or takes them again."""
@@ -108,7 +122,10 @@ class MappingSession:
 
         def load() -> str:
             self._pipeline.load(StoredMap(folder))
-            return f"the map of {folder} is loaded; the drive continues it as soon as the camera is found in it"
+            return (
+                f"the map of {folder} is loaded; the drive continues it as soon as the camera is found in it. "
+                "Until then the topics show this drive only: nothing, before its first chunk"
+            )
 
         return self._begin(load)
 
@@ -178,13 +195,17 @@ class MappingSession:
         except MappingError as error:
             self._statistics.faults.report("result not written", f"the result is incomplete: {error}")
 
-    def _T_base_cam(self) -> NDArray[np.float64]:
+    def _T_base_cam(self) -> NDArray[np.float64] | None:
+        """Where the camera sits on the base; None as long as that is not known: /tf_static may come late."""
         camera, base = self._config.camera_frame or self._camera.frame_id, self._config.base_frame
-        T_base_cam = self._statics.lookup(base, camera)
-        if T_base_cam is not None:
-            return T_base_cam
-        self._log.warning(
-            f"/tf_static does not connect {base!r} with the camera's frame {camera!r}, so the two are taken as one and "
-            f"{base!r} is an optical frame; publish that transform, or set base_frame or camera_frame"
-        )
-        return np.eye(4)
+        T_base_cam = self._statics.lookup(base, camera, 0.0 if self._base_missing else TF_STATIC_WAIT_S)
+        if T_base_cam is None and not self._base_missing:
+            self._log.warning(
+                f"/tf_static does not connect {base!r} with the camera's frame {camera!r}, so the two are taken as one "
+                f"and {base!r} is an optical frame until it does; publish that transform, or set base_frame or "
+                "camera_frame"
+            )
+        elif T_base_cam is not None and self._base_missing:
+            self._log.info(f"/tf_static connects {base!r} with {camera!r} now, and is used from here on")
+        self._base_missing = T_base_cam is None
+        return T_base_cam

@@ -71,6 +71,7 @@ class PlayerNode(Node):
         """Opens the bag and starts to play it; with one message, ends with exit code 1 where it can not."""
         try:
             self._config = self._declared.read()
+            self._declared.in_use = True
             if not self._config.bag:
                 raise ConfigurationError("parameter bag is empty; give the rosbag2 folder to replay")
             self._bag = BagFile(Path(self._config.bag))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,6 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.mapping.values import PointCloud
 from scal3r_ros.nodes.mapper.output.velocity import Twist
-from scal3r_ros.nodes.ros.compat import cloud_message
 
 Array = NDArray[np.float64]
 
@@ -118,7 +118,19 @@ def cloud_to_message(nanoseconds: int, frame: str, cloud: PointCloud) -> PointCl
         PointField(name=name, offset=4 * position, datatype=PointField.FLOAT32, count=1)
         for position, name in enumerate(POINT_LAYOUT.names or ())
     ]
-    return cloud_message(Header(stamp=stamp_message(nanoseconds), frame_id=frame), fields, packed)
+    data = array("B")  # any other type is copied byte by byte by the message's setter
+    data.frombytes(packed.tobytes())
+    return PointCloud2(
+        header=Header(stamp=stamp_message(nanoseconds), frame_id=frame),
+        height=1,
+        width=len(packed),
+        fields=fields,
+        is_bigendian=False,
+        point_step=POINT_STEP,
+        row_step=POINT_STEP * len(packed),
+        data=data,
+        is_dense=True,  # every point is finite
+    )
 
 
 def loop_markers(nanoseconds: int, frame: str, ends: Array) -> MarkerArray:

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from scal3r_ros.configuration import ParameterInfo, from_parameters, parameter, parameters_of, section
 from scal3r_ros.errors import ConfigurationError
 
 ConfigT = TypeVar("ConfigT")
+
+AT_ONCE = (
+    "map_directory",
+    "drain_timeout_s",
+    "no_image_warning_s",
+    "publish_tf",
+    "output.map_rate",
+    "output.map_byte_budget",
+    "output.path_max_poses",
+    "output.correction_step_m",
+    "output.correction_step_deg",
+)
+"""Parameters of the mapper that take effect whenever they are set; all others do when the node is configured."""
 
 ROS_OWN_PREFIXES = ("use_sim_time", "qos_overrides.", "start_type_description_service")
 """Parameters that rclpy declares by itself on every node."""
@@ -85,7 +100,8 @@ class NodeConfig:
     autostart: bool = parameter(True, "configure and activate at start, instead of waiting for a lifecycle manager")
     image_transport: str = parameter(
         "raw",
-        "type of the topic image: raw is sensor_msgs/Image, compressed is sensor_msgs/CompressedImage",
+        "raw subscribes to sensor_msgs/Image on the topic image, compressed to sensor_msgs/CompressedImage on "
+        "image/compressed",
         choices=("raw", "compressed"),
     )
     base_frame: str = parameter("base_link", "frame of the robot whose pose in odom is published")
@@ -129,9 +145,14 @@ class DeclaredParameters(Generic[ConfigT]):
 
     The node has to be built with `automatically_declare_parameters_from_overrides=True`. A value from the command line
     or a file that has the wrong type or range does not stop the node: the default stands in, and `read` raises.
+
+    While `in_use` is true, only parameters in `AT_ONCE` can be set, and `changed` is called when they were; another one
+    is refused with the reason.
     """
 
-    def __init__(self, node: Node, config: type[ConfigT]) -> None:
+    def __init__(self, node: Node, config: type[ConfigT], changed: Callable[[], None] = lambda: None) -> None:
+        self._changed = changed
+        self.in_use = False
         self._node = node
         self._config = config
         self._infos = {info.name: info for info in parameters_of(config)}
@@ -142,7 +163,8 @@ class DeclaredParameters(Generic[ConfigT]):
         for name in given:
             if name not in self._infos and not name.startswith(ROS_OWN_PREFIXES):
                 node.get_logger().warning(f"parameter {name} is unknown and has no effect{self._nearest(name)}")
-        node.add_post_set_parameters_callback(self._forget_refusals)
+        node.add_on_set_parameters_callback(self._judge)
+        node.add_post_set_parameters_callback(self._after_set)
 
     def read(self) -> ConfigT:
         """The config as the parameters stand now.
@@ -164,9 +186,25 @@ class DeclaredParameters(Generic[ConfigT]):
                 self._refused[info.name] = error
         self._node.declare_parameter(info.name, value, descriptor_of(info), ignore_override=True)
 
-    def _forget_refusals(self, changed: list[object]) -> None:
-        for item in changed:
-            self._refused.pop(getattr(item, "name", ""), None)
+    def _judge(self, asked: list[Parameter]) -> SetParametersResult:
+        for item in asked:
+            info = self._infos.get(item.name)
+            if info is None:
+                continue
+            try:
+                info.check(item.value)
+            except ConfigurationError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            if self.in_use and item.name not in AT_ONCE:
+                reason = f"parameter {item.name} takes effect when the node is configured, which has been done"
+                return SetParametersResult(successful=False, reason=f"{reason}: clean up, set it, configure again")
+        return SetParametersResult(successful=True)
+
+    def _after_set(self, done: list[Parameter]) -> None:
+        for item in done:
+            self._refused.pop(item.name, None)
+        if self.in_use and any(item.name in self._infos for item in done):
+            self._changed()
 
     def _nearest(self, name: str) -> str:
         near = difflib.get_close_matches(name, self._infos, n=1)
@@ -176,7 +214,8 @@ class DeclaredParameters(Generic[ConfigT]):
 def descriptor_of(info: ParameterInfo) -> ParameterDescriptor:
     """What `ros2 param describe` shows: meaning with unit, range and choices."""
     descriptor = ParameterDescriptor(description=info.doc + (f" [{info.unit}]" if info.unit else ""))
-    descriptor.additional_constraints = "takes effect when the node is configured"
+    when = "at once" if info.name in AT_ONCE else "when the node is configured"
+    descriptor.additional_constraints = f"takes effect {when}"
     if info.choices:
         descriptor.additional_constraints = f"one of {', '.join(info.choices)}; " + descriptor.additional_constraints
     if info.minimum is None and info.maximum is None:

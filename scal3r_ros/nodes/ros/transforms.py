@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 
@@ -20,7 +21,7 @@ class StaticTransforms:
     """The tree of static transforms heard so far. Safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._parents: dict[str, tuple[str, Array]] = {}
 
     def add(self, transforms: Iterable[TransformStamped]) -> None:
@@ -29,14 +30,23 @@ class StaticTransforms:
             rotation = item.transform.rotation
             if np.linalg.norm([rotation.x, rotation.y, rotation.z, rotation.w]) < 1e-6:
                 continue
-            with self._lock:
+            with self._changed:
                 child, parent = item.child_frame_id.lstrip("/"), item.header.frame_id.lstrip("/")
                 self._parents[child] = (parent, matrix_of(item.transform))
+                self._changed.notify_all()
 
-    def lookup(self, target: str, source: str) -> Array | None:
-        """T_target_source (4, 4) along whatever chain connects the two frames; None where none does."""
-        target, source = target.lstrip("/"), source.lstrip("/")
-        with self._lock:
+    def lookup(self, target: str, source: str, timeout_s: float = 0.0) -> Array | None:
+        """T_target_source (4, 4) along whatever chain connects the two frames; None where none does in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while (found := self._find(target.lstrip("/"), source.lstrip("/"))) is None:
+            with self._changed:
+                left = deadline_s - time.monotonic()
+                if left <= 0.0 or not self._changed.wait(left):
+                    return None
+        return found
+
+    def _find(self, target: str, source: str) -> Array | None:
+        with self._changed:
             edges: dict[str, list[tuple[str, Array]]] = {}
             for child, (parent, T_parent_child) in self._parents.items():
                 edges.setdefault(parent, []).append((child, T_parent_child))

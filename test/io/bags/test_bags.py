@@ -108,7 +108,7 @@ def test_a_single_file_is_a_bag_too(tmp_path: Path, storage: Storage) -> None:
 def test_raw_messages_are_all_of_the_bag_in_order(tmp_path: Path, storage: Storage) -> None:
     with BagReader(write_bag(tmp_path / "bag", storage, count=20)) as reader:
         messages = list(reader.raw_messages())
-        assert len(messages) == 3 * 20 + 2
+        assert len(messages) == 3 * 20 + 3
         stamps = [message.stamp_ns for message in messages]
         assert stamps == sorted(stamps)
         first = next(message for message in messages if message.topic == "/camera/image")

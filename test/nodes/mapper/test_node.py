@@ -70,12 +70,52 @@ def test_every_image_gets_a_pose_under_its_own_stamp(make_node, outputs, send, w
         assert message.pose.covariance[0] > 0
 
 
-def test_nothing_is_published_before_the_first_chunk(make_node, outputs, send, waiting, scripted):
+def test_before_the_first_chunk_there_is_only_the_frame_of_the_map(make_node, outputs, send, waiting, scripted):
     make_node().start()
-    send(3)
+    stamps = send(3)
     assert waiting(lambda: len(scripted.frames) == 3)
+    assert waiting(lambda: stamps[-1] in transforms(outputs["tf"], "odom"))
+    for T_map_odom in transforms(outputs["tf"], "odom").values():
+        np.testing.assert_array_equal(T_map_odom, np.eye(4))
     assert waiting(lambda: len(outputs["diagnostics"]) >= 2)
-    assert not any(outputs[name] for name in ("tf", "odometry", "path", "points", "map"))
+    assert not transforms(outputs["tf"], "base_link")
+    assert not any(outputs[name] for name in ("odometry", "path", "points", "map"))
+
+
+def test_the_path_follows_the_camera_between_chunks(make_node, outputs, send, waiting, scripted):
+    make_node().start()
+    send(4)
+    assert waiting(lambda: outputs["path"])
+    scripted.size = 1000  # no further chunk
+    stamps = send(6, first_s=1000.4)
+    assert waiting(lambda: outputs["path"] and stamp_ns(outputs["path"][-1].header.stamp) == stamps[-1])
+    path = outputs["path"][-1]
+    assert len(path.poses) == 10
+    x = [pose.pose.position.x for pose in path.poses]
+    np.testing.assert_allclose(np.diff(x), 0.1, atol=1e-6)
+
+
+def test_the_path_is_bounded_between_chunks_too(make_node, outputs, send, waiting, scripted):
+    make_node(output__path_max_poses=5).start()
+    send(4)
+    assert waiting(lambda: outputs["path"])
+    scripted.size = 1000
+    stamps = send(20, first_s=1000.4)
+    assert waiting(lambda: stamp_ns(outputs["path"][-1].header.stamp) == stamps[-1])
+    assert max(len(path.poses) for path in outputs["path"]) == 5
+
+
+def test_a_transform_of_the_camera_that_comes_late_is_taken_over(make_node, bench, outputs, send, waiting, log_lines):
+    make_node().start()
+    send(6)
+    assert waiting(lambda: len(outputs["odometry"]) == 6)
+    tree = TFMessage(transforms=[transform_message(0, "base_link", "camera_optical", T_BASE_CAM)])
+    bench.publish("/tf_static", tree, latched=True)
+    (stamp,) = send(1, first_s=1000.6)
+    assert waiting(lambda: stamp in transforms(outputs["tf"], "base_link"))
+    expected = [0.6 - 1.0, 0.0, -1.5]  # the base is 1 m behind and 1.5 m below the camera
+    np.testing.assert_allclose(transforms(outputs["tf"], "base_link")[stamp][:3, 3], expected, atol=1e-6)
+    assert log_lines().count("is used from here on") == 1
 
 
 def test_path_points_and_map_follow_a_chunk(make_node, outputs, send, waiting):
@@ -122,10 +162,13 @@ def test_the_camera_sits_where_tf_static_says(make_node, bench, outputs, send, w
     np.testing.assert_allclose(poses[stamps[0]], se3.se3(np.eye(3), [-1.0, 0.0, -1.5]), atol=1e-9)
 
 
-def test_a_camera_without_tf_static_warns_once(make_node, send, waiting, outputs, log_lines):
+def test_a_camera_without_tf_static_warns_once(make_node, bench, send, waiting, outputs, log_lines):
     make_node().start()
     send(8)
     assert waiting(lambda: len(outputs["odometry"]) == 8)
+    bench.call(Trigger, "/mapper/reset", Trigger.Request())  # as for a bag that loops
+    send(8)
+    assert waiting(lambda: len(outputs["odometry"]) == 16)
     assert log_lines().count("/tf_static does not connect") == 1
 
 
@@ -134,7 +177,7 @@ def test_compressed_images_are_taken(make_node, bench, scripted, waiting):
 
     make_node(image_transport="compressed").start()
     picture = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
-    bench.publish("/image", CompressedImage(format="png", data=picture))
+    bench.publish("/image/compressed", CompressedImage(format="png", data=picture))
     assert waiting(lambda: scripted.frames)
 
 
@@ -244,7 +287,7 @@ def test_a_clock_set_back_resets_the_map(make_node, outputs, send, waiting, scri
     assert waiting(lambda: len(outputs["odometry"]) == 16)
     assert scripted.resets == 1
     assert waiting(lambda: any(not path.poses for path in outputs["path"]))
-    assert waiting(lambda: values(outputs["diagnostics"][-1]).get("dropped: stamp jumped") == "2")
+    assert waiting(lambda: any(values(item).get("dropped: stamp jumped") == "2" for item in outputs["diagnostics"]))
 
 
 def test_diagnostics_tell_rates_memory_and_submaps(make_node, outputs, send, waiting):
@@ -263,3 +306,47 @@ def test_diagnostics_tell_rates_memory_and_submaps(make_node, outputs, send, wai
 
 def values(message):
     return {item.key: item.value for item in message.status[0].values}
+
+
+def test_pause_reset_and_deactivation_are_logged(make_node, bench, send, waiting, scripted, log_lines):
+    node = make_node()
+    node.start()
+    send(4)
+    assert waiting(lambda: len(scripted.mapped) == 1)
+    bench.call(SetBool, "/mapper/pause", SetBool.Request(data=True))
+    bench.call(Trigger, "/mapper/resume", Trigger.Request())
+    bench.call(Trigger, "/mapper/reset", Trigger.Request())
+    node.trigger_deactivate()
+    said = log_lines()
+    order = ["paused: images are ignored", "running again", "the map was reset", "stopping: ", "stopped: "]
+    places = [said.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_after_a_reset_the_result_counts_what_came_since(
+    make_node, bench, send, waiting, scripted, log_lines, tmp_path
+):
+    node = make_node(result_directory=str(tmp_path / "run"))
+    node.start()
+    send(8)
+    assert waiting(lambda: len(scripted.mapped) == 2)
+    bench.call(Trigger, "/mapper/reset", Trigger.Request())
+    send(4)
+    assert waiting(lambda: len(scripted.mapped) == 3)
+    node.trigger_deactivate()
+    assert "4 of 4 images posed since the last reset (12 in all)" in log_lines()
+
+
+def test_a_camera_that_stops_is_not_mistaken_for_a_wrong_topic(make_node, send, waiting, scripted, log_lines):
+    make_node(no_image_warning_s=0.5).start()
+    send(4)
+    said = ""
+
+    def explained() -> bool:
+        nonlocal said
+        said = log_lines()
+        return "no image on /image" in said
+
+    assert waiting(explained)
+    assert "after 4 images" in said
+    assert "remap" not in said[said.index("no image on /image") :]

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import transforms3d
@@ -8,7 +12,6 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.mapping.values import PointCloud
 
 conversion = pytest.importorskip("scal3r_ros.nodes.ros.messages", reason="rclpy is not installed")
-ros_compat = pytest.importorskip("scal3r_ros.nodes.ros.compat")
 velocity = pytest.importorskip("scal3r_ros.nodes.mapper.output.velocity")
 
 STAMP_NS = 1_234_567_890_123_456_789
@@ -61,6 +64,35 @@ def test_cloud_message_holds_what_rviz_reads():
     raw = np.frombuffer(message.data, np.uint8).reshape(100, 16)
     np.testing.assert_array_equal(raw[:, :12].copy().view("<f4"), cloud.points)
     np.testing.assert_array_equal(raw[:, 12:15], cloud.colours[:, ::-1])  # bytes of rgb are blue, green, red
+
+
+def test_sensor_msgs_py_reads_the_cloud_back():
+    reader = pytest.importorskip("sensor_msgs_py.point_cloud2", reason="comes with a ROS installation only")
+    points = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    message = conversion.cloud_to_message(STAMP_NS, "map", PointCloud(points, np.zeros((100, 3), np.uint8)))
+    read = reader.read_points(message, field_names=("x", "y", "z"))
+    np.testing.assert_array_equal(np.stack([read[name] for name in "xyz"], axis=1), points)
+
+
+def test_a_cloud_is_dense_whatever_is_installed(tmp_path):
+    """Every point of it is finite; the packing of sensor_msgs_py would not say so."""
+    package = tmp_path / "sensor_msgs_py"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "point_cloud2.py").write_text(
+        "from sensor_msgs.msg import PointCloud2\n"
+        "def dtype_from_fields(fields, point_step=None):\n    return '<f4,<f4,<f4,<f4'\n"
+        "def create_cloud(header, fields, points):\n    return PointCloud2(header=header, is_dense=False)\n"
+    )
+    script = (
+        "import numpy as np; from scal3r_ros.mapping.values import PointCloud;"
+        "from scal3r_ros.nodes.ros.messages import cloud_to_message as make;"
+        "cloud = make(0, 'map', PointCloud(np.ones((3, 3), np.float32), np.ones((3, 3), np.uint8)));"
+        "print(cloud.is_dense, cloud.width)"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=200)
+    assert done.stdout.split() == ["True", "3"], done.stderr
 
 
 def test_points_that_are_not_finite_are_left_out():
@@ -119,11 +151,34 @@ def test_velocity_of_a_screw_motion_is_its_twist():
     xi = np.array([1.0, 0.2, -0.3, 0.1, -0.2, 0.4])
     meter = velocity.VelocityMeter()
     start = pose(5)
-    first = meter.measure(0, start, np.eye(6))
+    first = meter.measure(0, start)
     assert first.covariance[0, 0] == velocity.UNKNOWN_VARIANCE
-    second = meter.measure(500_000_000, start @ se3.exp(xi * 0.5), np.eye(6))
+    second = meter.measure(500_000_000, start @ se3.exp(xi * 0.5))
     np.testing.assert_allclose(second.velocity, xi, atol=1e-9)
-    np.testing.assert_allclose(second.covariance, np.eye(6) * 2 / 0.5**2, atol=1e-9)
+
+
+@pytest.mark.parametrize("sigma_m", [0.002, 0.02, 0.2])
+def test_the_covariance_of_a_velocity_is_that_of_its_errors(sigma_m):
+    """7 m/s at 10 Hz, positions with independent errors: the normalised squared error is that of three dimensions."""
+    rng, meter, speed = np.random.default_rng(0), velocity.VelocityMeter(), 7.0
+    squares, deviations = [], []
+    for index in range(400):
+        T = se3.se3(np.eye(3), np.array([speed * index * 0.1, 0.0, 0.0]) + rng.normal(0.0, sigma_m, 3))
+        twist = meter.measure(index * 100_000_000, T)
+        if index > 20:
+            error = twist.velocity[:3] - [speed, 0.0, 0.0]
+            squares.append(error @ np.linalg.solve(twist.covariance[:3, :3], error))
+            deviations.append(np.sqrt(twist.covariance[0, 0]))
+    assert 1.0 < np.mean(squares) < 6.0 or sigma_m < 0.01  # below, the floor is wider than the errors
+    assert np.median(deviations) < 3.0 * np.sqrt(2.0) * sigma_m / 0.1 + 0.01 * speed
+
+
+def test_an_extrapolated_velocity_may_be_wrong_by_all_of_it():
+    meter = velocity.VelocityMeter()
+    poses = [se3.se3(np.eye(3), [0.7 * index, 0.0, 0.0]) for index in range(12)]
+    measured = [meter.measure(index * 100_000_000, T, index == 11) for index, T in enumerate(poses)]
+    assert np.sqrt(measured[10].covariance[0, 0]) < 0.5
+    assert np.sqrt(measured[11].covariance[0, 0]) >= 7.0
 
 
 def test_calibration_keeps_every_field(camera_info_message):

@@ -12,7 +12,7 @@ from scal3r_ros.errors import GeometryError, SequenceError
 from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.io.images.rectifier import Rectifier
 from scal3r_ros.nodes.mapper.faults import FaultLog
-from scal3r_ros.nodes.ros.compat import image_to_rgb
+from scal3r_ros.nodes.ros.images import image_to_rgb
 from scal3r_ros.nodes.ros.messages import calibration_of
 from scal3r_ros.reconstruction.protocol import Frame
 

@@ -42,8 +42,12 @@ class ImageSource:
 
     @property
     def topic(self) -> str:
-        """Full name of the topic of the images."""
-        return str(self._node.resolve_topic_name("image"))
+        """Full name of the topic of the images: `image` as remapped, with the transport's name after it, if not raw.
+
+        So does image_transport. A name that ends with the transport already is taken as it is.
+        """
+        base, transport = str(self._node.resolve_topic_name("image")), self._config.image_transport
+        return base if transport == "raw" or base.endswith(f"/{transport}") else f"{base}/{transport}"
 
     def open(self) -> None:
         """Subscribes."""

@@ -20,7 +20,7 @@ class ImageWatch:
     """Tells once for every silence of more than `limit_s` seconds that the images have stopped."""
 
     def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._seen_s = time.monotonic()
         self._told = False
         self.images_came = False
@@ -28,7 +28,7 @@ class ImageWatch:
     @property
     def silent(self) -> bool:
         """Whether the images are missing right now."""
-        return time.monotonic() - self._seen_s > self._limit_s
+        return time.monotonic() - self._seen_s > self.limit_s
 
     def saw_image(self) -> None:
         """An image came."""

@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from geometry_msgs.msg import TransformStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from nav_msgs.msg import Odometry, Path
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.mapping.values import FramePose, MapUpdate, PointCloud
+from scal3r_ros.mapping.values import FramePose, MapUpdate, PointCloud, PoseSource
 from scal3r_ros.nodes.mapper.activity import Activity
 from scal3r_ros.nodes.mapper.output.rate_limited_transform import RateLimitedTransform
 from scal3r_ros.nodes.mapper.output.topic import Topic
@@ -49,17 +50,21 @@ EMPTY_TRAJECTORY = Trajectory(np.zeros(0, np.int64), np.zeros((0, 4, 4)))
 class MapSource:
     """Where the publishers read what they publish whole: the best trajectory T_map_cam now, and the cloud in `map`.
 
-    `loop_ends` gives the positions (n, 2, 3) in `map` that loops connect.
+    `loop_ends` gives the positions (n, 2, 3) in `map` that loops connect, `T_base_cam` where the camera sits on the
+    base, None as long as that is not known: until then the two are taken as one.
     """
 
     trajectory: Callable[[], Trajectory]
     cloud: Callable[[int], PointCloud]
     loop_ends: Callable[[], Array]
-    T_base_cam: Callable[[], Array]
+    T_base_cam: Callable[[], Array | None]
 
 
 class MapPublishers:
-    """The outputs of the node. Nothing is published before the first poses; stamps are those of images."""
+    """The outputs of the node; stamps are those of images.
+
+    Before the first poses only map → odom is published, from the first image on, so that the frame `map` exists.
+    """
 
     def __init__(self, node: LifecycleNode, config: NodeConfig, source: MapSource, activity: Activity) -> None:
         self._config = config
@@ -78,24 +83,43 @@ class MapPublishers:
         self._map_changed = False
         self._correcting = RateLimitedTransform(config.output.correction_step_m, config.output.correction_step_deg)
         self._here = np.zeros(3)  # the base in odom
+        self._path_poses: list[PoseStamped] = []
+        self._path_grew = False
         self._T_cam_base: Array | None = None
-        self._newest_ns: int | None = None
+        self._newest_ns: int | None = None  # of the poses
+        self._image_ns: int | None = None
         self._sent_s = 0.0
+
+    def apply(self, config: NodeConfig) -> None:
+        """Takes over the parameters that may change while the node runs."""
+        with self._lock:
+            self._config = config
+            self._correcting.limit(config.output.correction_step_m, config.output.correction_step_deg)
 
     def close(self) -> None:
         """Takes the topics off the graph; what other threads publish later is left out."""
         for topic in self._all:
             topic.close()
 
+    def give_image(self, stamp_ns: int) -> None:
+        """An image of this stamp was taken in: `map` exists from the first one on, though nothing may be posed yet."""
+        with self._lock:
+            first = self._image_ns is None
+            self._image_ns = stamp_ns
+            if first:
+                self._send_transforms([self._correction(stamp_ns)])
+
     def give_poses(self, poses: Sequence[FramePose]) -> None:
         """Publishes odom → base, map → odom and odometry of each pose, with the stamp of its image."""
         if not poses:
             return
+        T_base_cam = self._source.T_base_cam() if self._T_cam_base is None else None
         with self._lock:
-            if self._T_cam_base is None:
-                self._T_cam_base = se3.invert(self._source.T_base_cam())
+            if T_base_cam is not None:
+                self._T_cam_base = se3.invert(T_base_cam)
+                self._velocity.forget()
             for pose in poses:
-                self._give_pose(pose, pose.T_odom_cam @ self._T_cam_base)
+                self._give_pose(pose, pose.T_odom_cam @ self._T_cam_base_now())
         self._activity.poses_given(len(poses))
 
     def give_update(self, update: MapUpdate) -> None:
@@ -130,43 +154,60 @@ class MapPublishers:
         self.give_what_is_due()
 
     def repeat_correction(self) -> None:
-        """Sends map → odom again where no image has brought it along for a while; to be called at 10 Hz."""
+        """Sends map → odom again where no pose has brought it along for a while; to be called at 10 Hz."""
         with self._lock:
-            if self._newest_ns is None or time.monotonic() - self._sent_s < CORRECTION_PERIOD_S:
+            if self._image_ns is None or time.monotonic() - self._sent_s < CORRECTION_PERIOD_S:
                 return
-            self._send_transforms([self._correction(self._newest_ns)])
+            self._send_transforms([self._correction(self._image_ns)])
+
+    def extend_path(self) -> None:
+        """Publishes the path where poses were added to it since; to be called at the rate of the path."""
+        with self._lock:
+            if not self._path_grew:
+                return
+            self._path_grew = False
+            limit = self._config.output.path_max_poses
+            poses = [self._path_poses[index] for index in thinned(len(self._path_poses), limit)]
+            if len(self._path_poses) > 2 * limit:
+                self._path_poses = poses
+            header = Header(stamp=poses[-1].header.stamp, frame_id=self._config.map_frame)
+            self._path.publish(Path(header=header, poses=poses))
 
     def clear(self) -> None:
-        """Replaces path and map by empty ones, and starts as before the first poses."""
+        """Replaces path and map by empty ones, and starts as before the first image."""
         with self._lock:
-            published = self._newest_ns is not None
-            newest_ns = self._newest_ns or 0
+            published, newest_ns = self._newest_ns is not None, self._newest_ns or 0
             self._forget()
-        self._map_changed = False
-        if published:
-            self._path.publish(path_message(self._config.map_frame, [], EMPTY_TRAJECTORY.T_ref_cam))
-            self._map.publish(cloud_to_message(newest_ns, self._config.map_frame, EMPTY_CLOUD))
-            self._loops.publish(loop_markers(newest_ns, self._config.map_frame, np.zeros((0, 2, 3))))
+            self._map_changed = False
+            if published:
+                self._path.publish(path_message(self._config.map_frame, [], EMPTY_TRAJECTORY.T_ref_cam))
+                self._map.publish(cloud_to_message(newest_ns, self._config.map_frame, EMPTY_CLOUD))
+                self._loops.publish(loop_markers(newest_ns, self._config.map_frame, np.zeros((0, 2, 3))))
 
     def _forget(self) -> None:
         self._correcting.reset()
         self._T_cam_base = None
-        self._newest_ns = None
+        self._newest_ns = self._image_ns = None
         self._sent_s = 0.0
+        self._path_poses, self._path_grew = [], False
         self._velocity.forget()
 
     def _give_pose(self, pose: FramePose, T_odom_base: Array) -> None:
         config = self._config
         self._newest_ns = max(pose.stamp_ns, self._newest_ns or pose.stamp_ns)
+        self._image_ns = max(pose.stamp_ns, self._image_ns or pose.stamp_ns)
         self._here = T_odom_base[:3, 3]
+        T_map_odom = self._correcting.advance(self._here)
         self._send_transforms(
             [
                 transform_message(pose.stamp_ns, config.odom_frame, config.base_frame, T_odom_base),
-                self._correction(pose.stamp_ns),
+                transform_message(pose.stamp_ns, config.map_frame, config.odom_frame, T_map_odom),
             ]
         )
+        self._path_poses += path_message(config.map_frame, [pose.stamp_ns], (T_map_odom @ T_odom_base)[None]).poses
+        self._path_grew = True
         covariance = base_covariance(pose.covariance, pose.T_odom_cam, T_odom_base)
-        twist = self._velocity.measure(pose.stamp_ns, T_odom_base, covariance)
+        twist = self._velocity.measure(pose.stamp_ns, T_odom_base, pose.source is PoseSource.EXTRAPOLATED)
         self._odometry.publish(
             odometry_message(pose.stamp_ns, config.odom_frame, config.base_frame, T_odom_base, covariance, twist)
         )
@@ -180,15 +221,20 @@ class MapPublishers:
         if self._config.publish_tf:
             self._transforms.publish(TFMessage(transforms=transforms))
 
+    def _T_cam_base_now(self) -> Array:
+        return np.eye(4) if self._T_cam_base is None else self._T_cam_base
+
     def _publish_path(self) -> None:
+        """The whole path as the trajectory is now; poses that are given later extend it."""
         trajectory = self._source.trajectory()
-        with self._lock:
-            T_cam_base = self._T_cam_base
-        if T_cam_base is None or not len(trajectory):
+        if not len(trajectory):
             return
-        chosen = thinned(len(trajectory), self._config.output.path_max_poses)
-        T_map_base = trajectory.T_ref_cam[chosen] @ T_cam_base
-        self._path.publish(path_message(self._config.map_frame, trajectory.stamps_ns[chosen], T_map_base))
+        with self._lock:
+            chosen = thinned(len(trajectory), self._config.output.path_max_poses)
+            T_map_base = trajectory.T_ref_cam[chosen] @ self._T_cam_base_now()
+            path = path_message(self._config.map_frame, trajectory.stamps_ns[chosen], T_map_base)
+            self._path_poses, self._path_grew = list(path.poses), False
+            self._path.publish(path)
 
     def _publish_loops(self) -> None:
         with self._lock:

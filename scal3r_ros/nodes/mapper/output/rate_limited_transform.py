@@ -1,4 +1,4 @@
-"""Moves map → odom towards what the graph says by bounded steps, so that no one who plans in `map` sees a jump."""
+"""Moves map → odom towards the graph's solution by bounded steps, so that no one who plans in `map` sees a jump."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ class RateLimitedTransform:
     """
 
     def __init__(self, step_m: float, step_deg: float) -> None:
-        self._step_m, self._step_rad = step_m, math.radians(step_deg)
+        self.limit(step_m, step_deg)
         self.reset()
 
+    def limit(self, step_m: float, step_deg: float) -> None:
+        """Take steps of at most so much from now on."""
+        self._step_m, self._step_rad = step_m, math.radians(step_deg)
+
     def reset(self) -> None:
-        """Start anew without any correction."""
+        """Begin without any correction."""
         self.target: Array = np.eye(4)
         self._given: Array = np.eye(4)
 
     def jump(self) -> None:
-        """Give out the target from now on: `map` is another frame than it was, and there is no way between the two."""
+        """Give out the target from now on: `map` is another frame than it was, so nothing lies between the two."""
         self._given = self.target
 
     def advance(self, here: Array) -> Array:

@@ -35,6 +35,10 @@ class UpdateSink:
         """Number of the map at hand; to be asked for before an update is computed."""
         return self._generation
 
+    def give_image(self, stamp_ns: int) -> None:
+        """An image was taken in."""
+        self._publishers.give_image(stamp_ns)
+
     def give_poses(self, poses: Sequence[FramePose]) -> None:
         """Publishes poses just tracked, after the older poses of the first map update."""
         self._map_begun.wait(FIRST_UPDATE_WAIT_S)

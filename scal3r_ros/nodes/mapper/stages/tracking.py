@@ -110,10 +110,12 @@ class TrackingStage:
             self._statistics.drops.report(
                 observation.dropped.reason, f"an image was dropped: {observation.dropped.message}"
             )
+            return
         if observation.restarted:
             self._mapping.discard()
             self._sink.begin_anew()
             self._statistics.activity.map_replaced(1 + len(self))
+        self._sink.give_image(received.stamp_ns)
         if observation.chunk is not None:
             self._mapping.offer(observation.chunk)
         if observation.poses:

@@ -1,0 +1,26 @@
+"""Pictures of image messages.
+
+`cv_bridge` is not used although robots have it: one that was built for another NumPy than the process has takes the
+process down, and one that fits accepts rows of a wrong length as another size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+
+from scal3r_ros.io.images.decoding import decode_compressed_image, decode_image
+
+
+def image_to_rgb(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    """The picture of an image message as (h, w, 3) uint8 RGB.
+
+    Raises:
+        ImageError: the encoding is unknown, `step` does not fit the width, or the data is damaged.
+    """
+    if isinstance(message, CompressedImage):
+        return decode_compressed_image(message.data)
+    return decode_image(
+        message.encoding, message.height, message.width, message.step, bool(message.is_bigendian), message.data
+    )
