@@ -219,8 +219,9 @@ def test_the_camera_goes_on_while_a_map_is_saved(
     saving = threading.Thread(target=lambda: driven.save(tmp_path))
     saving.start()
     assert writing.wait(30)
+    last_ns = street[-1].stamp_ns
     frames = [
-        replace(frame, index=100 + number, stamp_ns=frame.stamp_ns + LATER_NS)
+        replace(frame, index=100 + number, stamp_ns=last_ns + 10**8 * (number + 1))
         for number, frame in enumerate(street[:5])
     ]
     for frame in frames:
