@@ -26,6 +26,7 @@ run() {
 run lint ruff check .
 run format ruff format --check .
 run types mypy
+run walls lint-imports --no-cache
 run docs env NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 run tests pytest --numprocesses "$(nproc)" --dist loadfile
 run demo scripts/demo.sh --short
