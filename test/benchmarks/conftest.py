@@ -1,8 +1,9 @@
-"""Benchmarks are programs beside each other, not a package: their folder is put on the path."""
+"""Benchmarks are programs and folders of programs, not part of the package: both kinds are put on the path."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]

@@ -1,4 +1,4 @@
-"""What memory_ablation.py measures: one drive, mapped by one network under one rule of its memory.
+"""What memory_ablation measures: one drive, mapped by one network under one rule of its memory.
 
 Shapes: S frames of a chunk, h × w pixels.
 """
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from memory_ablation_drives import Drive, chunks_of
 from numpy.typing import NDArray
 
+from benchmarks.memory_ablation.drives import Drive, chunks_of
 from scal3r_ros.assembly import CoreConfig
 from scal3r_ros.errors import ConfigurationError, EvaluationError, GeometryError
 from scal3r_ros.evaluation.metrics.trajectories import compare_trajectories

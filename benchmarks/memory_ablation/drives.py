@@ -1,4 +1,4 @@
-"""The long drives of memory_ablation.py: through held-out worlds, rendered once and kept."""
+"""The long drives of memory_ablation: through held-out worlds, rendered once and kept."""
 
 from __future__ import annotations
 

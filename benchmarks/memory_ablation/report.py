@@ -1,4 +1,4 @@
-"""What memory_ablation.py gives out: tables in Markdown, a CSV of all drives, a JSON of the summary, and a picture."""
+"""What memory_ablation gives out: tables in Markdown, a CSV of all drives, a JSON of the summary, and a picture."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from memory_ablation_measure import Row
-from memory_ablation_statistics import (
+
+from benchmarks.memory_ablation.measure import Row
+from benchmarks.memory_ablation.statistics import (
     BASELINE,
     MEASURES,
     Comparison,

@@ -1,11 +1,11 @@
 """What streaming costs, against doing without it: seconds a frame and peak memory, by chunk and over a long drive.
 
-    python benchmarks/streaming.py                 about half an hour on a laptop's CPU
-    python benchmarks/streaming.py --quick         a minute, on a small network: shows that it runs, not what it costs
-    python benchmarks/streaming.py --full          also one chunk of the full network, untrained: needs 6 GB
-    python benchmarks/streaming.py --out out/streaming
+    python -m benchmarks.streaming                 about half an hour on a laptop's CPU
+    python -m benchmarks.streaming --quick         a minute, on a small network: shows that it runs, not what it costs
+    python -m benchmarks.streaming --full          also one chunk of the full network, untrained: needs 6 GB
+    python -m benchmarks.streaming --out out/streaming
 
-Every variant runs in a process of its own; what they are is told in streaming_variants.py. Weights are random, which
+Every variant runs in a process of its own; what they are is described in variants.py. Weights are random, which
 changes no time. Prints tables and writes streaming.json. On a busy machine use --cpu-time.
 """
 
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from streaming_variants import ECONOMIES, Job
 
+from benchmarks.streaming.variants import ECONOMIES, Job
 from scal3r_ros.reconstruction.device import computes_bfloat16_fast, torch_device
 
 FULL = Job("once", preset="full", precision="bf16", chunks=1, size=4, overlap=0, image_width=1241, image_height=376)
@@ -143,10 +143,11 @@ def _one_full_chunk(job: Job) -> Measured:
 
 def _measure(job: Job, outputs: Path | None = None) -> Measured:
     """Runs a job in a process of its own."""
-    content: dict[str, Any] = dataclasses.asdict(job) | {"outputs": str(outputs or "")}
-    worker = [sys.executable, str(Path(__file__).with_name("streaming_variants.py")), json.dumps(content)]
+    content: dict[str, Any] = dataclasses.asdict(job) | {"outputs": "" if outputs is None else str(outputs.absolute())}
+    worker = [sys.executable, "-m", "benchmarks.streaming.variants", json.dumps(content)]
     print(f"{job.variant}, {job.preset}, {job.precision}, {job.chunks} chunks …", file=sys.stderr, flush=True)
-    done = subprocess.run(worker, capture_output=True, text=True, check=False)
+    root = Path(__file__).parents[2]  # where the worker finds its module
+    done = subprocess.run(worker, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the variant {job.variant} failed:\n{done.stderr}")
     result = json.loads(done.stdout)

@@ -1,6 +1,6 @@
-"""What benchmarks/streaming.py measures, one variant a process: prints one line of JSON.
+"""What benchmarks/streaming/ measures, one variant a process: prints one line of JSON.
 
-    python benchmarks/streaming_variants.py '{"variant": "ours", "preset": "small", "chunks": 3}'
+    python -m benchmarks.streaming.variants '{"variant": "ours", "preset": "small", "chunks": 3}'
 
 `ours` is the reconstructor as the node runs it, but for the economies that the job is `without`; all of them are in
 ECONOMIES. `plain` is without any: every frame through the encoder again, attention by whole matrices, the memory's

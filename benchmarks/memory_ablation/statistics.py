@@ -1,4 +1,4 @@
-"""From the rows of memory_ablation.py to what they say: figures over all drives, and paired tests."""
+"""From the rows of memory_ablation to what they say: figures over all drives, and paired tests."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from memory_ablation_measure import OFFLINE, Row
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
+
+from benchmarks.memory_ablation.measure import OFFLINE, Row
 
 Array = NDArray[np.float64]
 

@@ -1,8 +1,8 @@
 """What the memory is worth: the same weights on held-out long drives, their memory learning by one rule or another.
 
-    python benchmarks/memory_ablation.py --checkpoint tiny.safetensors
-    python benchmarks/memory_ablation.py --drives 40 --frames 160 --rules running frozen --workers 1
-    python benchmarks/memory_ablation.py --checkpoint 1x=tiny.safetensors 2x=wide.safetensors:2x 4x=wider.safetensors:4x
+    python -m benchmarks.memory_ablation --checkpoint tiny.safetensors
+    python -m benchmarks.memory_ablation --drives 40 --frames 160 --rules running frozen --workers 1
+    python -m benchmarks.memory_ablation --checkpoint 1x=tiny.safetensors 2x=wide.safetensors:2x 4x=wider.safetensors:4x
 
 Every drive is mapped as `scal3r replay` maps a bag, in chunks of `--chunk` frames, with the cameras' true calibration
 and without loops; `--set` changes any parameter. Prints tables and writes them with a CSV, a JSON and a picture into
@@ -23,13 +23,13 @@ from pathlib import Path
 
 import torch
 import yaml
-from memory_ablation_drives import DriveFolder, DriveSet, digest, digest_of_code
-from memory_ablation_measure import Network, Row, Rule, measure
-from memory_ablation_report import write_report
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import scal3r_ros
+from benchmarks.memory_ablation.drives import DriveFolder, DriveSet, digest, digest_of_code
+from benchmarks.memory_ablation.measure import Network, Row, Rule, measure
+from benchmarks.memory_ablation.report import write_report
 from scal3r_ros.assembly import CoreConfig, core_config
 from scal3r_ros.configuration import to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError
@@ -42,7 +42,7 @@ _ROOMS = tuple(
     Path(scal3r_ros.__file__).parent / room
     for room in ("evaluation", "features", "geometry", "mapping", "model", "reconstruction")
 )
-_MEASURING = Path(__file__).with_name("memory_ablation_measure.py")
+_MEASURING = Path(__file__).with_name("measure.py")
 """With these rooms, the code whose changes make everything be measured anew."""
 
 

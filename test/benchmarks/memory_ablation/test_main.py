@@ -1,4 +1,4 @@
-"""What memory_ablation.py says of a mapper whose errors are known, and that it goes on where it was interrupted."""
+"""What memory_ablation says of a mapper whose errors are known, and that it goes on where it was interrupted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from memory_ablation import main
-from memory_ablation_drives import Drive, DriveFolder, DriveSet, chunks_of
-from memory_ablation_measure import Network, Row, Rule, measure, measure_mapped, preset_of
 
+from benchmarks.memory_ablation.__main__ import main
+from benchmarks.memory_ablation.drives import Drive, DriveFolder, DriveSet, chunks_of
+from benchmarks.memory_ablation.measure import Network, Row, Rule, measure, measure_mapped, preset_of
 from scal3r_ros.assembly import CoreConfig, core_config
 from scal3r_ros.errors import ConfigurationError, ModelError
 from scal3r_ros.geometry import se3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from memory_ablation_statistics import baseline_of, compare, figures
+
+from benchmarks.memory_ablation.statistics import baseline_of, compare, figures
 
 RNG = np.random.default_rng(3)
 BEFORE = np.exp(RNG.normal(0.0, 1.0, 24))

@@ -1,0 +1,1 @@
+"""What streaming costs. Run it by `python -m benchmarks.streaming`."""
