@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
 KITTI_COLUMNS = 12
 MATRIX_COLUMNS = 16
 TUM_COLUMNS = 8
+EARLIEST_NS = 10**16
+"""Stamps from here on are nanoseconds: as seconds they would lie 300 million years ahead."""
 ROTATION_TOLERANCE = 1e-2
 
 
@@ -37,7 +40,7 @@ def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None, rate
     rows, numbers = _read_table(path)
     columns = numbers.shape[1]
     if columns == TUM_COLUMNS:
-        stamps = np.array([_nanoseconds(row[0], path) for row in rows], np.int64)
+        stamps = _stamps([row[0] for row in rows], path)
         T = _poses_from_tum(numbers, path)
         order = np.argsort(stamps, kind="stable")
         stamps, T = stamps[order], T[order]
@@ -66,13 +69,14 @@ def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None, rate
 
 
 def read_times(path: Path) -> NDArray[np.int64]:
-    """Stamps (n,) int64 in nanoseconds from the first column, in seconds, of a file such as KITTI's `times.txt`.
+    """Stamps (n,) int64 in nanoseconds from the first column of a file such as KITTI's `times.txt`, in seconds or
+    nanoseconds.
 
     Raises:
         SequenceError: the file is missing, holds something other than numbers, or its times do not increase.
     """
     rows, _ = _read_table(path)
-    times = np.array([_nanoseconds(row[0], path) for row in rows], np.int64)
+    times = _stamps([row[0] for row in rows], path)
     if np.any(np.diff(times) <= 0):
         raise SequenceError(f"times file {path} does not increase from line to line")
     return times
@@ -110,12 +114,21 @@ def _read_table(path: Path) -> tuple[list[list[str]], NDArray[np.float64]]:
     return rows, numbers
 
 
-def _nanoseconds(seconds: str, path: Path) -> int:
-    """Exact: a double holds a stamp of today only to about 200 ns."""
+def _stamps(words: Sequence[str], path: Path) -> NDArray[np.int64]:
+    """Stamps of the words of a column: seconds, or nanoseconds where they are too large for any date in seconds.
+
+    Exact: a double holds a stamp of today only to about 200 ns.
+    """
+    times = [_decimal(word, path) for word in words]
+    unit = 1 if max(map(abs, times)) > EARLIEST_NS else 10**9
+    return np.array([int((time * unit).to_integral_value()) for time in times], np.int64)
+
+
+def _decimal(word: str, path: Path) -> Decimal:
     try:
-        return int((Decimal(seconds) * 10**9).to_integral_value())
+        return Decimal(word)
     except InvalidOperation:
-        raise SequenceError(f"file {path} holds the time {seconds!r}, which is no number of seconds") from None
+        raise SequenceError(f"file {path} holds the time {word!r}, which is no number") from None
 
 
 def _poses_from_tum(numbers: NDArray[np.float64], path: Path) -> NDArray[np.float64]:

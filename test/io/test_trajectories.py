@@ -106,3 +106,11 @@ def test_every_stamp_survives(tmp_path_factory: pytest.TempPathFactory, seconds:
     stamp = np.array([seconds * 10**9 + nanoseconds], np.int64)
     path.write_bytes(tum_bytes(Trajectory(stamp, np.eye(4)[None])))
     np.testing.assert_array_equal(read_trajectory(path).stamps_ns, stamp)
+
+
+def test_stamps_in_nanoseconds_are_known_by_their_size(tmp_path: Path) -> None:
+    lines = [f"{stamp}.000000 1 2 3 0 0 0 1" for stamp in STAMPS]
+    (tmp_path / "t.tum").write_text("\n".join(lines))
+    np.testing.assert_array_equal(read_trajectory(tmp_path / "t.tum").stamps_ns, STAMPS)
+    (tmp_path / "times.txt").write_text("\n".join(map(str, STAMPS)))
+    np.testing.assert_array_equal(read_times(tmp_path / "times.txt"), STAMPS)

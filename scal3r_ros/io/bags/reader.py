@@ -22,6 +22,7 @@ from scal3r_ros.io.bags.messages import RawMessage
 from scal3r_ros.io.bags.topics import TRUE_DEPTH_TOPIC, TRUE_POSE_TOPIC, typestore
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
 from scal3r_ros.io.images.decoding import ImageError, decode_compressed_image, decode_image
+from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.io.images.rectifier import Rectifier
 from scal3r_ros.reconstruction.protocol import Frame
 
@@ -55,6 +56,7 @@ class BagReader:
         rectified: bool | None = None,
     ) -> None:
         self._bag = BagFile(path)
+        self._grey_range = GreyRange()
         try:
             self.image_topic = self._choose_image_topic(image_topic)
             self.camera_info_topic = None if calib is not None else self._choose_camera_info_topic(camera_info_topic)
@@ -107,6 +109,7 @@ class BagReader:
             GeometryError: the camera's calibration cannot be used.
         """
         rectifier = Rectifier(self.calibration, self.rectified)
+        self._grey_range = GreyRange()
         if self.rectified and self.calibration is not None:
             logger.info("images on %s are taken as rectified: their camera is P of camera_info", self.image_topic)
         index = 0
@@ -121,10 +124,6 @@ class BagReader:
                 continue
             yield Frame(index, stamp_ns, image, rectifier.intrinsics)
             index += 1
-
-    def raw_messages(self) -> Iterator[RawMessage]:
-        """Every message of every topic as recorded: (topic, type, time recorded in ns, CDR bytes)."""
-        return self._bag.messages()
 
     def ground_truth(self, topic: str = TRUE_POSE_TOPIC) -> Trajectory | None:
         """The true camera poses (PoseStamped) in their own frame, by stamp; None where the bag has none."""
@@ -227,9 +226,15 @@ class BagReader:
         except SequenceError as error:
             raise ImageError("truncated data", str(error)) from error
         if raw.kind == COMPRESSED_TYPE:
-            return self._stamp_ns(message, raw), decode_compressed_image(message.data)
+            return self._stamp_ns(message, raw), decode_compressed_image(message.data, self._grey_range)
         image = decode_image(
-            message.encoding, message.height, message.width, message.step, bool(message.is_bigendian), message.data
+            message.encoding,
+            message.height,
+            message.width,
+            message.step,
+            bool(message.is_bigendian),
+            message.data,
+            self._grey_range,
         )
         return self._stamp_ns(message, raw), image
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import SequenceError
+from scal3r_ros.io.images.grey_range import GreyRange
 
 
 class ImageError(SequenceError):
@@ -61,11 +62,17 @@ ENCODINGS = tuple(_LAYOUTS)
 
 
 def decode_image(
-    encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: bytes | memoryview | NDArray[np.uint8]
+    encoding: str,
+    height: int,
+    width: int,
+    step: int,
+    is_bigendian: bool,
+    data: bytes | memoryview | NDArray[np.uint8],
+    grey_range: GreyRange | None = None,
 ) -> NDArray[np.uint8]:
     """The pixels of a sensor_msgs/Image as (height, width, 3) uint8 RGB; `step` is the length of a row in bytes.
 
-    16-bit values are scaled from 0…65535 to 0…255, as cv_bridge does.
+    16-bit values are scaled by the camera's `grey_range`; without one from 0…65535 to 0…255, as cv_bridge does.
 
     Raises:
         ImageError: the encoding is unknown, the size is zero, `step` is too short for a row, or data is missing.
@@ -107,22 +114,33 @@ def decode_image(
             f"image of {width}×{height} pixels can not be in {encoding}; check what the driver publishes",
         ) from None
     if rgb.dtype == np.uint16:
-        rgb = cv2.convertScaleAbs(rgb, alpha=255.0 / 65535.0)
+        return _to_8_bit(rgb, grey_range)
     return rgb.astype(np.uint8, copy=False)
 
 
-def decode_compressed_image(data: bytes | memoryview | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture of a sensor_msgs/CompressedImage (JPEG or PNG) as (h, w, 3) uint8 RGB.
+def decode_compressed_image(
+    data: bytes | memoryview | NDArray[np.uint8], grey_range: GreyRange | None = None
+) -> NDArray[np.uint8]:
+    """The picture of a sensor_msgs/CompressedImage (JPEG or PNG) as (h, w, 3) uint8 RGB; 16 bits as `decode_image`.
 
     Raises:
         ImageError: the data is no picture, or is damaged.
     """
     flat = np.frombuffer(data, np.uint8)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # IMREAD_COLOR_RGB came with OpenCV 4.11
+    # IMREAD_COLOR_RGB came with OpenCV 4.11.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(flat, flags) if flat.size else None
     if image is None:
         raise ImageError(
             "undecodable picture",
             f"compressed image of {flat.size} bytes is no readable JPEG or PNG; check its transport",
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    return _to_8_bit(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), grey_range)
+
+
+def _to_8_bit(image: NDArray[np.generic], grey_range: GreyRange | None) -> NDArray[np.uint8]:
+    if image.dtype != np.uint16:
+        return image.astype(np.uint8, copy=False)
+    if grey_range is None:
+        return cv2.convertScaleAbs(image.astype(np.uint16), alpha=255.0 / 65535.0).astype(np.uint8, copy=False)
+    return grey_range.to_8_bit(image.astype(np.uint16))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import cv2
@@ -11,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import SequenceError
+from scal3r_ros.io.images.grey_range import GreyRange
 
+AUXILIARY = re.compile(
+    r"(?<![a-z])(depth|masks?|labels?|seg|semantics?|segmentation|instances?|normals?|disp|disparity|flow|conf|confidence)"
+    r"(?![a-z])",
+    re.IGNORECASE,
+)
+"""Words by which what lies beside images, and is none of a camera, is named."""
+NUMBER = re.compile(r"\d+(\.\d+)?")
+EARLIEST_S = 10**9
+EARLIEST_NS = 10**16
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp"})
 
 
@@ -26,33 +39,58 @@ class ImageFolder:
 def find_images(folder: Path) -> ImageFolder:
     """The images of `folder`, or, where it has none itself, those of the only one of its folders that has.
 
+    Depth, masks and the like beside the images are left out by their names, as in `000010.depth.png`.
+
     Raises:
-        SequenceError: the folder is missing, or holds no images, or several of its folders do.
+        SequenceError: the folder is missing, or holds no images, or several of its folders do, or several kinds of
+            images have the same numbers.
     """
     if not folder.is_dir():
         raise SequenceError(f"image folder {folder} is no folder; give the folder that holds the images")
     paths = _images_in(folder)
     if paths:
-        return ImageFolder(folder, paths)
+        return ImageFolder(folder, _one_kind(folder, paths))
     below = {child: _images_in(child) for child in sorted(folder.iterdir()) if child.is_dir()}
     candidates = [child for child, images in below.items() if images]
+    if len(candidates) > 1:
+        candidates = [child for child in candidates if not AUXILIARY.search(child.name)] or candidates
     if not candidates:
         raise SequenceError(f"image folder {folder} holds no images ({', '.join(sorted(SUFFIXES))})")
     if len(candidates) > 1:
         names = ", ".join(child.name for child in candidates)
         raise SequenceError(f"image folder {folder} has images in several folders ({names}); give one of them")
-    return ImageFolder(candidates[0], below[candidates[0]])
+    return ImageFolder(candidates[0], _one_kind(candidates[0], below[candidates[0]]))
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def stamps_of_names(paths: Sequence[Path]) -> NDArray[np.int64] | None:
+    """Stamps (n,) in nanoseconds where every name is a time, in seconds or nanoseconds, and they increase; else None.
+
+    Whole numbers count as times from a thousand million on: smaller ones are numbers of images.
+    """
+    if not paths or not all(NUMBER.fullmatch(path.stem) for path in paths):
+        return None
+    seconds = [Decimal(path.stem) for path in paths]
+    if not any("." in path.stem for path in paths) and min(seconds) < EARLIEST_S:
+        return None
+    unit = 1 if max(seconds) > EARLIEST_NS else 10**9
+    stamps = np.array([int((value * unit).to_integral_value()) for value in seconds], np.int64)
+    return stamps if np.all(np.diff(stamps) > 0) else None
+
+
+def read_image(path: Path, grey_range: GreyRange | None = None) -> NDArray[np.uint8]:
     """A grey image as (h, w), any other as (h, w, 3) RGB, both uint8; an EXIF turn is not applied.
+
+    16-bit values are scaled by the camera's `grey_range`; without one from 0…65535 to 0…255.
 
     Raises:
         SequenceError: the file can not be read or decoded.
     """
-    image = _decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = _decode(path, flags if grey_range is None else flags | cv2.IMREAD_ANYDEPTH)
     if image.ndim == 3:
         image = image[..., ::-1]
+    if grey_range is not None and image.dtype == np.uint16:
+        image = grey_range.to_8_bit(image.astype(np.uint16))
     return np.ascontiguousarray(image, np.uint8)
 
 
@@ -88,8 +126,33 @@ def _decode(path: Path, flags: int) -> NDArray[np.generic]:
 
 
 def _images_in(folder: Path) -> tuple[Path, ...]:
-    found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    return tuple(sorted((path for path in found if not path.name.startswith(".")), key=_natural))
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    ]
+    if all(NUMBER.fullmatch(path.stem) for path in found):
+        return tuple(sorted(found, key=lambda path: (Decimal(path.stem), path.name)))
+    return tuple(sorted(found, key=_natural))
+
+
+def _one_kind(folder: Path, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The images without what lies beside them; kinds of names are those that differ in more than their numbers."""
+    kinds: dict[str, list[Path]] = {}
+    for path in paths:
+        kinds.setdefault(re.sub(r"\d+", "#", path.name), []).append(path)
+    if len(kinds) > 1:
+        kinds = {name: members for name, members in kinds.items() if not AUXILIARY.search(name)} or kinds
+    numbers = {name: {frame_number(path) for path in members} - {None} for name, members in kinds.items()}
+    for name, other in itertools.combinations(kinds, 2):
+        shared = len(numbers[name] & numbers[other])
+        if shared > 1 and 2 * shared >= min(len(numbers[name]), len(numbers[other])):
+            raise SequenceError(
+                f"image folder {folder} has several kinds of images with the same numbers ({name}, {other}); "
+                "put those of one camera into a folder of their own"
+            )
+    chosen = {path for members in kinds.values() for path in members}
+    return tuple(path for path in paths if path in chosen)
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

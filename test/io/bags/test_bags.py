@@ -14,6 +14,7 @@ from rosbags.rosbag2 import Writer
 
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.io.bags.file import BagFile
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.topics import typestore
 from scal3r_ros.io.bags.writer import BagWriter
@@ -106,8 +107,8 @@ def test_a_single_file_is_a_bag_too(tmp_path: Path, storage: Storage) -> None:
 
 @pytest.mark.parametrize("storage", STORAGES)
 def test_raw_messages_are_all_of_the_bag_in_order(tmp_path: Path, storage: Storage) -> None:
-    with BagReader(write_bag(tmp_path / "bag", storage, count=20)) as reader:
-        messages = list(reader.raw_messages())
+    with BagFile(write_bag(tmp_path / "bag", storage, count=20)) as bag:
+        messages = list(bag.messages())
         assert len(messages) == 3 * 20 + 3
         stamps = [message.stamp_ns for message in messages]
         assert stamps == sorted(stamps)

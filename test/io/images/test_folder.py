@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scal3r_ros.errors import SequenceError
-from scal3r_ros.io.images.folder import find_images, frame_number, read_depth, read_image
+from scal3r_ros.io.images.folder import find_images, frame_number, read_depth, read_image, stamps_of_names
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
 
@@ -30,11 +30,65 @@ def test_folders_without_a_clear_choice_are_refused(tmp_path: Path) -> None:
         find_images(tmp_path / "missing")
     with pytest.raises(SequenceError, match="holds no images"):
         find_images(tmp_path)
-    for name in ("color", "depth"):
+    for name in ("left", "right"):
         (tmp_path / name).mkdir()
         cv2.imwrite(str(tmp_path / name / "0.png"), GREY)
-    with pytest.raises(SequenceError, match="color, depth"):
+    with pytest.raises(SequenceError, match="left, right"):
         find_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("image", "beside"),
+    [
+        ("frame-{:06d}.color.png", "frame-{:06d}.depth.png"),
+        ("{:04d}.jpg", "{:04d}_mask.png"),
+        ("{}.png", "depth_{}.png"),
+        ("rgb_{:05d}.jpg", "semantic_{:05d}.png"),
+    ],
+)
+def test_depth_and_masks_beside_the_images_are_left_out(tmp_path: Path, image: str, beside: str) -> None:
+    for number in range(12):
+        (tmp_path / image.format(number)).write_bytes(b"x")
+        (tmp_path / beside.format(number)).write_bytes(b"x")
+    assert [path.name for path in find_images(tmp_path).paths] == [image.format(number) for number in range(12)]
+
+
+def test_a_folder_of_depth_beside_one_of_images_is_left_out(tmp_path: Path) -> None:
+    for name in ("color", "depth"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(b"x")
+    assert find_images(tmp_path).folder == tmp_path / "color"
+
+
+def test_depth_alone_is_a_folder_of_images(tmp_path: Path) -> None:
+    (tmp_path / "depth_1.png").write_bytes(b"x")
+    assert len(find_images(tmp_path).paths) == 1
+
+
+def test_two_cameras_in_one_folder_are_asked_about(tmp_path: Path) -> None:
+    for number in range(5):
+        for side in ("left", "right"):
+            (tmp_path / f"{side}_{number}.png").write_bytes(b"x")
+    with pytest.raises(SequenceError, match=r"left_#\.png, right_#\.png"):
+        find_images(tmp_path)
+
+
+def test_names_that_are_seconds_are_ordered_and_give_the_stamps(tmp_path: Path) -> None:
+    names = ["1700000000.9", "1700000000.0333", "1700000001", "1700000000.10"]
+    for name in names:
+        (tmp_path / f"{name}.png").write_bytes(b"x")
+    paths = find_images(tmp_path).paths
+    assert [path.stem for path in paths] == [names[1], names[3], names[0], names[2]]
+    expected = 1_700_000_000 * 10**9 + np.array([33_300_000, 100_000_000, 900_000_000, 1_000_000_000])
+    np.testing.assert_array_equal(stamps_of_names(paths), expected)
+
+
+def test_names_of_nanoseconds_are_times_and_numbers_of_images_are_not() -> None:
+    stamps = stamps_of_names([Path("1403636579763555584.png"), Path("1403636579813555456.png")])
+    np.testing.assert_array_equal(stamps, [1403636579763555584, 1403636579813555456])
+    assert stamps_of_names([Path("000010.png"), Path("000011.png")]) is None
+    assert stamps_of_names([Path("frame1.5.png")]) is None
+    assert stamps_of_names([Path("1.5.png"), Path("1.50.png")]) is None
 
 
 def test_grey_stays_grey_and_colour_is_rgb(tmp_path: Path) -> None:
