@@ -16,18 +16,20 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
 from scal3r_ros.io.bags.writer import BagWriter
 from scal3r_ros.io.calibration import read_calibration
-from scal3r_ros.io.images.folder import find_images, frame_number, read_depth, read_image
+from scal3r_ros.io.images.folder import find_images, frame_number, read_depth, read_image, stamps_of_names
+from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.io.trajectories import even_stamps, read_times, read_trajectory
 
 
 def bag(
     images: Annotated[Path, typer.Argument(help="Folder of images, taken in the order of their numbers.")],
     calib: Annotated[
-        Path, typer.Option(help="Calibration: KITTI calib.txt, a 3×3 matrix, or the YAML of ROS camera calibration.")
+        Path, typer.Option(help="Calibration: of KITTI, ROS, OpenCV, Kalibr, EuRoC or ORB-SLAM, or a 3×3 matrix.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The bag to write; it must not exist yet.")],
     rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Images per second; needed where --times is not given.")
+        float | None,
+        typer.Option(min=0.001, help="Images per second, where neither --times nor their names tell."),
     ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="True camera poses in metres: KITTI 3×4 rows, 4×4 rows or TUM.")
@@ -48,19 +50,20 @@ def bag(
     console = Console(stderr=True)
     folder = find_images(images)
     if folder.folder != images:
-        console.print(f"images are taken from {folder.folder}", soft_wrap=True)
+        console.print(f"images are taken from {folder.folder}", soft_wrap=True, markup=False)
     paths = folder.paths[:max_frames]
-    stamps_ns = _stamps(len(folder.paths), rate, times)
+    stamps_ns = _stamps(folder.paths, rate, times)
     poses = _poses(read_trajectory(truth, stamps_ns), stamps_ns) if truth is not None else {}
     depths = _depths(depth, folder.paths)
 
-    first = read_image(paths[0])
+    grey_range = GreyRange()
+    first = read_image(paths[0], grey_range)
     calibration = read_calibration(calib, first.shape[1], first.shape[0])
     with BagWriter(out, storage) as writer:
         for path, stamp_ns in track(
             list(zip(paths, stamps_ns.tolist(), strict=False)), "writing", console=console, transient=True
         ):
-            image = read_image(path)
+            image = read_image(path, grey_range)
             if image.shape[:2] != first.shape[:2]:
                 raise SequenceError(
                     f"image {path} has {image.shape[1]}×{image.shape[0]} pixels, but the first has "
@@ -77,18 +80,22 @@ def bag(
         f"{out}: {len(paths)} images, {len(written & set(poses))} true poses, "
         f"{sum(path in depths for path in paths)} true depth images",
         soft_wrap=True,
+        markup=False,
     )
 
 
-def _stamps(count: int, rate: float | None, times: Path | None) -> NDArray[np.int64]:
+def _stamps(paths: tuple[Path, ...], rate: float | None, times: Path | None) -> NDArray[np.int64]:
     if times is not None:
         stamps_ns = _dated(read_times(times))
-        if len(stamps_ns) < count:
-            raise SequenceError(f"times file {times} has {len(stamps_ns)} times for {count} images")
-        return stamps_ns[:count]
-    if rate is None:
+        if len(stamps_ns) < len(paths):
+            raise SequenceError(f"times file {times} has {len(stamps_ns)} times for {len(paths)} images")
+        return stamps_ns[: len(paths)]
+    if rate is not None:
+        return even_stamps(len(paths), rate)
+    named = stamps_of_names(paths)
+    if named is None:
         raise SequenceError("neither --rate nor --times says when the images were taken; give one of them")
-    return even_stamps(count, rate)
+    return named
 
 
 def _dated(stamps_ns: NDArray[np.int64]) -> NDArray[np.int64]:

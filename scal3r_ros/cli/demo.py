@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -19,18 +19,17 @@ import yaml
 from rich.console import Console
 
 from scal3r_ros.assembly import TINY, CoreConfig, core_config
-from scal3r_ros.cli.bag import bag as make_bag
+from scal3r_ros.cli.bag_of_source import ASSUMED_FOV_DEG, write_bag_of
 from scal3r_ros.cli.evaluate import evaluate
 from scal3r_ros.cli.simulate import simulate
 from scal3r_ros.configuration import read_parameter_file
 from scal3r_ros.errors import Scal3rError, SequenceError
-from scal3r_ros.io.bags.file import BagFile
+from scal3r_ros.io.bags.file import is_bag
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.topics import STATIC_TRANSFORM_TOPIC
-from scal3r_ros.io.images.folder import find_images, read_image
+from scal3r_ros.io.sources import SourceOptions
 from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
 
-ASSUMED_FOV_DEG = 70.0
 LAST_LINES = 12
 PROCESSES = ("mapper", "player")
 
@@ -41,11 +40,20 @@ class DemoError(Scal3rError):
 
 def demo(
     source: Annotated[
-        Path | None, typer.Argument(metavar="[BAG|FOLDER_OF_IMAGES]", help="What to map; nothing: a simulated street.")
+        Path | None,
+        typer.Argument(help="What to map, as for `scal3r replay`; nothing: a simulated street."),
     ] = None,
     short: Annotated[bool, typer.Option("--short", help="A simulated street of 60 m instead of 300 m.")] = False,
-    calib: Annotated[Path | None, typer.Option(help="Calibration of a folder of images.")] = None,
-    rate: Annotated[float, typer.Option(min=0.1, help="Images per second of a folder of images.")] = 10.0,
+    calib: Annotated[
+        Path | None, typer.Option(help="A calibration file, in place of what the source knows of its camera.")
+    ] = None,
+    image_topic: Annotated[str | None, typer.Option(help="Which images, where a bag holds several cameras.")] = None,
+    camera_info_topic: Annotated[
+        str | None, typer.Option(help="The camera's calibration, where it is not beside its images.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, help="Images per second of a folder whose names are no times.")
+    ] = None,
     speed: Annotated[float, typer.Option(min=0.01, help="How fast to play, 1 is as recorded.")] = 1.0,
     config: Annotated[Path | None, typer.Option(help="Parameter file of the mapper.")] = None,
     reconstructor: Annotated[
@@ -68,27 +76,28 @@ def demo(
     runs = _runs(parameters, reconstructor, source is None)
     folder = out or default_out
     folder.mkdir(parents=True, exist_ok=True)
-    bag = _bag_of(source, folder, 60.0 if short else 300.0, calib, rate, console)
-    with BagReader(bag) as reader:
+    options = SourceOptions(image_topic, camera_info_topic, calib, rate_hz=rate, assumed_fov_deg=ASSUMED_FOV_DEG)
+    bag, is_own = _bag_of(source, folder, 60.0 if short else 300.0, options)
+    topics = (image_topic, camera_info_topic) if is_own else (None, None)
+    with BagReader(bag, *topics) as reader:
         images, image_topic, info_topic = reader.image_count, reader.image_topic, reader.camera_info_topic
         has_truth = reader.ground_truth() is not None
-    topics = ["-r", f"image:={image_topic}", "-r", f"camera_info:={info_topic or '/camera/camera_info'}"]
-    with closing(BagFile(bag)) as file:
-        recorded = {topic.name for topic in file.topics}
+        recorded = {topic.name for topic in reader.topics}
+    remapped = ["-r", f"image:={image_topic}", "-r", f"camera_info:={info_topic or '/camera/camera_info'}"]
     static = STATIC_TRANSFORM_TOPIC if STATIC_TRANSFORM_TOPIC in recorded else None
     played = ",".join(topic for topic in (image_topic, info_topic, static) if topic is not None)
     playing = ["-p", f"bag:={bag}", "-p", f"rate:={speed}", "-p", f"topics:={played}"]
     for run in runs:
         result, logs = folder / run.named("result"), {name: folder / run.named(name, ".log") for name in PROCESSES}
         written = ", ".join(map(str, logs.values()))
-        console.print(f"mapping {images} images of {bag} live with {run.reconstructor}; logs: {written}")
+        console.print(f"mapping {images} images of {bag} live with {run.reconstructor}; logs: {written}", markup=False)
         wanted = ["--params-file", str(parameters)] if parameters is not None else []
         wanted += ["-p", f"reconstructor:={run.reconstructor}", "-p", f"result_directory:={result}"]
-        _drive(logs, [*wanted, *topics], playing, math.ceil(images / 5) + 120, speed)
+        _drive(logs, [*wanted, *remapped], playing, math.ceil(images / 5) + 120, speed)
         if not (result / "trajectory.tum").is_file():
             raise DemoError(f"the mapper wrote no result: {_last_lines(logs['mapper'])}")
         evaluate(result, truth=bag if has_truth else None)
-        Console(highlight=False, soft_wrap=True).print(_block(result, run.reconstructor))
+        Console(highlight=False, soft_wrap=True, markup=False).print(_block(result, run.reconstructor))
 
 
 @dataclass(frozen=True)
@@ -115,37 +124,20 @@ def _runs(parameters: Path | None, reconstructor: str | None, simulated: bool) -
     return [_Run(usual)]
 
 
-def _bag_of(
-    source: Path | None, folder: Path, length_m: float, calib: Path | None, rate: float, console: Console
-) -> Path:
-    """The bag to play: the one given, one of the images given, or a simulated drive that is made once."""
+def _bag_of(source: Path | None, folder: Path, length_m: float, options: SourceOptions) -> tuple[Path, bool]:
+    """The bag to play, and whether it is the one given: else one made of the source, or a simulated drive."""
     if source is None:
         bag = folder / f"street_{length_m:.0f}m"
         if not (bag / "metadata.yaml").is_file():
             simulate(bag, length=length_m, seed=1, depth_every=10)
-        return bag
+        return bag, False
     if not source.exists():
-        raise SequenceError(f"there is no bag and no folder of images at {source}")
-    if (
-        source.is_file()
-        or (source / "metadata.yaml").is_file()
-        or any(source.glob("*.db3"))
-        or any(source.glob("*.mcap"))
-    ):
-        return source
-    images = find_images(source)
+        raise SequenceError(f"there is nothing to map at {source}")
+    if is_bag(source) and options.calib is None:
+        return source, True
     bag = Path(tempfile.mkdtemp(prefix="images_", dir=folder)) / "bag"
-    if calib is None:
-        height, width = read_image(images.paths[0]).shape[:2]
-        focal = width / 2 / math.tan(math.radians(ASSUMED_FOV_DEG / 2))
-        calib = bag.parent / "assumed_calibration.txt"
-        calib.write_text(f"{focal} 0 {(width - 1) / 2}\n0 {focal} {(height - 1) / 2}\n0 0 1\n")
-        console.print(
-            f"[yellow]No --calib given: a field of view of {ASSUMED_FOV_DEG:.0f}° is assumed; where that is wrong, the "
-            "map bends.[/]"
-        )
-    make_bag(source, calib=calib, rate=rate, out=bag)
-    return bag
+    write_bag_of(source, options, bag)
+    return bag, False
 
 
 def _drive(logs: Mapping[str, Path], mapping: list[str], playing: list[str], timeout_s: float, speed: float) -> None:

@@ -66,8 +66,8 @@ def evaluate(
     headline = [figure for section in sections(evaluation).values() for figure in section if figure.headline]
     console.print(_table(headline, counts(evaluation.result.run)))
     for note in evaluation.notes:
-        console.print(note)
-    console.print(f"report: {report}", soft_wrap=True)
+        console.print(note, markup=False)
+    console.print(f"report: {report}", soft_wrap=True, markup=False)
 
 
 def _table(figures: Iterable[Figure], frames: Mapping[str, int]) -> Table:

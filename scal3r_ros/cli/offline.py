@@ -1,10 +1,10 @@
-"""The first pass of `scal3r replay --memory offline`: the network learns from a whole bag."""
+"""The first pass of `scal3r replay --memory offline`: the network learns from all images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.status import Status
 
 from scal3r_ros.assembly import CoreConfig, build_offline_mapper
 from scal3r_ros.errors import ConfigurationError
-from scal3r_ros.io.bags.reader import BagReader
+from scal3r_ros.io.sources import SourceOptions, open_source
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.reconstruction.protocol import Frame
 
@@ -41,14 +41,14 @@ def with_memory(given: object, in_file: object, memory: Memory) -> object:
 
 
 def offline_mapper(
-    bag: Path, image_topic: str | None, max_frames: int | None, config: CoreConfig, folder: Path, console: Console
+    source: Path, options: SourceOptions, config: CoreConfig, folder: Path, console: Console
 ) -> OnlineMapper:
-    """A mapper for the images of `bag` that has learnt from all of them; `folder` holds its states."""
-    with BagReader(bag, image_topic=image_topic) as reader, console.status("reading the bag") as status:
-        return build_offline_mapper(config, _told(islice(reader.frames(), max_frames), status), folder)
+    """A mapper for the images of `source` that has learnt from all of them; `folder` holds its states."""
+    with closing(open_source(source, options)) as reader, console.status("reading the images") as status:
+        return build_offline_mapper(config, _with_progress(options.select(reader.frames()), status), folder)
 
 
-def _told(frames: Iterator[Frame], status: Status) -> Iterator[Frame]:
+def _with_progress(frames: Iterator[Frame], status: Status) -> Iterator[Frame]:
     for number, frame in enumerate(frames, start=1):
         status.update(f"first pass: image {number}")
         yield frame

@@ -1,4 +1,4 @@
-"""`scal3r replay`: drains a bag through the online mapper as fast as it can, without any middleware."""
+"""`scal3r replay`: maps a recording as fast as the machine can, without any middleware."""
 
 from __future__ import annotations
 
@@ -10,21 +10,29 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scal3r_ros.assembly import CoreConfig, build_mapper, bundled_weights_used, core_config
+from scal3r_ros.cli.bag_of_source import ASSUMED_FOV_DEG
 from scal3r_ros.cli.offline import Memory, offline_mapper, with_memory
 from scal3r_ros.configuration import read_parameter_file, read_settings, to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
-from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.results.writer import ResultWriter, RunTotals
+from scal3r_ros.io.sources import SourceOptions, open_source
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.values import MapUpdate
 
 
 def replay(
-    bag: Annotated[Path, typer.Argument(help="A rosbag2: its folder, or a single .mcap or .db3 file.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="What to map: a rosbag2 (its folder, or a .mcap or .db3 file), a ROS 1 bag, a video, a folder of "
+            "images, or a sequence of KITTI, TUM RGB-D, EuRoC, 7-Scenes, Virtual KITTI 2 or nerfstudio."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write the result to.")],
     config: Annotated[Path | None, typer.Option(help="A parameter file as in config/.")] = None,
     settings: Annotated[
@@ -35,6 +43,25 @@ def replay(
     ] = None,
     save_depth: Annotated[bool, typer.Option("--save-depth", help="Store every keyframe's depth map, too.")] = False,
     image_topic: Annotated[str | None, typer.Option(help="Which images, where the bag holds several cameras.")] = None,
+    camera_info_topic: Annotated[
+        str | None, typer.Option(help="The camera's calibration, where it is not beside its images.")
+    ] = None,
+    calib: Annotated[
+        Path | None, typer.Option(help="A calibration file, in place of what the source knows of its camera.")
+    ] = None,
+    rectified: Annotated[
+        bool | None,
+        typer.Option(
+            "--rectified/--raw", help="Whether the images are rectified already; by the topic's name if not given."
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Images per second of a folder whose names are no times.")
+    ] = None,
+    times: Annotated[Path | None, typer.Option(help="Times of the images of a folder, one a line.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Take only every n-th image.")] = 1,
+    start: Annotated[float, typer.Option(min=0.0, help="Seconds after the first image to begin at.")] = 0.0,
+    duration: Annotated[float | None, typer.Option(min=0.0, help="Seconds to map.")] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many images.")] = None,
     memory: Annotated[
         Memory | None,
@@ -48,7 +75,7 @@ def replay(
     ] = None,
     save_map: Annotated[Path | None, typer.Option(help="A folder to save the map to at the end.")] = None,
 ) -> None:
-    """Map a recorded bag as fast as this machine can and write trajectory, map, timings and settings.
+    """Map a recording as fast as this machine can and write trajectory, map, timings and settings.
 
     Example: scal3r replay street.bag -o out/street && scal3r evaluate out/street --truth street.bag
     """
@@ -56,14 +83,18 @@ def replay(
     named = [] if reconstructor is None else [f"reconstructor={reconstructor}"]
     chosen = _configuration(config, [*(settings or []), *named], memory, console)
     _tell_weights(chosen, console)
-    mapper = None if memory is Memory.OFFLINE else build_mapper(chosen, f"replay/{bag.stem}")
+    options = SourceOptions(
+        image_topic, camera_info_topic, calib, rectified, times, rate,
+        ASSUMED_FOV_DEG if chosen.reconstructor == "geometric" else None, every, start, duration, max_frames,
+    )  # fmt: skip
+    mapper = None if memory is Memory.OFFLINE else build_mapper(chosen, f"replay/{source.stem}")
     with (
         nullcontext() if mapper is None else closing(mapper),
-        BagReader(bag, image_topic=image_topic) as reader,
+        closing(open_source(source, options)) as reader,
         ExitStack() as states,
     ):
-        writer = ResultWriter(out, save_depth)  # not before the bag: a mistyped name must not cost an older result
-        total = reader.image_count if max_frames is None else min(max_frames, reader.image_count)
+        writer = ResultWriter(out, save_depth)  # not before the source: a mistyped name must not cost an older result
+        total = options.expected(reader.image_count)
         columns = (
             TextColumn("mapping"),
             BarColumn(),
@@ -77,32 +108,30 @@ def replay(
         started, first_ns, last_ns, taken = time.perf_counter(), 0, 0, 0
         if mapper is None:
             folder = states.enter_context(tempfile.TemporaryDirectory(prefix="states_", dir=out))
-            mapper = offline_mapper(bag, image_topic, max_frames, chosen, Path(folder), console)
+            mapper = offline_mapper(source, options, chosen, Path(folder), console)
         if load_map is not None:
             mapper.load(StoredMap(load_map))
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("mapping", total=total, rate="")
-            for frame in reader.frames():
+            for frame in options.select(reader.frames()):
                 first_ns = first_ns if taken else frame.stamp_ns
                 last_ns, taken = frame.stamp_ns, taken + 1
                 for update in mapper.push(frame):
                     _take(update, writer, console)
                 bar.update(task, advance=1, rate=f"{taken / (time.perf_counter() - started):.1f} images/s")
-                if taken == max_frames:
-                    break
             for update in mapper.flush():
                 _take(update, writer, console)
         seconds = time.perf_counter() - started
         unsaved = _save(mapper, save_map)
         dropped = dict(reader.dropped)
     if taken == 0:
-        raise SequenceError(f"{bag} holds no image that can be read: {_reasons(dropped)}")
+        raise SequenceError(f"{source} holds no image that can be read: {_reasons(dropped)}")
     counters = dict(mapper.counters())
     trajectory, cloud = mapper.trajectory(), mapper.cloud()
     recorded_s = (last_ns - first_ns) * 1e-9 * taken / max(1, taken - 1)
-    source = {"bag": bag.name}
-    source |= {"memory": memory.value} if memory else {}
-    source |= {"loaded_map": load_map.name} if load_map else {}
+    description = {"bag": source.name}
+    description |= {"memory": memory.value} if memory else {}
+    description |= {"loaded_map": load_map.name} if load_map else {}
     writer.finish(
         trajectory,
         cloud,
@@ -114,7 +143,7 @@ def replay(
             seconds=seconds,
             recorded_s=recorded_s,
             parameters=to_parameters(chosen),
-            source=source,
+            source=description,
         ),
     )
     lost = f"; dropped: {_reasons(dropped)}" if dropped else ""
@@ -124,15 +153,18 @@ def replay(
         highlight=False,
         markup=False,
     )
+    if counters["submaps_unlocalized"]:
+        console.print(
+            f"[yellow]The map of {escape(str(load_map))} was not found again: this drive is a map of its own.[/]"
+        )
+    if unsaved is not None:
+        raise unsaved
     if len(trajectory) == 0:
         console.print(
             "[yellow]Nothing was mapped: the camera never moved enough for a first chunk, or too few points could be "
             "tracked.[/]"
         )
-    if counters["submaps_unlocalized"]:
-        console.print(f"[yellow]The map of {load_map} was not found again: this drive is a map of its own.[/]")
-    if unsaved is not None:
-        raise unsaved
+        raise typer.Exit(1)
 
 
 def _save(mapper: OnlineMapper, folder: Path | None) -> Scal3rError | None:

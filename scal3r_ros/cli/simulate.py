@@ -106,4 +106,6 @@ def _drive(
 
 def _say(console: Console, out: Path, T_ref_cam: NDArray[np.float64]) -> None:
     metres = float(np.linalg.norm(np.diff(T_ref_cam[:, :3, 3], axis=0), axis=1).sum())
-    console.print(f"{out}: {len(T_ref_cam)} images over {metres:.0f} m, with true poses and depth", soft_wrap=True)
+    console.print(
+        f"{out}: {len(T_ref_cam)} images over {metres:.0f} m, with true poses and depth", soft_wrap=True, markup=False
+    )

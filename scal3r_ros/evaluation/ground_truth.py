@@ -16,6 +16,7 @@ from scal3r_ros.io.bags.file import is_bag
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS, TRUE_DEPTH_TOPIC
 from scal3r_ros.io.calibration.camera import CameraModel
+from scal3r_ros.io.datasets import find_sequence
 from scal3r_ros.io.trajectories import TUM_COLUMNS, read_times, read_trajectory
 
 
@@ -74,6 +75,11 @@ def read_truth(path: Path, estimate: Trajectory, times: Path | None = None, imag
     """
     if not path.exists():
         raise EvaluationError(f"truth {path} does not exist; give a bag or a trajectory file")
+    sequence = find_sequence(path) if path.is_dir() and not is_bag(path) else None
+    if sequence is not None:
+        if sequence.ground_truth is None:
+            raise EvaluationError(f"the sequence of {sequence.kind} in {path} has no true poses")
+        return Truth(sequence.ground_truth)
     if path.is_dir() or is_bag(path):
         return _truth_of_bag(path, image_topic)
     if times is not None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
 
+from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.trajectories import read_trajectory
 
 Scal3r = Callable[..., Any]
@@ -56,15 +59,30 @@ def test_only_so_many_images_are_taken(scal3r: Scal3r, street_bag: Path, tmp_pat
     assert "15 of 15 images posed" in done.err
 
 
+def test_a_folder_of_the_same_images_gives_the_same_map(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    with BagReader(street_bag) as reader:
+        (tmp_path / "images").mkdir()
+        for frame in islice(reader.frames(), 15):
+            cv2.imwrite(str(tmp_path / "images" / f"{frame.index}.png"), frame.image[..., ::-1])
+            assert frame.intrinsics is not None
+            np.savetxt(tmp_path / "calib.txt", frame.intrinsics.K, fmt="%r")
+    calib = ("--calib", tmp_path / "calib.txt", "--rate", 10)
+    assert scal3r("replay", street_bag, "-o", tmp_path / "a", "--max-frames", 15, *SMALL).code == 0
+    done = scal3r("replay", tmp_path / "images", "-o", tmp_path / "b", *calib, *SMALL)
+    assert done.code == 0, done.err
+    for name in ("trajectory.tum", "map.ply"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
 def test_a_bag_too_short_for_a_map_says_so(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
     done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--max-frames", 1)
-    assert done.code == 0
+    assert done.code == 1
     assert "Nothing was mapped" in done.err
 
 
 def test_parameters_of_ros_in_a_file_are_told_and_left_alone(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
-    config = ROOT / "config" / "driving.yaml"
-    done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--config", config, "--max-frames", 3)
+    config = ROOT / "config" / "default.yaml"
+    done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--config", config, "--max-frames", 15, *SMALL)
     assert done.code == 0
     assert "not used without ROS: " in done.err
     assert "base_frame" in done.err

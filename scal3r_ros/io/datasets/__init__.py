@@ -1,0 +1,30 @@
+"""Sequences of published data sets, one file a set; `find_sequence` knows each by its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from scal3r_ros.io.datasets import euroc, kitti, seven_scenes, transforms, tum, vkitti
+from scal3r_ros.io.datasets.sequence import ImageSequence
+
+__all__ = ["ImageSequence", "find_sequence"]
+
+READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], ImageSequence]], ...] = (
+    (euroc.is_euroc, euroc.read_euroc),
+    (tum.is_tum, tum.read_tum),
+    (seven_scenes.is_seven_scenes, seven_scenes.read_seven_scenes),
+    (vkitti.is_vkitti, vkitti.read_vkitti),
+    (transforms.is_transforms, transforms.read_transforms),
+    (kitti.is_raw, kitti.read_raw),
+    (kitti.is_odometry, kitti.read_odometry),
+)
+
+
+def find_sequence(folder: Path) -> ImageSequence | None:
+    """The sequence in `folder`; None where it has the layout of none of the known data sets.
+
+    Raises:
+        SequenceError: the layout is known, but a file of it is missing or damaged.
+    """
+    return next((read(folder) for is_known, read in READERS if is_known(folder)), None)

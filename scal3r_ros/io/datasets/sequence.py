@@ -1,0 +1,52 @@
+"""What every data set's reader gives: one camera's images with their times, calibration and true poses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.calibration import CameraCalibration
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSequence:
+    """`paths` of n images, `stamps_ns` (n,) int64 ascending, and what is known of the camera that took them.
+
+    `ground_truth` holds true poses T_world_cam by the same clock; it may be None, or have poses at other times.
+    `name` is that of the sequence in its data set, `kind` that of the data set.
+    """
+
+    kind: str
+    name: str
+    paths: tuple[Path, ...]
+    stamps_ns: NDArray[np.int64]
+    calibration: CameraCalibration | None = None
+    ground_truth: Trajectory | None = None
+
+
+def existing(paths: list[Path], what: str) -> Path:
+    """The first of `paths` that exists.
+
+    Raises:
+        SequenceError: none does; `what` names what they would have been.
+    """
+    for path in paths:
+        if path.exists():
+            return path
+    raise SequenceError(f"{paths[0]} is missing: {what}")
+
+
+def as_many(name: str, paths: tuple[Path, ...], stamps_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The stamps of the images, where there is one for each.
+
+    Raises:
+        SequenceError: there are fewer stamps than images.
+    """
+    if len(stamps_ns) < len(paths):
+        raise SequenceError(f"{name} has {len(stamps_ns)} times for {len(paths)} images")
+    return stamps_ns[: len(paths)]

@@ -1,0 +1,59 @@
+"""TUM RGB-D (rgb/, rgb.txt, groundtruth.txt): https://cvg.cit.tum.de/data/datasets/rgbd-dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.io.calibration import CameraCalibration
+from scal3r_ros.io.datasets.sequence import ImageSequence
+from scal3r_ros.io.images.folder import read_image, stamps_of_names
+from scal3r_ros.io.trajectories import read_trajectory
+
+CAMERAS = {
+    "freiburg1": ((517.3, 516.5, 318.6, 255.3), (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
+    "freiburg2": ((520.9, 521.0, 325.1, 249.7), (0.2312, -0.7849, -0.0033, -0.0001, 0.9172)),
+    "freiburg3": ((535.4, 539.2, 320.1, 247.6), (0.0, 0.0, 0.0, 0.0, 0.0)),
+}
+"""The published calibrations of the colour cameras: focal lengths and principal point, distortion."""
+
+
+def is_tum(folder: Path) -> bool:
+    """Whether a folder is a sequence of TUM RGB-D, or of a set in its form."""
+    return (folder / "rgb.txt").is_file() and (folder / "rgb").is_dir()
+
+
+def read_tum(folder: Path) -> ImageSequence:
+    """A sequence of TUM RGB-D; the camera is known by the sequence's name."""
+    lines = (folder / "rgb.txt").read_text().splitlines()
+    listed = [line.split()[1] for line in lines if line.strip() and not line.startswith("#") and len(line.split()) > 1]
+    paths = tuple(path for path in (folder / name for name in listed) if path.is_file())
+    if not paths:
+        raise SequenceError(f"none of the images that {folder / 'rgb.txt'} lists is there")
+    stamps = stamps_of_names(paths)
+    if stamps is None:
+        raise SequenceError(f"names of images in {folder / 'rgb'} are no times that increase")
+    truth = folder / "groundtruth.txt"
+    return ImageSequence(
+        "TUM RGB-D",
+        folder.name,
+        paths,
+        stamps,
+        _calibration(folder.name, paths[0]),
+        read_trajectory(truth) if truth.is_file() else None,
+    )
+
+
+def _calibration(name: str, image: Path) -> CameraCalibration | None:
+    found = next(
+        (values for camera, values in CAMERAS.items() if camera in name.replace("fr", "freiburg", 1) or camera in name),
+        None,
+    )
+    if found is None:
+        return None
+    (fx, fy, cx, cy), d = found
+    height, width = read_image(image).shape[:2]
+    pinhole = CameraCalibration.pinhole(width, height, np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1]).tolist())
+    return CameraCalibration(width, height, "plumb_bob", d, pinhole.k, pinhole.r, pinhole.p)

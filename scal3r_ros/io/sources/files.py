@@ -1,0 +1,170 @@
+"""Images of files and videos as frames."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
+from scal3r_ros.io.calibration import CameraCalibration, read_calibration
+from scal3r_ros.io.datasets import ImageSequence
+from scal3r_ros.io.images.decoding import ImageError
+from scal3r_ros.io.images.folder import read_image
+from scal3r_ros.io.images.grey_range import GreyRange
+from scal3r_ros.io.images.rectifier import Rectifier
+from scal3r_ros.io.sources.source import SourceOptions
+from scal3r_ros.reconstruction.protocol import Frame
+
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+UNREADABLE = "undecodable picture"
+
+
+class _Images:
+    """What both kinds of files have in common: the camera, and what is counted."""
+
+    def __init__(self, options: SourceOptions, calibration: CameraCalibration | None) -> None:
+        self.dropped: Counter[str] = Counter()
+        self.damage: str | None = None
+        self._options = options
+        self._calibration = calibration
+
+    def __enter__(self) -> _Images:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing stays open between two readings."""
+
+    def ground_truth(self) -> Trajectory | None:
+        """None: files of images have none."""
+        return None
+
+    def _rectifier(self, height: int, width: int) -> Rectifier:
+        """For the camera that is given, that of the source, or one of an assumed field of view."""
+        if self._options.calib is not None:
+            calibration: CameraCalibration | None = read_calibration(self._options.calib, width, height)
+        else:
+            calibration = self._calibration
+        fov = self._options.assumed_fov_deg
+        if calibration is None and fov is not None:
+            focal = width / 2 / math.tan(math.radians(fov / 2))
+            k = (focal, 0.0, (width - 1) / 2, 0.0, focal, (height - 1) / 2, 0.0, 0.0, 1.0)
+            calibration = CameraCalibration.pinhole(width, height, k)
+            logger.warning(
+                "no calibration is given (--calib): a field of view of %.0f° is assumed; where that is wrong, the map "
+                "bends",
+                fov,
+            )
+        return Rectifier(calibration, bool(self._options.rectified))
+
+    def _drop(self, error: SequenceError, reason: str) -> None:
+        if not self.dropped[reason]:
+            logger.warning("frame dropped: %s", error)
+        self.dropped[reason] += 1
+
+
+class ImageFiles(_Images):
+    """The images of a sequence, one file each."""
+
+    def __init__(self, sequence: ImageSequence, options: SourceOptions) -> None:
+        super().__init__(options, sequence.calibration)
+        self._sequence = sequence
+
+    @property
+    def image_count(self) -> int:
+        """Files of images."""
+        return len(self._sequence.paths)
+
+    def ground_truth(self) -> Trajectory | None:
+        """The true poses of the data set."""
+        return self._sequence.ground_truth
+
+    def frames(self) -> Iterator[Frame]:
+        """The rectified RGB frames; files that cannot be decoded, or have another size, are counted in `dropped`."""
+        grey_range = GreyRange()
+        rectifier: Rectifier | None = None
+        index = 0
+        for path, stamp_ns in zip(self._sequence.paths, self._sequence.stamps_ns.tolist(), strict=True):
+            try:
+                image = _three_channels(read_image(path, grey_range))
+            except SequenceError as error:
+                self._drop(error, UNREADABLE)
+                continue
+            rectifier = rectifier or self._rectifier(*image.shape[:2])
+            try:
+                image = rectifier.rectify(image)
+            except ImageError as error:
+                self._drop(error, error.reason)
+                continue
+            yield Frame(index, stamp_ns, image, rectifier.intrinsics)
+            index += 1
+
+
+class Video(_Images):
+    """The pictures of a video file, by PyAV; a picture that a phone marked as turned is turned.
+
+    Raises:
+        SequenceError: the file cannot be read, or holds no pictures.
+    """
+
+    def __init__(self, path: Path, options: SourceOptions) -> None:
+        super().__init__(options, None)
+        self._path = path
+        try:
+            with av.open(str(path)) as container:
+                if not container.streams.video:
+                    raise SequenceError(f"video {path} holds no pictures")
+                self._count = container.streams.video[0].frames or None
+        except (OSError, av.FFmpegError) as error:
+            raise SequenceError(f"video {path} cannot be read: {error}") from error
+
+    @property
+    def image_count(self) -> int | None:
+        """Pictures, where the file says how many."""
+        return self._count
+
+    def frames(self) -> Iterator[Frame]:
+        """The rectified RGB frames, by the video's own times from a fixed start."""
+        rectifier: Rectifier | None = None
+        last_ns, index = -1, 0
+        try:
+            with av.open(str(self._path)) as container:
+                stream = container.streams.video[0]
+                stream.thread_type = "AUTO"
+                for picture in container.decode(stream):
+                    if picture.pts is None or picture.time_base is None:
+                        self._drop(SequenceError(f"a picture of video {self._path} has no time"), "no time")
+                        continue
+                    stamp_ns = round(picture.pts * picture.time_base * 10**9)
+                    if stamp_ns <= last_ns:
+                        self._drop(SequenceError(f"times of video {self._path} go back"), "time goes back")
+                        continue
+                    last_ns = stamp_ns
+                    upright = np.rot90(picture.to_ndarray(format="rgb24"), round(picture.rotation / 90))
+                    image = np.ascontiguousarray(upright, np.uint8)
+                    rectifier = rectifier or self._rectifier(*image.shape[:2])
+                    yield Frame(index, FIRST_STAMP_NS + stamp_ns, rectifier.rectify(image), rectifier.intrinsics)
+                    index += 1
+        except (OSError, av.FFmpegError) as error:
+            self.damage = f"video {self._path} is damaged or cut off ({error}); what comes before is used"
+            logger.warning("%s", self.damage)
+
+
+def _three_channels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image

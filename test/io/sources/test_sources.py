@@ -1,0 +1,155 @@
+"""Folders, videos and bags give the same images; a part of them can be chosen."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
+from scal3r_ros.io.bags.writer import BagWriter
+from scal3r_ros.io.calibration import CameraCalibration
+from scal3r_ros.io.sources import SourceOptions, open_source
+from scal3r_ros.reconstruction.protocol import Frame
+
+COUNT, HEIGHT, WIDTH = 12, 48, 64
+CALIB = "50 0 31.5\n0 50 23.5\n0 0 1\n"
+
+
+def picture(index: int) -> np.ndarray:
+    image = np.full((HEIGHT, WIDTH, 3), 10 * index + 20, np.uint8)
+    image[: HEIGHT // 2, :, 0] = 200  # the upper half is redder
+    return image
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    for index in range(COUNT):
+        cv2.imwrite(str(path / f"{index}.png"), picture(index)[..., ::-1])
+    return path
+
+
+def bag(path: Path) -> Path:
+    with BagWriter(path) as writer:
+        for index in range(COUNT):
+            stamp_ns = FIRST_STAMP_NS + index * 10**8
+            calibration = CameraCalibration.pinhole(WIDTH, HEIGHT, [50.0, 0, 31.5, 0, 50.0, 23.5, 0, 0, 1])
+            writer.write_camera_info(stamp_ns, calibration)
+            writer.write_image(stamp_ns, picture(index))
+    return path
+
+
+def video(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.bit_rate = 4_000_000
+        for index in range(COUNT):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def read(path: Path, **options) -> list[Frame]:
+    chosen = SourceOptions(**options)
+    with closing(open_source(path, chosen)) as source:
+        return list(chosen.select(source.frames()))
+
+
+@pytest.mark.parametrize("name", ["drive", "drive.mp4", "drive.avi", "drive.mov", "bag"])
+def test_every_kind_of_source_gives_images_times_and_camera(tmp_path: Path, name: str) -> None:
+    make = folder if name == "drive" else bag if name == "bag" else video
+    (tmp_path / "calib.txt").write_text(CALIB)
+    frames = read(make(tmp_path / name), calib=tmp_path / "calib.txt", rate_hz=10.0)
+    assert [frame.index for frame in frames] == list(range(COUNT))
+    stamps = FIRST_STAMP_NS + np.arange(COUNT) * 10**8
+    np.testing.assert_allclose([frame.stamp_ns - FIRST_STAMP_NS for frame in frames], stamps - FIRST_STAMP_NS, atol=10)
+    assert all(frame.intrinsics == Intrinsics(50.0, 50.0, 31.5, 23.5, WIDTH, HEIGHT) for frame in frames)
+    for index, frame in enumerate(frames):
+        np.testing.assert_allclose(frame.image[4, 4], picture(index)[4, 4], atol=12)
+        np.testing.assert_allclose(frame.image[-4, 4], picture(index)[-4, 4], atol=12)
+
+
+def test_a_part_is_chosen_by_time_and_number(tmp_path: Path) -> None:
+    path = folder(tmp_path / "drive")
+
+    def taken(**options) -> list[int]:
+        frames = read(path, rate_hz=10.0, **options)
+        assert [frame.index for frame in frames] == list(range(len(frames)))
+        return [round((frame.stamp_ns - FIRST_STAMP_NS) / 1e8) for frame in frames]
+
+    assert taken(every=5) == [0, 5, 10]
+    assert taken(start_s=0.35) == list(range(4, 12))
+    assert taken(start_s=0.3, duration_s=0.4) == [3, 4, 5, 6, 7]
+    assert taken(start_s=0.2, every=3, max_frames=2) == [2, 5]
+    assert SourceOptions(every=5).expected(12) == 3
+    assert SourceOptions(every=5, max_frames=2).expected(12) == 2
+    assert SourceOptions().expected(None) is None
+
+
+def test_names_and_files_give_the_times(tmp_path: Path) -> None:
+    path = tmp_path / "drive"
+    path.mkdir()
+    for index in range(3):
+        cv2.imwrite(str(path / f"1700000000.{index}.png"), picture(index))
+    assert [frame.stamp_ns for frame in read(path)] == [1_700_000_000 * 10**9 + index * 10**8 for index in range(3)]
+    (tmp_path / "times.txt").write_text("0.0\n0.5\n0.75\n")
+    stamps = [frame.stamp_ns - FIRST_STAMP_NS for frame in read(path, times=tmp_path / "times.txt")]
+    assert stamps == [0, 5 * 10**8, 75 * 10**7]
+    (tmp_path / "times.txt").write_text("0.0\n0.5\n")
+    with pytest.raises(SequenceError, match="2 times for 3 images"):
+        open_source(path, SourceOptions(times=tmp_path / "times.txt"))
+
+
+def test_a_camera_that_nobody_knows_is_uncalibrated_or_of_the_assumed_field_of_view(tmp_path: Path) -> None:
+    path = folder(tmp_path / "drive")
+    assert read(path)[0].intrinsics is None
+    assumed = read(path, assumed_fov_deg=90.0)[0].intrinsics
+    assert assumed is not None
+    assert (assumed.fx, assumed.fy) == pytest.approx((32.0, 32.0))
+    assert (assumed.cx, assumed.cy) == (31.5, 23.5)
+
+
+def test_damaged_images_and_other_sizes_are_counted(tmp_path: Path) -> None:
+    path = folder(tmp_path / "drive")
+    (path / "3.png").write_bytes(b"no image")
+    cv2.imwrite(str(path / "5.png"), picture(5)[:-8])
+    with closing(open_source(path, SourceOptions(assumed_fov_deg=90.0))) as source:
+        assert len(list(source.frames())) == COUNT - 2
+        assert source.image_count == COUNT
+        assert source.dropped == {"undecodable picture": 1, "calibration of another size": 1}
+
+
+def test_a_video_that_is_cut_off_gives_what_is_there(tmp_path: Path) -> None:
+    path = video(tmp_path / "drive.mkv")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with closing(open_source(path)) as source:
+        assert 0 < len(list(source.frames())) < COUNT
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [("a.mp4", b"no video", "cannot be read"), ("a.txt", b"text", "no bag"), (None, b"", "does not exist")],
+)
+def test_what_holds_no_images_is_one_clear_sentence(
+    tmp_path: Path, name: str | None, content: bytes, complaint: str
+) -> None:
+    path = tmp_path / (name or "missing")
+    if name is not None:
+        path.write_bytes(content)
+    with pytest.raises(SequenceError, match=complaint):
+        open_source(path)
+
+
+def test_an_empty_folder_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SequenceError, match="holds no images"):
+        open_source(tmp_path)
