@@ -4,7 +4,7 @@
     python benchmarks/held_out.py --checkpoint out/tiny/best.safetensors --clips 48
 
 Renders the clips (seeds that no training run uses, the split `held_out`), shows each to the network as three chunks of
-six frames, and prints the figures of validation: their value over all clips, and what 95 of 100 draws of as many clips
+six frames, and prints the metrics of validation: their value over all clips, and what 95 of 100 draws of as many clips
 lie in (bootstrap). The lens is known, as of a camera with CameraInfo, and `uncalibrated` where the network says it.
 """
 
@@ -61,15 +61,15 @@ def main() -> None:
         "memory frozen": (ChunkContext.FROZEN, True),
         "running, uncalibrated": (ChunkContext.RUNNING, False),
     }
-    told = {}
+    summary = {}
     for name, (context, calibrated) in rows.items():
         errors, frames_per_second = measured(model, batches, context, calibrated)
-        told[name] = with_intervals(errors) | {"frames_per_second": (frames_per_second,) * 3}
+        summary[name] = with_intervals(errors) | {"frames_per_second": (frames_per_second,) * 3}
         print(f"\n{name}, {len(batches)} clips")
-        for figure, (value, low, high) in told[name].items():
+        for figure, (value, low, high) in summary[name].items():
             print(f"  {figure:24} {value:8.4f}   {low:8.4f} … {high:8.4f}")
     print(f"\nlargest resident memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
-    (arguments.out / "held_out.json").write_text(json.dumps(told, indent=2))
+    (arguments.out / "held_out.json").write_text(json.dumps(summary, indent=2))
 
 
 def rendered(folder: Path, count: int, width: int, height: int) -> list[Clip]:

@@ -4,7 +4,7 @@
     python benchmarks/live_latency.py out/block.bag
 
 This process listens to the images and to `odometry`; an image's latency is the time between hearing of one and of the
-other. Prints a row a run; the images that came while a loop was in work are not told apart, the tail shows them.
+other. Prints a row a run; the images that came while a loop was in work are not separated, the tail shows them.
 """
 
 from __future__ import annotations
@@ -86,12 +86,12 @@ def run(arguments: argparse.Namespace, loops: bool) -> dict[str, float | int]:
     executor.add_node(listener)
     spinning = threading.Thread(target=executor.spin, daemon=True)
     spinning.start()
-    told = {"loops.enabled": str(loops).lower(), "geometric.sweep.width": arguments.sweep_width}
+    parameters = {"loops.enabled": str(loops).lower(), "geometric.sweep.width": arguments.sweep_width}
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result"
         mapper = _start(
             "mapper", arguments.out / f"mapper_{loops}.log", "--params-file", str(arguments.config),
-            *_set(result_directory=result, **told),
+            *_set(result_directory=result, **parameters),
             "-r", f"image:={topic}", "-r", f"camera_info:={info}",
         )  # fmt: skip
         player = _start(

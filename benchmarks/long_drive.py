@@ -81,8 +81,8 @@ def _report(seconds: np.ndarray, resident_mb: np.ndarray, distance_travelled: np
     third = max(1, len(seconds) // 3)
     early, late = seconds[third : 2 * third].mean(), seconds[-third:].mean()
     print(f"time per frame, last third over middle third: {late / early:.3f}")
-    print(f"resident memory, end over one third of the way: {resident_mb[-1] / resident_mb[third - 1]:.3f}")
-    print(f"way: {distance_travelled[-1] / 1e3:.2f} km")
+    print(f"resident memory, end over one third of the drive: {resident_mb[-1] / resident_mb[third - 1]:.3f}")
+    print(f"path: {distance_travelled[-1] / 1e3:.2f} km")
     if distance_travelled[-1] > 2 * FIRST_M:
         after = int(np.searchsorted(distance_travelled, FIRST_M))
         low, high = resident_mb[after:].min() / resident_mb[after], resident_mb[after:].max() / resident_mb[after]
@@ -110,7 +110,7 @@ def _report(seconds: np.ndarray, resident_mb: np.ndarray, distance_travelled: np
 
 
 def _per_frame(seconds: np.ndarray, distance_travelled: np.ndarray, kilometre: int) -> float:
-    """Mean seconds a frame in a kilometre of the way, the first being 0 and the last whole one −1."""
+    """Mean seconds a frame in a kilometre of the path, the first being 0 and the last whole one −1."""
     number = kilometre if kilometre >= 0 else int(distance_travelled[-1] // 1000) + kilometre
     return float(seconds[(distance_travelled >= 1000 * number) & (distance_travelled < 1000 * (number + 1))].mean())
 

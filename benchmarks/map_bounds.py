@@ -33,7 +33,7 @@ ROWS = 10
 
 
 def main() -> None:
-    """Drives, prints a row per tenth of the way, saves, and says whether it stayed flat."""
+    """Drives, prints a row per tenth of the drive, saves, and checks that memory stayed flat."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kilometres", type=float, default=20.0)
     parser.add_argument("--max-points", type=int, default=2_000_000)
@@ -68,7 +68,7 @@ def main() -> None:
             kilometres = (number + 1) * SUBMAP_M / 1000
             print(f"{kilometres:>6.1f} {resident[-1]:>7.0f} {recent:>10.1f} {path_ms:>8.1f} {held:>9} {on_disk:>8}")
     _save(arguments.out / "map", graph, log, points, offload)
-    print(f"resident memory, end over a tenth of the way: {resident[-1] / resident[0]:.3f}")
+    print(f"resident memory, end over a tenth of the drive: {resident[-1] / resident[0]:.3f}")
     offload.clear()
 
 

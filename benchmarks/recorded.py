@@ -10,7 +10,7 @@ Bags (1 GB in all), results, `recorded.md` and `recorded.json` are written to `-
 
 ATE is the root mean square distance from the truth after alignment with scale. Yaw is the correlation of the turns
 about the camera's vertical axis from frame to frame with the true ones. Depth is the median relative error of confident
-pixels after one scale per frame. Drift is the standard deviation of the logarithm of the local scale along the way,
+pixels after one scale per frame. Drift is the standard deviation of the logarithm of the local scale along the path,
 seams the root mean square of its step from one chunk to the next (in brackets how many): what one camera can not see,
 and what a memory is for.
 """
@@ -58,23 +58,23 @@ SEQUENCES = (
 
 GEOMETRIC = "geometric"
 REFINED = "tiny, refined"
-WAYS = {
+VARIANTS = {
     "tiny": ("reconstructor=scal3r", "network.preset=tiny", "refine=none"),
     REFINED: ("reconstructor=tiny",),
     GEOMETRIC: ("reconstructor=geometric",),
 }
-"""The parameters of each way to map; all but the last need weights."""
+"""The parameters of each variant; all but the last need weights."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one sequence mapped in one way; None where there is no such number, `problem` where there is none.
+    """The result of one sequence and variant; numbers that there are not are None, `problem` says why none are there.
 
     `seam_step` is taken over `seams` steps from chunk to chunk.
     """
 
     sequence: str
-    way: str
+    variant: str
     frames: int = 0
     posed: int = 0
     ate_m: float | None = None
@@ -89,12 +89,16 @@ class Row:
 
 
 def main() -> None:
-    """Maps every sequence that is here in every way there are weights for, and prints the table."""
+    """Maps every sequence that is here by every variant that has weights, and prints the table."""
     arguments = _arguments()
     checkpoint: Path | None = arguments.checkpoint or bundled_weights("tiny")
     if checkpoint is None:
         print("no --checkpoint, and no weights for tiny come with this package: geometric alone", flush=True)
-    ways = {way: settings_of(way, checkpoint) for way in WAYS if way == GEOMETRIC or checkpoint is not None}
+    variants = {
+        variant: settings_of(variant, checkpoint)
+        for variant in VARIANTS
+        if variant == GEOMETRIC or checkpoint is not None
+    }
     rows = []
     for sequence in SEQUENCES:
         if arguments.only and sequence.name not in arguments.only:
@@ -103,14 +107,14 @@ def main() -> None:
             print(f"{sequence.name}: passed over, there is no {arguments.data / sequence.name}", flush=True)
             continue
         bag = bag_of(sequence, arguments.data, arguments.out / "bags", arguments.max_frames)
-        for way, settings in ways.items():
-            out = arguments.out / f"{sequence.name}_{way.replace(', ', '_')}"
-            rows.append(measured(sequence, way, bag, out, [*settings, *arguments.settings]))
+        for variant, settings in variants.items():
+            out = arguments.out / f"{sequence.name}_{variant.replace(', ', '_')}"
+            rows.append(measured(sequence, variant, bag, out, [*settings, *arguments.settings]))
             print(table(rows[-1:]).splitlines()[-1], flush=True)
-    said = f"{table(rows)}\n{comparison(rows)}"
-    print(f"\n{said}")
+    text = f"{table(rows)}\n{comparison(rows)}"
+    print(f"\n{text}")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "recorded.md").write_text(said, encoding="utf-8")
+    (arguments.out / "recorded.md").write_text(text, encoding="utf-8")
     content = {
         "weights": None if checkpoint is None else hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "settings": arguments.settings,
@@ -132,10 +136,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def settings_of(way: str, checkpoint: Path | None) -> list[str]:
-    """The parameters of a way to map, with the weights where it takes any."""
-    weights = [] if way == GEOMETRIC or checkpoint is None else [f"network.checkpoint={checkpoint.resolve()}"]
-    return [*WAYS[way], *weights]
+def settings_of(variant: str, checkpoint: Path | None) -> list[str]:
+    """The parameters of a variant, with the weights where it takes any."""
+    weights = [] if variant == GEOMETRIC or checkpoint is None else [f"network.checkpoint={checkpoint.resolve()}"]
+    return [*VARIANTS[variant], *weights]
 
 
 def bag_of(sequence: Sequence, data: Path, folder: Path, max_frames: int | None) -> Path:
@@ -157,7 +161,7 @@ def bag_of(sequence: Sequence, data: Path, folder: Path, max_frames: int | None)
     return bag
 
 
-def measured(sequence: Sequence, way: str, bag: Path, out: Path, settings: list[str]) -> Row:
+def measured(sequence: Sequence, variant: str, bag: Path, out: Path, settings: list[str]) -> Row:
     """Replays the bag in a process of its own and compares the result with the truth."""
     command = [sys.executable, "-m", "scal3r_ros.cli.main", "replay", str(bag), "-o", str(out)]
     command += [
@@ -168,23 +172,23 @@ def measured(sequence: Sequence, way: str, bag: Path, out: Path, settings: list[
     command += [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return Row(sequence.name, way, problem=(done.stderr.strip() or "no word").splitlines()[-1])
+        return Row(sequence.name, variant, problem=(done.stderr.strip() or "no word").splitlines()[-1])
     try:
-        return _row(sequence, way, bag, out)
+        return _row(sequence, variant, bag, out)
     except Scal3rError as error:
-        return Row(sequence.name, way, problem=str(error))
+        return Row(sequence.name, variant, problem=str(error))
 
 
-def _row(sequence: Sequence, way: str, bag: Path, out: Path) -> Row:
+def _row(sequence: Sequence, variant: str, bag: Path, out: Path) -> Row:
     evaluation = evaluate_result(out, bag)
     result, comparison = evaluation.result, evaluation.trajectory
     if comparison is None or result.timings is None:
-        return Row(sequence.name, way, problem="nothing was mapped")
+        return Row(sequence.name, variant, problem="nothing was mapped")
     spans_ns = np.stack([result.timings.first_stamp_ns, result.timings.last_stamp_ns], axis=1)
     seams = seam_scales(comparison.truth, comparison.aligned, spans_ns)
     return Row(
         sequence=sequence.name,
-        way=way,
+        variant=variant,
         frames=result.run["counts"]["frames_in"],
         posed=len(result.trajectory),
         ate_m=comparison.metrics.ate_sim3_rmse_m,
@@ -206,7 +210,7 @@ def table(rows: list[Row]) -> str:
     ]
     for row in rows:
         cells = [row.problem] + [""] * 7 if row.problem else _cells(row)
-        lines.append(f"| {' | '.join([row.sequence, row.way, *cells])} |")
+        lines.append(f"| {' | '.join([row.sequence, row.variant, *cells])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -229,7 +233,7 @@ def _told(value: float | None, form: str) -> str:
 
 def comparison(rows: list[Row]) -> str:
     """A sentence for each sequence: the refined network's errors as multiples of geometry's."""
-    found = {(row.sequence, row.way): row for row in rows if not row.problem}
+    found = {(row.sequence, row.variant): row for row in rows if not row.problem}
     lines = []
     for sequence in dict.fromkeys(row.sequence for row in rows):
         refined, geometric = found.get((sequence, REFINED)), found.get((sequence, GEOMETRIC))
@@ -237,8 +241,8 @@ def comparison(rows: list[Row]) -> str:
             continue
         kinds = {"ATE": "ate_m", "depth": "depth_error", "drift": "scale_spread", "seams": "seam_step"}
         pairs = {kind: (getattr(refined, name), getattr(geometric, name)) for kind, name in kinds.items()}
-        told = [f"{kind} × {ours / theirs:.2f}" for kind, (ours, theirs) in pairs.items() if ours and theirs]
-        lines.append(f"- {sequence}, {REFINED}, over {GEOMETRIC}: {', '.join(told)}")
+        ratios = [f"{kind} × {ours / theirs:.2f}" for kind, (ours, theirs) in pairs.items() if ours and theirs]
+        lines.append(f"- {sequence}, {REFINED}, over {GEOMETRIC}: {', '.join(ratios)}")
     return "\n".join(lines) + "\n" if lines else ""
 
 

@@ -28,7 +28,7 @@ TINY = "tiny"
 
 @dataclass(frozen=True)
 class CoreConfig(MapperConfig):
-    """Everything the core can be told: the mapper's own parameters, which reconstructor, and that one's parameters."""
+    """All parameters of the core: the mapper's own parameters, which reconstructor, and that one's parameters."""
 
     reconstructor: str = parameter(
         "geometric",
@@ -93,10 +93,10 @@ def build_mapper(config: CoreConfig, name: str = "mapper") -> OnlineMapper:
     Among nodes that share their memory this one is called `name` after its machine, where `memory_peers.name` is empty.
 
     Raises:
-        ReconstructionError: the reconstructor can not be had as asked.
+        ReconstructionError: the reconstructor cannot be had as asked.
         ModelError: a checkpoint that does not fit the preset of the network.
         MappingError: the window's sizes contradict each other.
-        ConfigurationError: the memory can not be shared as asked.
+        ConfigurationError: the memory cannot be shared as asked.
     """
     config = spelt_out(config)
     with ExitStack() as undo:
@@ -165,10 +165,10 @@ def build_offline_mapper(config: CoreConfig, frames: Iterable[Frame], folder: Pa
 
     Raises:
         ReconstructionError, ModelError, MappingError: as `build_mapper`; or the states do not fit into `folder`.
-        ConfigurationError: the memory is to be shared, which one that has learnt from all frames at once can not be.
+        ConfigurationError: the memory is to be shared, which one that has learnt from all frames at once cannot be.
     """
     if config.memory_peers.rendezvous:
-        raise ConfigurationError("memory_peers.rendezvous is set, but an offline memory can not be shared: empty it")
+        raise ConfigurationError("memory_peers.rendezvous is set, but an offline memory cannot be shared: empty it")
     config = spelt_out(config)
     reconstructor = OfflineReconstructor(config.network, folder, refine=_refinement(config))
     reconstructor.learn(chunks_seen(OnlineMapper(config, reconstructor), frames))

@@ -27,7 +27,7 @@ _WITH_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 @dataclass(frozen=True)
 class ParameterInfo:
-    """What a user is told about one parameter, and what it is checked against; `minimum`/`maximum` are inclusive."""
+    """One parameter: its documentation, and what values are checked against; `minimum`/`maximum` are inclusive."""
 
     name: str
     kind: type
@@ -151,7 +151,7 @@ def read_parameter_file(path: Path) -> dict[str, object]:
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise ConfigurationError(f"parameter file {path} can not be read: {error.strerror}") from error
+        raise ConfigurationError(f"parameter file {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f" in line {mark.line + 1}"

@@ -14,11 +14,11 @@ class GeometryError(Scal3rError):
 
 
 class SequenceError(Scal3rError):
-    """A bag, image folder, calibration file or trajectory file that can not be read or written."""
+    """A bag, image folder, calibration file or trajectory file that cannot be read or written."""
 
 
 class ReconstructionError(Scal3rError):
-    """A reconstructor that can not be built or run as asked."""
+    """A reconstructor that cannot be built or run as asked."""
 
 
 class MappingError(Scal3rError):
@@ -26,19 +26,19 @@ class MappingError(Scal3rError):
 
 
 class EvaluationError(Scal3rError):
-    """An estimate and a ground truth that can not be compared."""
+    """An estimate and a ground truth that cannot be compared."""
 
 
 class SimulationError(Scal3rError):
-    """A world or drive that can not be made as asked."""
+    """A world or drive that cannot be made as asked."""
 
 
 class ModelError(Scal3rError):
-    """A preset or checkpoint that can not be used."""
+    """A preset or checkpoint that cannot be used."""
 
 
 class TrainingError(Scal3rError):
-    """Data that can not be trained on, or a run that can not be started or continued."""
+    """Data that cannot be trained on, or a run that cannot be started or continued."""
 
 
 class ConfigurationError(Scal3rError):

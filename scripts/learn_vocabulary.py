@@ -37,7 +37,7 @@ def main() -> None:
     mean = descriptors.mean(axis=0)
     variance, directions = np.linalg.eigh(np.cov((descriptors - mean).T))
     strongest = np.argsort(-variance)[:DIRECTIONS]
-    # Half-way to whitening: the strongest directions would else have the only say.
+    # Half-way to whitening: the strongest directions would dominate otherwise.
     basis = (directions[:, strongest] / variance[strongest] ** 0.25).astype(np.float32)
     vocabulary = Vocabulary(mean, basis, np.zeros((WORDS, DIRECTIONS), np.float32))
     clusters = faiss.Kmeans(DIRECTIONS, WORDS, niter=20, seed=1)

@@ -151,5 +151,5 @@ def test_a_file_of_another_form_is_named(tmp_path: Path, content: str | bytes, m
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.yaml", tmp_path):
-        with pytest.raises(ConfigurationError, match="can not be read"):
+        with pytest.raises(ConfigurationError, match="cannot be read"):
             read_parameter_file(path)

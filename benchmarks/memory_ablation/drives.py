@@ -66,7 +66,7 @@ class Drive:
 
     @property
     def distance_travelled(self) -> float:
-        """Length of the camera's way."""
+        """Length of the path."""
         return float(np.linalg.norm(np.diff(self.clip.T_world_cam[:, :3, 3], axis=0), axis=1).sum())
 
     def depth_m(self, frame: int) -> NDArray[np.float64]:

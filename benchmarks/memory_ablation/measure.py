@@ -117,10 +117,11 @@ class Row:
     """Figures of one drive under one rule; None where nothing was mapped that could be compared.
 
     `ate_m` is of the whole mapped drive, `rigid_ate_m` of the keyframes of the network's chunks joined without any
-    scale, both after one similarity for all; `…_share` of the way. `seams_truth` are log((truth / said) of a chunk over
-    that of the one before), `seams_mapper` the logarithm of the scale that the mapper aligns them by, `…_spread` their
-    standard deviations. `scale_spread` is that of log(truth / said) over all chunks. Depth errors are mean
-    |said − true| / true, at each chunk's scale and at one for the whole drive.
+    scale, both after one similarity for all; `…_share` of the path. `seams_truth` are log((truth / predicted) of a
+    chunk over that of the one before), `seams_mapper` the logarithm of the scale that the mapper aligns them by,
+    `…_spread` their standard deviations. `scale_spread` is that of log(truth / predicted) over all chunks. Depth errors are
+    mean
+    |predicted − true| / true, at each chunk's scale and at one for the whole drive.
     """
 
     network: str
@@ -145,7 +146,7 @@ class Row:
 
 @dataclass
 class _Chunks:
-    """What the network said of a drive's chunks, before the mapper aligned it."""
+    """What the network predicted for a drive's chunks, before the mapper aligned it."""
 
     truth: Drive
     alignment: AlignmentConfig
@@ -166,16 +167,16 @@ class _Chunks:
             self.log_ratios.append(np.concatenate(ratios))
         if self._before is not None and chunk.shared:
             self.seams.append(align_chunk(self._before, geometry, chunk.shared, self.alignment))
-        said = geometry.depth[geometry.depth > 0]
-        unit = float(np.median(said)) if len(said) else 1.0
+        predicted = geometry.depth[geometry.depth > 0]
+        unit = float(np.median(predicted)) if len(predicted) else 1.0
         T = self._joined(np.asarray(geometry.T_chunk_cam, np.float64), chunk.shared, unit)
         for index, pose in zip(indices, T, strict=True):
             self.T_world_cam.setdefault(index, pose)
         self._last, self._before = T, geometry
 
-    def _log_ratio(self, index: int, said: NDArray[np.float32]) -> Array:
-        """log(truth / said) of the pixels of a frame that both know."""
-        true, depth = self.truth.depth_m(index)[::_EVERY, ::_EVERY], said[::_EVERY, ::_EVERY].astype(np.float64)
+    def _log_ratio(self, index: int, predicted: NDArray[np.float32]) -> Array:
+        """log(truth / predicted) of the pixels of a frame that both know."""
+        true, depth = self.truth.depth_m(index)[::_EVERY, ::_EVERY], predicted[::_EVERY, ::_EVERY].astype(np.float64)
         both = (true > 0) & (depth > 0) & np.isfinite(depth)
         return np.asarray(np.log(true[both] / depth[both]))
 
@@ -266,7 +267,7 @@ def _ate(drive: Drive, estimate: Trajectory) -> float | None:
 
 
 def _depth_error(log_ratios: Array) -> float:
-    """Mean |said − true| / true at the scale of the median of log(true / said)."""
+    """Mean |predicted − true| / true at the scale of the median of log(true / predicted)."""
     return float(np.mean(np.abs(np.expm1(np.median(log_ratios) - log_ratios))))
 
 

@@ -54,7 +54,7 @@ def write_report(rows: Sequence[Row], about: Mapping[str, Any], networks: Mappin
 
 
 def markdown(rows: Sequence[Row], about: Mapping[str, Any], networks: Mapping[str, Any]) -> str:
-    """All tables: figures of each rule, each rule against a frozen memory, and sizes of the memory."""
+    """All tables: metrics of each rule, each rule against a frozen memory, and sizes of the memory."""
     labels, rules = names(rows)
     parts = ["; ".join(f"{name}: {value}" for name, value in about.items()) + "."]
     for label in labels:
@@ -137,11 +137,11 @@ def _comparison_table(rows: Sequence[Row], label: str, rules: Sequence[str]) -> 
             cells = [_comparison_cell(compare(measure.of(chosen), measure.of(baseline))) for measure in measures]
             lines.append([f"{rule} ÷ {other}", *cells])
     heads = ["rules", *(measure.title.removesuffix(", m") for measure in measures)]
-    told = (
+    summary = (
         "Median of the ratios, drive by drive [95 % by bootstrap], p of Wilcoxon's signed-rank test, and how many "
         "drives got smaller:"
     )
-    return f"{told}\n\n{_table(heads, lines)}"
+    return f"{summary}\n\n{_table(heads, lines)}"
 
 
 def _comparison_cell(found: Comparison | None) -> str:

@@ -1,4 +1,4 @@
-"""From the rows of memory_ablation to what they say: figures over all drives, and paired tests."""
+"""From the rows of memory_ablation to results: metrics over all drives, and paired tests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Measure:
 
 MEASURES = (
     Measure("ate_m", "ATE, m", digits=2),
-    Measure("ate_share", "ATE, % of the way", 100.0, 2),
+    Measure("ate_share", "ATE, % of the path", 100.0, 2),
     Measure("rigid_ate_share", "ATE without scale at seams, %", 100.0, 2),
     Measure("seam_spread_truth", "seam spread, by the truth"),
     Measure("seam_spread_mapper", "seam spread, by the mapper"),

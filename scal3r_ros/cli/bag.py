@@ -94,7 +94,7 @@ def _stamps(paths: tuple[Path, ...], rate: float | None, times: Path | None) -> 
         return even_stamps(len(paths), rate)
     named = stamps_of_names(paths)
     if named is None:
-        raise SequenceError("neither --rate nor --times says when the images were taken; give one of them")
+        raise SequenceError("nothing tells when the images were taken; give --rate or --times")
     return named
 
 

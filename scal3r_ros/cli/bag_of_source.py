@@ -1,4 +1,4 @@
-"""A rosbag2 of whatever images come from, for the player."""
+"""Makes a rosbag2 of any source of images, for the player."""
 
 from __future__ import annotations
 

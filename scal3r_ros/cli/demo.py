@@ -1,4 +1,4 @@
-"""`scal3r demo`: node and player as two processes over DDS, then one block that says how it went."""
+"""`scal3r demo`: node and player as two processes over DDS, then a summary."""
 
 from __future__ import annotations
 
@@ -113,9 +113,9 @@ class _Run:
 
 
 def _runs(parameters: Path | None, reconstructor: str | None, simulated: bool) -> list[_Run]:
-    """The reconstructor given or that of the parameter file; on the simulated street a memory, too, where one ships."""
+    """The reconstructor given or that of the parameter file; on the simulated street tiny as well, if bundled."""
     if reconstructor is not None:
-        core_config({"reconstructor": reconstructor})  # a mistyped name is told before the street is made
+        core_config({"reconstructor": reconstructor})  # a mistyped name fails before the street is made
         return [_Run(reconstructor)]
     values = {} if parameters is None else read_parameter_file(parameters)
     usual = str(values.get("reconstructor", CoreConfig.reconstructor))
@@ -141,7 +141,7 @@ def _bag_of(source: Path | None, folder: Path, length_m: float, options: SourceO
 
 
 def _drive(logs: Mapping[str, Path], mapping: list[str], playing: list[str], timeout_s: float, speed: float) -> None:
-    """Runs mapper and player, told by their arguments, until the bag is played and everything is mapped and written."""
+    """Runs mapper and player with their arguments until the bag is played and everything is mapped and written."""
     with logs["mapper"].open("w") as mapper_log, logs["player"].open("w") as player_log:
         mapper, player = _start("mapper", mapping, mapper_log), _start("player", playing, player_log)
         try:
@@ -184,9 +184,11 @@ def _block(result: Path, reconstructor: str) -> str:
     reasons = ", ".join(f"{number} × {reason}" for reason, number in counts["frames_dropped"].items())
     trajectory = metrics.get("trajectory") or {}
     ate = trajectory.get("ate_sim3_rmse_m")
-    way = trajectory.get("path_length_m")
+    path_m = trajectory.get("path_length_m")
     accuracy = (
-        "no ground truth to compare with" if ate is None else f"{ate:.3f} m over {way:.0f} m (after Sim(3) alignment)"
+        "no ground truth to compare with"
+        if ate is None
+        else f"{ate:.3f} m over {path_m:.0f} m (after Sim(3) alignment)"
     )
     rows = {
         "ATE": accuracy,
@@ -209,5 +211,5 @@ def _memory(learnt: Mapping[str, Any] | None) -> str:
     if learnt is None:
         return ""
     moved = ", ".join(f"{100 * change:.1f} % in layer {layer}" for layer, change in learnt["change"].items() if change)
-    told = f"learnt live from {learnt['chunks']} chunks"
-    return f"{told}; the last one changed it by {moved}" if moved else told
+    summary = f"learnt live from {learnt['chunks']} chunks"
+    return f"{summary}; the last one changed it by {moved}" if moved else summary

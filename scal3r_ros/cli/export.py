@@ -35,7 +35,7 @@ def export(
         int | None, typer.Option(min=0, help="Only this drive's poses, counted from 0; all drives by default.")
     ] = None,
 ) -> None:
-    """Write points and poses of a saved map for CloudCompare, Open3D, evo, COLMAP and whatever reads their formats.
+    """Write points and poses of a saved map for CloudCompare, Open3D, evo, COLMAP and other programs.
 
     Example: scal3r export maps/town --ply town.ply --tum town.tum
     """

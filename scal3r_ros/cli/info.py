@@ -136,10 +136,10 @@ def cuda() -> Line:
 
 def weights() -> Line:
     """The networks whose weights come with this package."""
-    shipped = all_bundled_weights()
-    if not shipped:
-        return Line("weights", "none come with this package; scal3r weights says where to get some")
-    sizes = ", ".join(f"{preset} ({file.stat().st_size / 1e6:.0f} MB)" for preset, file in shipped.items())
+    bundled = all_bundled_weights()
+    if not bundled:
+        return Line("weights", "none come with this package; `scal3r weights` lists where to get some")
+    sizes = ", ".join(f"{preset} ({file.stat().st_size / 1e6:.0f} MB)" for preset, file in bundled.items())
     return Line("weights", f"{sizes}, used where network.checkpoint is empty")
 
 

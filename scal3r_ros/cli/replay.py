@@ -82,7 +82,7 @@ def replay(
     console = Console(stderr=True)
     named = [] if reconstructor is None else [f"reconstructor={reconstructor}"]
     chosen = _configuration(config, [*(settings or []), *named], memory, console)
-    _tell_weights(chosen, console)
+    _print_weights(chosen, console)
     options = SourceOptions(
         image_topic, camera_info_topic, calib, rectified, times, rate,
         ASSUMED_FOV_DEG if chosen.reconstructor == "geometric" else None, every, start, duration, max_frames,
@@ -196,10 +196,10 @@ def _configuration(path: Path | None, settings: list[str], memory: Memory | None
     return config
 
 
-def _tell_weights(config: CoreConfig, console: Console) -> None:
-    shipped = bundled_weights_used(config)
-    if shipped is not None:
-        console.print(f"weights: {shipped}, which come with this package", style="dim", soft_wrap=True, markup=False)
+def _print_weights(config: CoreConfig, console: Console) -> None:
+    bundled = bundled_weights_used(config)
+    if bundled is not None:
+        console.print(f"weights: {bundled}, which come with this package", style="dim", soft_wrap=True, markup=False)
 
 
 def _take(update: MapUpdate, writer: ResultWriter, console: Console) -> None:

@@ -37,7 +37,8 @@ def simulate(
     fov: Annotated[float, typer.Option(min=1.0, max=170.0, help="Degrees from the left to the right edge.")] = 83.0,
     seed: Annotated[int, typer.Option(min=0, help="Makes another drive, town and noise.")] = 0,
     circuit: Annotated[
-        str | None, typer.Option(help=f"A way that comes back to places, instead of a street: {', '.join(CIRCUITS)}.")
+        str | None,
+        typer.Option(help=f"A closed circuit instead of a street: {', '.join(CIRCUITS)}."),
     ] = None,
     trajectory: Annotated[
         Path | None, typer.Option(help="Camera poses to drive along (KITTI 3×4 rows, 4×4 rows or TUM), in metres.")

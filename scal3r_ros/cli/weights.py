@@ -33,7 +33,8 @@ DEFAULT_PRESET = "full"
 def weights(
     file: Annotated[Path | None, typer.Argument(help="A checkpoint to verify; nothing: tell what there is.")] = None,
     preset: Annotated[
-        str | None, typer.Option(help=f"What it is for: {', '.join(PRESETS)}; by default what it says itself, or full.")
+        str | None,
+        typer.Option(help=f"What it is for: {', '.join(PRESETS)}; by default as the file names it, or full."),
     ] = None,
     bfloat16: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write FILE's weights there, rounded: half the size of float32.")
@@ -53,8 +54,8 @@ def weights(
         _verify(console, file, chosen)
         if bfloat16 is not None:
             save_checkpoint(load_checkpoint(file, chosen).bfloat16(), bfloat16)
-            told = f"{bfloat16}: {bfloat16.stat().st_size / 1e6:.1f} MB, sha256 {_sum_of(bfloat16)}"
-            console.print(told, soft_wrap=True, markup=False)
+            line = f"{bfloat16}: {bfloat16.stat().st_size / 1e6:.1f} MB, sha256 {_sum_of(bfloat16)}"
+            console.print(line, soft_wrap=True, markup=False)
 
 
 def weights_folder() -> Path:
@@ -92,16 +93,16 @@ def _tell(console: Console) -> None:
             "note": published.note,
         }
         console.print(f"  [bold]{published.name}[/] [{'green' if here else 'yellow'}]{todo}[/]", soft_wrap=True)
-        _tell_lines(console, lines)
+        _print_lines(console, lines)
     console.print("\nscal3r weights FILE verifies a file.")
 
 
 def _tell_shipped(console: Console) -> None:
-    shipped = all_bundled_weights()
+    bundled = all_bundled_weights()
     console.print("\n[bold]weights of this package[/] (used where network.checkpoint is empty)")
-    if not shipped:
+    if not bundled:
         console.print("  none")
-    for name, file in shipped.items():
+    for name, file in bundled.items():
         console.print(f"  [bold]{name}[/] [green]here: network.preset={name}[/]", soft_wrap=True)
         lines = {
             "file": str(file),
@@ -110,14 +111,14 @@ def _tell_shipped(console: Console) -> None:
             "licence": SHIPPED_LICENCE,
         }
         card = model_card()
-        _tell_lines(console, lines if card is None else {**lines, "card": str(card)})
+        _print_lines(console, lines if card is None else {**lines, "card": str(card)})
 
 
 def _sum_of(file: Path) -> str:
     return sha256(file.read_bytes()).hexdigest()
 
 
-def _tell_lines(console: Console, lines: Mapping[str, str]) -> None:
+def _print_lines(console: Console, lines: Mapping[str, str]) -> None:
     for name, text in lines.items():
         console.print(f"    {name:8} {text}", soft_wrap=True, markup=False)
 
@@ -143,10 +144,10 @@ def _said_preset(file: Path) -> str:
         return DEFAULT_PRESET
     try:
         with safe_open(file, framework="pt") as opened:
-            said = (opened.metadata() or {}).get("preset_name", DEFAULT_PRESET)
+            name = (opened.metadata() or {}).get("preset_name", DEFAULT_PRESET)
     except (OSError, SafetensorError):
         return DEFAULT_PRESET  # what is wrong with it is for the verification to say
-    return said if said in PRESETS else DEFAULT_PRESET
+    return name if name in PRESETS else DEFAULT_PRESET
 
 
 def _parameters(preset: Preset) -> int:

@@ -61,8 +61,8 @@ def evaluate_result(
     """Compares the result in `folder` with `truth`, a bag or a trajectory file whose stamps may stand in `times`.
 
     Raises:
-        EvaluationError: the folder is no result, or result and truth can not be compared.
-        GeometryError: the truth's calibration can not be used.
+        EvaluationError: the folder is no result, or result and truth cannot be compared.
+        GeometryError: the truth's calibration cannot be used.
         SequenceError: one of the files is damaged.
     """
     settings = settings or EvaluationSettings()

@@ -45,7 +45,7 @@ class Truth:
 
         Raises:
             EvaluationError: the bag has depth but no calibration.
-            GeometryError: its calibration can not be used.
+            GeometryError: its calibration cannot be used.
             SequenceError: a depth image is damaged.
         """
         if self.bag is None or not self.depth_count:
@@ -66,7 +66,7 @@ def read_truth(path: Path, estimate: Trajectory, times: Path | None = None, imag
 
     A file without stamps takes those of `times` (seconds, one a line), or, where it has as many poses as `estimate`,
     those of `estimate` in order. Stamps of files that count from the start of the sequence are moved to where its bag
-    begins. `image_topic` says which camera of a bag with several the depth belongs to.
+    begins. `image_topic` is the camera that the depth belongs to, in a bag with several.
 
     Raises:
         EvaluationError: the path is missing, a bag has no true poses, or a file has no stamps and another number of
@@ -117,7 +117,7 @@ def _rows(path: Path) -> int:
 
 
 def _columns(path: Path) -> int:
-    """Number of columns of a file's first row of numbers, 0 where it has none; `read_trajectory` tells what is wrong
+    """Number of columns of a file's first row of numbers, 0 where it has none; `read_trajectory` names what is wrong
     with it.
     """
     with path.open(errors="replace") as file:

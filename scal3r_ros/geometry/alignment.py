@@ -1,7 +1,7 @@
 """Robust similarity alignment of point sets and camera poses, with the covariance of the result.
 
 The inner step is Umeyama's closed form (1991); around it, weights are re-estimated from residuals (Huber, 1964), and
-a few minimal samples drawn with a fixed seed give a start that gross outliers can not reach.
+a few minimal samples drawn with a fixed seed give a start that gross outliers cannot reach.
 """
 
 from __future__ import annotations

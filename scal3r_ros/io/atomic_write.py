@@ -35,5 +35,5 @@ def os_errors_as(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise MappingError(
-            f"{path} can not be written: {error.strerror}; free some space or choose another folder"
+            f"{path} cannot be written: {error.strerror}; free some space or choose another folder"
         ) from error

@@ -28,7 +28,7 @@ def even_stamps(count: int, rate_hz: float) -> NDArray[np.int64]:
 
 
 def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None, rate_hz: float | None = None) -> Trajectory:
-    """The camera poses of a file, in metres; its form is told by the number of columns.
+    """The camera poses of a file, in metres; the number of columns decides its form.
 
     12 columns are the 3×4 rows of KITTI, 16 a 4×4 matrix a line, 8 TUM's `stamp tx ty tz qx qy qz qw` in seconds. The
     first two have no stamps: `stamps_ns` (n,) int64 gives them in the file's order, or a steady `rate_hz` does.
@@ -98,7 +98,7 @@ def _read_table(path: Path) -> tuple[list[list[str]], NDArray[np.float64]]:
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
-        raise SequenceError(f"file {path} can not be read: {error.strerror}") from error
+        raise SequenceError(f"file {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SequenceError(f"file {path} is no text file") from error
     words = [line.replace(",", " ").split() for line in lines]

@@ -66,7 +66,7 @@ def test_what_is_there_is_measured_and_what_is_not_is_said(
     content = json.loads((tmp_path / "recorded.json").read_text())
     assert content["weights"] is None
     (row,) = content["rows"]
-    assert (row["sequence"], row["way"], row["frames"], row["posed"]) == ("kitti06_51", "geometric", 40, 40)
+    assert (row["sequence"], row["variant"], row["frames"], row["posed"]) == ("kitti06_51", "geometric", 40, 40)
     assert row["ate_m"] < 0.5
     assert row["yaw_correlation"] > 0.5
     assert row["images_per_second"] > 0

@@ -160,7 +160,7 @@ def test_a_missing_or_damaged_parameter_file_is_one_line(scal3r: Scal3r, street_
 def test_an_output_that_can_not_be_written_is_one_line(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
-        assert "can not be written" in fails(scal3r("replay", street_bag, "-o", out))
+        assert "cannot be written" in fails(scal3r("replay", street_bag, "-o", out))
 
 
 def test_a_disk_that_fills_up_on_the_way_is_one_line(

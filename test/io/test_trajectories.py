@@ -88,7 +88,7 @@ def test_other_files_give_one_clear_sentence(tmp_path: Path, text: str, complain
 
 
 def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SequenceError, match="can not be read"):
+    with pytest.raises(SequenceError, match="cannot be read"):
         read_trajectory(tmp_path / "missing.txt")
 
 

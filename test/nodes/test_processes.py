@@ -274,7 +274,7 @@ WRONG = {
     "choice": ("image_transport:=pigeon", "parameter image_transport is 'pigeon'"),
     "type": ("queue.frames:=many", "parameter queue.frames is 'many'"),
     "contradiction": ("window.overlap:=50", "can not share 50"),
-    "folder": ("result_directory:=/dev/null/run", "/dev/null/run can not be written"),
+    "folder": ("result_directory:=/dev/null/run", "/dev/null/run cannot be written"),
 }
 
 

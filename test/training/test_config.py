@@ -35,7 +35,7 @@ def test_mistakes_are_named(tmp_path, text, complaint):
     (tmp_path / "run.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match=complaint):
         read_training_config(tmp_path / "run.yaml")
-    with pytest.raises(ConfigurationError, match="can not be read"):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
         read_training_config(tmp_path / "absent.yaml")
 
 

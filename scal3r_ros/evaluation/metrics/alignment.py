@@ -61,7 +61,7 @@ def associate(truth: Trajectory, estimate: Trajectory, max_difference_s: float) 
         or np.ptp(matched_estimate.T_ref_cam[:, :3, 3], axis=0).max() == 0
     ):
         raise EvaluationError(
-            "the camera never moves in the estimate or in the truth; a scale can not be found without motion"
+            "the camera never moves in the estimate or in the truth; a scale cannot be found without motion"
         )
     return matched_truth, matched_estimate
 

@@ -1,4 +1,4 @@
-"""How steadily an estimate turns and keeps its scale along the way, whatever became of its shape as a whole."""
+"""How steadily an estimate turns and keeps its scale along the path, independent of its overall shape."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class DepthExample:
 
 @dataclass(frozen=True)
 class DepthComparison:
-    """The depth of a result beside the truth: over all, frame by frame, and one frame from half way."""
+    """The depth of a result compared with the truth: over all, frame by frame, and one frame from the middle."""
 
     metrics: DepthMetrics
     frames: tuple[FrameDepthMetrics, ...]
@@ -78,8 +78,8 @@ def compare_depths(
 ) -> DepthComparison | None:
     """Compares every true depth image with the nearest keyframe's depth map; None where either side has no depth.
 
-    A keyframe of the same stamp is compared as it is. Another one's confident points are carried into the frame by the
-    estimated poses, so that their error counts as well. True depth is read at the pixel nearest to each estimated one.
+    A keyframe of the same stamp is compared as it is. Another one's confident points are projected into the frame by
+    the estimated poses, so that their error counts as well. True depth is read at the pixel nearest to each estimate.
 
     Raises:
         EvaluationError: a depth map of the result is damaged, or the truth has no calibration.
@@ -122,11 +122,11 @@ def compare_depths(
     return DepthComparison(metrics, tuple(frames), example)
 
 
-def carry(depth: DepthMap, intrinsics: Intrinsics, T_target_source: NDArray[np.float64]) -> DepthMap:
+def warp(depth: DepthMap, intrinsics: Intrinsics, T_target_source: NDArray[np.float64]) -> DepthMap:
     """The depth map (h, w) that a camera with the same intrinsics sees from another pose; 0 where nothing lands.
 
-    `depth` is 0 where there is nothing to carry. Each pixel covers as much of the target as it is magnified, up to 3 ×
-    3 pixels, and the nearest point wins (z-buffer).
+    `depth` is 0 where there is nothing to project. Each pixel covers as much of the target as it is magnified, up to
+    3 × 3 pixels, and the nearest point wins (z-buffer).
     """
     points = backproject(depth, intrinsics)[depth > 0] @ T_target_source[:3, :3].T + T_target_source[:3, 3]
     points, source = points[points[:, 2] > 0], depth[depth > 0][points[:, 2] > 0]
@@ -140,8 +140,8 @@ def carry(depth: DepthMap, intrinsics: Intrinsics, T_target_source: NDArray[np.f
             lands = np.all((np.abs(pixel - uv) <= half[:, None]) & (pixel >= 0), axis=1)
             lands &= (pixel[:, 0] < intrinsics.width) & (pixel[:, 1] < intrinsics.height)
             np.minimum.at(buffer, pixel[lands, 1] * intrinsics.width + pixel[lands, 0], z[lands])
-    carried = np.where(np.isfinite(buffer), buffer, 0.0)
-    return carried.reshape(intrinsics.height, intrinsics.width).astype(np.float32)
+    warped = np.where(np.isfinite(buffer), buffer, 0.0)
+    return warped.reshape(intrinsics.height, intrinsics.width).astype(np.float32)
 
 
 def sample_nearest(true: TrueDepth, intrinsics: Intrinsics) -> DepthMap:
@@ -186,7 +186,7 @@ def _estimate_at(
         return np.zeros_like(confident)
     T_map_source = pose_at(trajectory, keyframe.stamp_ns, 0)
     T_map_source = keyframe.T_map_cam if T_map_source is None else T_map_source
-    return carry(confident, keyframe.intrinsics, se3.invert(T_map_target) @ T_map_source)
+    return warp(confident, keyframe.intrinsics, se3.invert(T_map_target) @ T_map_source)
 
 
 def pose_at(trajectory: Trajectory, stamp_ns: int, reach_ns: int) -> NDArray[np.float64] | None:

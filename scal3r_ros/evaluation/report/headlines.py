@@ -12,7 +12,7 @@ from scal3r_ros.evaluation.evaluator import Evaluation
 from scal3r_ros.evaluation.metrics.clouds import CloudMetrics
 from scal3r_ros.evaluation.metrics.depths import DepthMetrics
 from scal3r_ros.evaluation.metrics.trajectories import TrajectoryMetrics
-from scal3r_ros.io.results.memory import MemoryFigures
+from scal3r_ros.io.results.memory import MemoryMetrics
 from scal3r_ros.io.results.reader import Timings
 
 MOST_MEMORY_ROWS = 40
@@ -43,7 +43,7 @@ def sections(evaluation: Evaluation) -> dict[str, list[Figure]]:
     return found
 
 
-def memory_table(memory: MemoryFigures, timings: Timings | None) -> list[list[str]]:
+def memory_table(memory: MemoryMetrics, timings: Timings | None) -> list[list[str]]:
     """A header, and a row for each chunk: what the memory learnt with it and what it took; evenly thinned if many."""
     layers = list(memory.norm)
     seconds = {} if timings is None else dict(zip(timings.chunk.tolist(), timings.seconds.tolist(), strict=True))
@@ -218,7 +218,7 @@ def _of_run(evaluation: Evaluation) -> list[Figure]:
     return figures
 
 
-def _of_memory(memory: MemoryFigures) -> list[Figure]:
+def _of_memory(memory: MemoryMetrics) -> list[Figure]:
     chunks = f"{memory.learnt[-1]:,}"
     figures = [Figure("Memory", f"{chunks} chunks", "chunks that the network's memory has learnt from", headline=True)]
     for layer, norm in memory.norm.items():

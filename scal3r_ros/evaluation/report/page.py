@@ -61,7 +61,7 @@ def paragraph(text: str) -> str:
 
 
 def cards(items: Iterable[tuple[str, str, str]]) -> str:
-    """Big numbers side by side: (label, value, what a pointer resting on it is told)."""
+    """Big numbers side by side: (label, value, tooltip)."""
     boxes = (
         f'<div class="card" title="{escape(note)}"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
         for label, value, note in items

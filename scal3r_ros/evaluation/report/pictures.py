@@ -1,4 +1,4 @@
-"""Pictures of the map: from above, and from behind the camera at places along its way."""
+"""Pictures of the map: from above, and from behind the camera at two points of its path."""
 
 from __future__ import annotations
 

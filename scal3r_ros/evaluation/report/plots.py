@@ -27,14 +27,14 @@ from scal3r_ros.evaluation.report.style import (
 )
 from scal3r_ros.evaluation.report.views import AboveView
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.io.results.memory import MemoryFigures
+from scal3r_ros.io.results.memory import MemoryMetrics
 from scal3r_ros.io.results.reader import Timings
 
 Array = NDArray[np.float64]
 
 
 def plot_comparison(comparison: TrajectoryComparison) -> bytes:
-    """The estimate over the truth from above, coloured by its error, and both heights along the way."""
+    """The estimate over the truth from above, coloured by its error, and both heights along the path."""
     # Seen along the map's own axes, of which z is up, but in metres of the truth.
     R_map_truth = comparison.S_truth_map.R.T
     origin = comparison.truth.T_ref_cam[0, :3, 3]
@@ -147,7 +147,7 @@ def plot_timings(timings: Timings) -> bytes:
     return png(figure)
 
 
-def plot_memory(memory: MemoryFigures, timings: Timings | None) -> bytes:
+def plot_memory(memory: MemoryMetrics, timings: Timings | None) -> bytes:
     """Chunk by chunk: what the memory keeps, how far its fast weights move, and what a chunk took."""
     figure = new_figure(11, 4.8 if timings is None else 6.6)
     axes = list(figure.subplots(2 if timings is None else 3, 1, sharex=True))

@@ -30,14 +30,14 @@ REPORT_FILE = "report.html"
 METRICS_FILE = "metrics.json"
 
 BEHIND = {"cloud_behind.png": 1 / 3, "cloud_behind_late.png": 2 / 3}
-"""Where on its way the camera is looked over its shoulder, as a fraction of the poses."""
+"""Where the views from behind the camera are taken, as fractions of the poses."""
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> Path:
     """Writes everything into `folder`, which is made where it is missing, and gives the path of `report.html`.
 
     Raises:
-        EvaluationError: the folder can not be written to.
+        EvaluationError: the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
         (folder / METRICS_FILE).write_text(metrics, encoding="utf-8")
         (folder / REPORT_FILE).write_text(compose(evaluation, pictures), encoding="utf-8")
     except OSError as error:
-        raise EvaluationError(f"report folder {folder} can not be written: {error.strerror}") from error
+        raise EvaluationError(f"report folder {folder} cannot be written: {error.strerror}") from error
     return folder / REPORT_FILE
 
 
@@ -107,11 +107,11 @@ _GALLERY = {
         "cloud_above.png": "The camera's path over the points no higher above it than the ground lies below."
     },
     "Over the camera's shoulder": {
-        "cloud_behind.png": "After a third of the way. The line is the camera's path.",
-        "cloud_behind_late.png": "After two thirds of the way.",
+        "cloud_behind.png": "After a third of the path. The line is the camera's path.",
+        "cloud_behind_late.png": "After two thirds of the path.",
     },
     "Trajectory": {"trajectory.png": "The camera's path, seen along the map's vertical."},
-    "Errors along the way": {"errors.png": "Each error over the distance the camera had truly travelled."},
+    "Errors along the path": {"errors.png": "Each error over the distance the camera had truly travelled."},
     "Depth": {"depth.png": "A frame from half way, and the error of every frame that has true depth."},
     "The memory": {
         "memory.png": "What the network's memory keeps, how far each chunk moves it, and what each chunk took to map."

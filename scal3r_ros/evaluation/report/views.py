@@ -151,7 +151,7 @@ def scene_up(points: Array, trajectory: Trajectory) -> Array:
 
 
 def point_spacing(points: Array) -> float:
-    """The radius of a splat that closes a surface of these points (n, 3): almost half the way to the fourth
+    """The radius of a splat that closes a surface of these points (n, 3): almost half the distance to the fourth
     neighbour.
     """
     if len(points) < 5:

@@ -97,7 +97,7 @@ class BagFile:
     def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
         """Messages of the named topics, of all where None, ordered by the time they were recorded.
 
-        Where a file turns out to be damaged on the way, its messages end there and `damage` says so.
+        Where a file turns out to be damaged later on, its messages end there and `damage` names it.
         """
         streams = [self._messages_of(file, part, topics) for file, part in self._parts]
         if self._overlap:

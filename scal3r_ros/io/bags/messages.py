@@ -22,7 +22,7 @@ class BagPart(Protocol):
     """One file of a bag.
 
     `counts` are the messages of each topic, `first_ns` and `last_ns` the times of recording that they span, None where
-    there are none. `damage` says what is wrong with the file; None where nothing was seen so far.
+    there are none. `damage` describes what is wrong with the file; None where nothing was seen so far.
     """
 
     counts: dict[TopicKey, int]

@@ -40,7 +40,7 @@ class BagReader:
     """The camera of a bag. Topics are found by their type where they are not given.
 
     `image_topic` and `camera_info_topic` (None: uncalibrated) are the ones read; `calib` is a calibration file to use
-    in place of a camera_info. `rectified` says whether the images are rectified already; None goes by the topic's name.
+    in place of a camera_info. `rectified`: whether the images are rectified already; None goes by the topic's name.
     `dropped` counts frames that could not be decoded by kind of fault, each of which is logged once.
 
     Raises:

@@ -85,7 +85,7 @@ class BagWriter:
     x looks forward and z up. By default the two are at the same place, and the camera looks forward.
 
     Raises:
-        SequenceError: the storage is unknown, the path is taken, or the bag can not be written (a full disk).
+        SequenceError: the storage is unknown, the path is taken, or the bag cannot be written (a full disk).
     """
 
     def __init__(
@@ -125,12 +125,11 @@ class BagWriter:
         """Writes an image: (h, w) uint8 as mono8, (h, w, 3) uint8 RGB as rgb8.
 
         Raises:
-            SequenceError: the array is neither, or the bag can not be written.
+            SequenceError: the array is neither, or the bag cannot be written.
         """
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
             raise SequenceError(
-                f"image of shape {image.shape} and type {image.dtype} can not be written; "
-                "give (h, w) or (h, w, 3) uint8"
+                f"image of shape {image.shape} and type {image.dtype} cannot be written; give (h, w) or (h, w, 3) uint8"
             )
         encoding = "mono8" if image.ndim == 2 else "rgb8"
         self._write_array(IMAGE_TOPIC, stamp_ns, image, encoding)
@@ -138,7 +137,7 @@ class BagWriter:
     def write_depth(self, stamp_ns: int, depth_m: NDArray[np.float32]) -> None:
         """Writes z-depth (h, w) in metres, 0 where unknown, with the stamp of its image, as 32FC1."""
         if depth_m.ndim != 2:
-            raise SequenceError(f"depth of shape {depth_m.shape} can not be written; give (h, w)")
+            raise SequenceError(f"depth of shape {depth_m.shape} cannot be written; give (h, w)")
         self._write_array(TRUE_DEPTH_TOPIC, stamp_ns, depth_m.astype("<f4", copy=False), "32FC1")
 
     def write_camera_info(self, stamp_ns: int, calibration: CameraCalibration) -> None:
@@ -208,13 +207,13 @@ class BagWriter:
             self._writer = None
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise SequenceError(
-                f"bag {self._path} can not be written ({reason}); is its disk full or read-only?"
+                f"bag {self._path} cannot be written ({reason}); is its disk full or read-only?"
             ) from error
 
     def _discard(self) -> None:
-        """A bag without its end can not be opened: it goes, and with it the space it took."""
+        """A bag without its end cannot be opened: it goes, and with it the space it took."""
         if self._writer is not None and self._writer.storage is not None:
-            with suppress(OSError, sqlite3.Error):  # what can not be flushed is removed below
+            with suppress(OSError, sqlite3.Error):  # what cannot be flushed is removed below
                 self._writer.abort()
         shutil.rmtree(self._path, ignore_errors=True)
 

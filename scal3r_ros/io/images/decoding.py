@@ -13,7 +13,7 @@ from scal3r_ros.io.images.grey_range import GreyRange
 
 
 class ImageError(SequenceError):
-    """An image that can not be used; `reason` is a short name of the kind of fault, to count faults by."""
+    """An image that cannot be used; `reason` is a short name of the kind of fault, to count faults by."""
 
     def __init__(self, reason: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -100,7 +100,7 @@ def decode_image(
         raise ImageError(
             "truncated data",
             f"image of {width}×{height} pixels in {encoding} has {flat.size} bytes, but needs {needed}; "
-            "it was cut off on its way here",
+            "part of it got lost in transport",
         )
     rows = np.lib.stride_tricks.as_strided(flat, (height, row_bytes), (step, 1), writeable=False)
     pixels = np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False)
@@ -111,7 +111,7 @@ def decode_image(
         # Bayer and YUV pixels come in pairs: OpenCV refuses the sizes that break them.
         raise ImageError(
             "size mismatch",
-            f"image of {width}×{height} pixels can not be in {encoding}; check what the driver publishes",
+            f"image of {width}×{height} pixels cannot be in {encoding}; check what the driver publishes",
         ) from None
     if rgb.dtype == np.uint16:
         return _to_8_bit(rgb, grey_range)

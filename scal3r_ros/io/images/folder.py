@@ -21,7 +21,7 @@ AUXILIARY = re.compile(
     r"(?![a-z])",
     re.IGNORECASE,
 )
-"""Words by which what lies beside images, and is none of a camera, is named."""
+"""Words in the names of files that lie beside images but are no images of a camera."""
 NUMBER = re.compile(r"\d+(\.\d+)?")
 EARLIEST_S = 10**9
 EARLIEST_NS = 10**16
@@ -83,7 +83,7 @@ def read_image(path: Path, grey_range: GreyRange | None = None) -> NDArray[np.ui
     16-bit values are scaled by the camera's `grey_range`; without one from 0…65535 to 0…255.
 
     Raises:
-        SequenceError: the file can not be read or decoded.
+        SequenceError: the file cannot be read or decoded.
     """
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
     image = _decode(path, flags if grey_range is None else flags | cv2.IMREAD_ANYDEPTH)
@@ -98,7 +98,7 @@ def read_depth(path: Path) -> NDArray[np.float32]:
     """z-depth (h, w) in metres of a 16-bit image in millimetres; its invalid values 0 and 65535 become 0.
 
     Raises:
-        SequenceError: the file can not be read, or is no 16-bit image with one channel.
+        SequenceError: the file cannot be read, or is no 16-bit image with one channel.
     """
     image = _decode(path, cv2.IMREAD_UNCHANGED)
     if image.dtype != np.uint16 or image.ndim != 2:
@@ -118,10 +118,10 @@ def _decode(path: Path, flags: int) -> NDArray[np.generic]:
     try:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise SequenceError(f"image {path} can not be read: {error.strerror}") from error
+        raise SequenceError(f"image {path} cannot be read: {error.strerror}") from error
     image = cv2.imdecode(content, flags) if content.size else None
     if image is None:
-        raise SequenceError(f"image {path} can not be decoded: the file is damaged, cut off or no image")
+        raise SequenceError(f"image {path} cannot be decoded: the file is damaged, cut off or no image")
     return image
 
 
@@ -137,7 +137,7 @@ def _images_in(folder: Path) -> tuple[Path, ...]:
 
 
 def _one_kind(folder: Path, paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The images without what lies beside them; kinds of names are those that differ in more than their numbers."""
+    """The images without depth and masks; names of one kind differ only in their numbers."""
     kinds: dict[str, list[Path]] = {}
     for path in paths:
         kinds.setdefault(re.sub(r"\d+", "#", path.name), []).append(path)

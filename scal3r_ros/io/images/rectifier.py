@@ -15,13 +15,13 @@ from scal3r_ros.io.calibration.camera import CameraModel
 from scal3r_ros.io.images.decoding import ImageError
 
 UNKNOWN_SIZE = 1 << 16
-"""Stands for the size of a sensor that a driver leaves at 0, until an image tells it."""
+"""Stands for the size of a sensor that a driver leaves at 0, until the first image."""
 
 
 class Rectifier:
     """Removes the lens distortion of one camera; without a calibration it leaves images as they are.
 
-    `already_rectified` says that the images have none left, as on the topic `image_rect` of image_proc: then the
+    `already_rectified`: the images have none left, as on the topic `image_rect` of image_proc: then the
     camera is that of the calibration's P, and images stay as they are.
 
     Raises:

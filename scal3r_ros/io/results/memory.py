@@ -15,7 +15,7 @@ from scal3r_ros.io.results.layout import CHUNK_COLUMN, MEMORY_CHANGE, MEMORY_CHU
 
 
 @dataclass(frozen=True)
-class MemoryFigures:
+class MemoryMetrics:
     """One row per chunk from the first one that the memory learnt from: `chunk` (n,) int64, its number; `learnt` (n,)
     int64, how many chunks the memory has learnt from after it; by layer, `norm` (n,) of what the memory keeps and
     `change` (n,), the relative change of the fast weights over the chunk; nan where unknown.
@@ -35,8 +35,8 @@ class MemoryFigures:
         }
 
 
-def read_memory(path: Path) -> MemoryFigures | None:
-    """The figures in `path`; None where there is no such file, or no row in it: the run had no memory that learns.
+def read_memory(path: Path) -> MemoryMetrics | None:
+    """The metrics in `path`; None where there is no such file, or no row in it: the run had no memory that learns.
 
     Raises:
         EvaluationError: the file is damaged.
@@ -48,14 +48,14 @@ def read_memory(path: Path) -> MemoryFigures | None:
             rows = list(csv.DictReader(file))
         if not rows:
             return None
-        return MemoryFigures(
+        return MemoryMetrics(
             chunk=np.array([int(row[CHUNK_COLUMN]) for row in rows], np.int64),
             learnt=np.array([int(row[MEMORY_CHUNKS]) for row in rows], np.int64),
             norm=_by_layer(rows, MEMORY_NORM),
             change=_by_layer(rows, MEMORY_CHANGE),
         )
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise EvaluationError(f"memory file {path} can not be read ({error!r}); run `scal3r replay` again") from error
+        raise EvaluationError(f"memory file {path} cannot be read ({error!r}); run `scal3r replay` again") from error
 
 
 def _by_layer(rows: list[dict[str, str]], kind: str) -> dict[int, NDArray[np.float64]]:

@@ -27,7 +27,7 @@ from scal3r_ros.io.results.layout import (
     TIMINGS_FILE,
     TRAJECTORY_FILE,
 )
-from scal3r_ros.io.results.memory import MemoryFigures, read_memory
+from scal3r_ros.io.results.memory import MemoryMetrics, read_memory
 from scal3r_ros.io.trajectories import read_trajectory
 
 
@@ -78,7 +78,7 @@ class Result:
     trajectory: Trajectory
     cloud: Cloud | None
     timings: Timings | None
-    memory: MemoryFigures | None
+    memory: MemoryMetrics | None
     run: Mapping[str, Any]
     depth_files: Mapping[int, Path]
 
@@ -119,7 +119,7 @@ def read_keyframe_depth(stamp_ns: int, path: Path) -> KeyframeDepth:
             T_map_cam = arrays["T_map_cam"].astype(np.float64)
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise EvaluationError(
-            f"depth map {path} can not be read ({error}); run `scal3r replay --save-depth` again"
+            f"depth map {path} cannot be read ({error}); run `scal3r replay --save-depth` again"
         ) from error
     if depth.ndim != 2 or confidence.shape != depth.shape or K.shape != (3, 3) or T_map_cam.shape != (4, 4):
         raise EvaluationError(f"depth map {path} has arrays of the wrong shape; run `scal3r replay --save-depth` again")
@@ -150,7 +150,7 @@ def _read_timings(path: Path) -> Timings | None:
             rss_mb=np.array([float(row[RSS_COLUMN]) for row in rows]),
         )
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise EvaluationError(f"timings file {path} can not be read ({error!r}); run `scal3r replay` again") from error
+        raise EvaluationError(f"timings file {path} cannot be read ({error!r}); run `scal3r replay` again") from error
 
 
 def _read_run(path: Path) -> Mapping[str, Any]:

@@ -82,7 +82,7 @@ class ResultWriter:
             for stale in (*(folder / name for name in FILES), *folder.glob(f"{DEPTH_FOLDER}/{'[0-9]' * 19}.npz")):
                 stale.unlink(missing_ok=True)
         except OSError as error:
-            raise MappingError(f"result folder {folder} can not be written: {error.strerror}") from error
+            raise MappingError(f"result folder {folder} cannot be written: {error.strerror}") from error
 
     def add(self, update: MapUpdate) -> None:
         """Appends the chunk of an update to the timings and what a memory learnt with it; stores depth, if asked."""

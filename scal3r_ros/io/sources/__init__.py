@@ -1,4 +1,4 @@
-"""Whatever images come from: bags, folders, videos and data sets, opened by one function."""
+"""Sources of images: bags, folders, videos and data sets, opened by one function."""
 
 from scal3r_ros.io.sources.opening import open_source
 from scal3r_ros.io.sources.source import Source, SourceOptions

@@ -32,7 +32,7 @@ UNREADABLE = "undecodable picture"
 
 
 class _Images:
-    """What both kinds of files have in common: the camera, and what is counted."""
+    """Base of both kinds of files: the camera, and the counts of dropped images."""
 
     def __init__(self, options: SourceOptions, calibration: CameraCalibration | None) -> None:
         self.dropped: Counter[str] = Counter()
@@ -136,7 +136,7 @@ class Video(_Images):
 
     @property
     def image_count(self) -> int | None:
-        """Pictures, where the file says how many."""
+        """Pictures, where the file holds their number."""
         return self._count
 
     def frames(self) -> Iterator[Frame]:

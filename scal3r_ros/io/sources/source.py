@@ -15,8 +15,8 @@ from scal3r_ros.reconstruction.protocol import Frame
 class Source(Protocol):
     """Images of one camera; usable as a context.
 
-    `image_count` is how many there are, None where only reading to the end would tell. `dropped` counts those that
-    could not be used, by kind of fault. `damage` says in one sentence where the source is cut off.
+    `image_count` is how many there are, None where that is unknown before the end. `dropped` counts those that
+    could not be used, by kind of fault. `damage` describes in one sentence where the source is cut off.
     """
 
     dropped: Counter[str]

@@ -8,7 +8,7 @@ import pytest
 
 from scal3r_ros.errors import EvaluationError
 from scal3r_ros.evaluation.ground_truth import TrueDepth, read_truth
-from scal3r_ros.evaluation.metrics.depths import carry, compare_depths, sample_nearest
+from scal3r_ros.evaluation.metrics.depths import compare_depths, sample_nearest, warp
 from scal3r_ros.geometry import se3
 from scal3r_ros.io.results.reader import read_result
 
@@ -70,7 +70,7 @@ def test_frames_without_a_pose_count_as_not_estimated(room: Any, truth_bag: Path
 
 def test_carried_depth_is_what_the_other_camera_sees(room: Any) -> None:
     T = room.trajectory.T_ref_cam
-    carried = carry(room.depth_m(4), room.intrinsics, se3.invert(T[5]) @ T[4])
+    carried = warp(room.depth_m(4), room.intrinsics, se3.invert(T[5]) @ T[4])
     there = carried > 0
     assert there.mean() > 0.8
     assert np.median(np.abs(carried[there] / room.depth_m(5)[there] - 1)) < 0.01
@@ -81,7 +81,7 @@ def test_the_nearer_surface_hides_the_farther_when_depth_is_carried(room: Any) -
     depth[:, 20:30] = 1.0
     right = np.eye(4)
     right[0, 3] = -0.25  # The near bar moves 10 pixels to the left, the wall behind it 2.5.
-    carried = carry(depth, room.intrinsics, right)
+    carried = warp(depth, room.intrinsics, right)
     assert np.all(carried[:, 10:20] == 1.0)
     assert np.all(carried[:, 20:27] == 0.0)  # what the bar had hidden
 
@@ -89,7 +89,7 @@ def test_the_nearer_surface_hides_the_farther_when_depth_is_carried(room: Any) -
 def test_magnified_depth_has_no_holes(room: Any) -> None:
     closer = np.eye(4)
     closer[2, 3] = -1.0
-    carried = carry(np.full((48, 64), 2.5, np.float32), room.intrinsics, closer)
+    carried = warp(np.full((48, 64), 2.5, np.float32), room.intrinsics, closer)
     np.testing.assert_allclose(carried, 1.5)
 
 
@@ -106,7 +106,7 @@ def test_a_damaged_depth_map_is_one_clear_error(room: Any, truth_bag: Path, tmp_
     result = room.write_result(tmp_path / "result")
     file = next((result / "depth").iterdir())
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(EvaluationError, match=r"depth map .* can not be read"):
+    with pytest.raises(EvaluationError, match=r"depth map .* cannot be read"):
         compare(room, result, truth_bag)
 
 

@@ -116,7 +116,7 @@ def test_what_could_have_been_compared_is_said(room: Any, truth_bag: Path, tmp_p
 
 def test_a_report_folder_that_is_a_file_is_one_clear_error(result_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(EvaluationError, match=r"report folder .* can not be written"):
+    with pytest.raises(EvaluationError, match=r"report folder .* cannot be written"):
         write_report(evaluate_result(result_folder), tmp_path / "taken")
 
 

@@ -107,7 +107,7 @@ def test_wrong_input_leaves_no_bag(images: Path) -> None:
     with pytest.raises(SequenceError, match=r"000004\.png has 8×6 pixels"):
         run(images, *common, "--rate", 10)
     (images / "000004.png").write_bytes(b"cut")
-    with pytest.raises(SequenceError, match=r"000004\.png can not be decoded"):
+    with pytest.raises(SequenceError, match=r"000004\.png cannot be decoded"):
         run(images, *common, "--rate", 10)
     assert not out.exists()
 

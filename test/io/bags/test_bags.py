@@ -168,7 +168,7 @@ def test_a_full_disk_is_one_sentence_and_its_space_is_given_back(tmp_path: Path,
     run = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path / "bag"), storage], capture_output=True, text=True, check=False
     )
-    assert "can not be written" in run.stdout
+    assert "cannot be written" in run.stdout
     assert "disk full" in run.stdout
     assert run.stdout.count("\n") == 1
     assert run.stderr == ""
@@ -182,9 +182,9 @@ def test_wrong_arrays_and_storages_are_refused(tmp_path: Path) -> None:
         BagWriter(tmp_path / "bag").write_image(stamp(0), picture(0))
     with BagWriter(tmp_path / "bag") as writer:
         writer.write_image(stamp(0), picture(0))
-        with pytest.raises(SequenceError, match="can not be written; give"):
+        with pytest.raises(SequenceError, match="cannot be written; give"):
             writer.write_image(stamp(0), picture(0).astype(np.float32))  # type: ignore[arg-type]
-        with pytest.raises(SequenceError, match="can not be written; give"):
+        with pytest.raises(SequenceError, match="cannot be written; give"):
             writer.write_depth(stamp(0), picture(0))  # type: ignore[arg-type]
 
 

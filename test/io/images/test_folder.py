@@ -103,9 +103,9 @@ def test_grey_stays_grey_and_colour_is_rgb(tmp_path: Path) -> None:
 def test_damaged_images_are_named(tmp_path: Path) -> None:
     for name, content in (("empty.png", b""), ("text.png", b"no image"), ("cut.png", b"\x89PNG\r\n\x1a\n\x00\x00")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(SequenceError, match=f"{name} can not be decoded"):
+        with pytest.raises(SequenceError, match=f"{name} cannot be decoded"):
             read_image(tmp_path / name)
-    with pytest.raises(SequenceError, match="can not be read"):
+    with pytest.raises(SequenceError, match="cannot be read"):
         read_image(tmp_path / "missing.png")
 
 

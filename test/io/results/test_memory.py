@@ -49,7 +49,7 @@ def test_a_run_without_a_memory_has_none(result_folder: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("row", ["1,1,much,,,", "1,,1,1,1,1", "x,1,1,1,1,1"])
 def test_a_damaged_file_is_one_clear_error(tmp_path: Path, row: str) -> None:
-    with pytest.raises(EvaluationError, match=r"memory\.csv can not be read"):
+    with pytest.raises(EvaluationError, match=r"memory\.csv cannot be read"):
         read_memory(write(tmp_path / "memory.csv", [row]))
 
 

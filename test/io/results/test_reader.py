@@ -68,7 +68,7 @@ def test_a_cut_off_point_cloud_is_one_clear_error(room: Any, tmp_path: Path, kee
 def test_damaged_timings_are_one_clear_error(room: Any, tmp_path: Path, content: str) -> None:
     folder = room.write_result(tmp_path / "result")
     (folder / "timings.csv").write_text(content)
-    with pytest.raises(EvaluationError, match=r"timings file .* can not be read"):
+    with pytest.raises(EvaluationError, match=r"timings file .* cannot be read"):
         read_result(folder)
 
 

@@ -156,9 +156,9 @@ def test_a_new_run_removes_the_old_ones_files_and_nothing_else(tmp_path: Path) -
 
 def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MappingError, match=r"file.* can not be written"):
+    with pytest.raises(MappingError, match=r"file.* cannot be written"):
         ResultWriter(tmp_path / "file" / "result")
-    with pytest.raises(MappingError, match="can not be written"):
+    with pytest.raises(MappingError, match="cannot be written"):
         ResultWriter(tmp_path / "file")
 
 
@@ -169,7 +169,7 @@ def test_writes_to_a_full_device_are_one_sentence(tmp_path: Path) -> None:
     writer.add(update())
     (tmp_path / "timings.csv").unlink()
     (tmp_path / "timings.csv").symlink_to("/dev/full")
-    with pytest.raises(MappingError, match=r"timings\.csv can not be written: No space left on device"):
+    with pytest.raises(MappingError, match=r"timings\.csv cannot be written: No space left on device"):
         writer.add(update(1))
 
 
@@ -202,7 +202,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_map_larger_than_the_disk_is_one_sentence_and_the_trajectory_stays(tiny_disk: Path) -> None:
     large = PointCloud(np.ones((20_000, 3), np.float32), np.ones((20_000, 3), np.uint8))
-    with pytest.raises(MappingError, match=r"map\.ply can not be written") as caught:
+    with pytest.raises(MappingError, match=r"map\.ply cannot be written") as caught:
         ResultWriter(tiny_disk).finish(TRAJECTORY, large, NOTHING)
     assert "\n" not in str(caught.value)
     assert len(read_trajectory(tiny_disk / "trajectory.tum")) == 2
