@@ -119,9 +119,8 @@ class Row:
     `ate_m` is of the whole mapped drive, `rigid_ate_m` of the keyframes of the network's chunks joined without any
     scale, both after one similarity for all; `…_share` of the path. `seams_truth` are log((truth / predicted) of a
     chunk over that of the one before), `seams_mapper` the logarithm of the scale that the mapper aligns them by,
-    `…_spread` their standard deviations. `scale_spread` is that of log(truth / predicted) over all chunks. Depth errors are
-    mean
-    |predicted − true| / true, at each chunk's scale and at one for the whole drive.
+    `…_spread` their standard deviations. `scale_spread` is that of log(truth / predicted) over all chunks. Depth errors
+    are mean |predicted − true| / true, at each chunk's scale and at one for the whole drive.
     """
 
     network: str

@@ -65,7 +65,7 @@ def test_a_folder_of_the_same_images_gives_the_same_map(scal3r: Scal3r, street_b
         for frame in islice(reader.frames(), 15):
             cv2.imwrite(str(tmp_path / "images" / f"{frame.index}.png"), frame.image[..., ::-1])
             assert frame.intrinsics is not None
-            np.savetxt(tmp_path / "calib.txt", frame.intrinsics.K, fmt="%r")
+            np.savetxt(tmp_path / "calib.txt", frame.intrinsics.K, fmt="%.17g")
     calib = ("--calib", tmp_path / "calib.txt", "--rate", 10)
     assert scal3r("replay", street_bag, "-o", tmp_path / "a", "--max-frames", 15, *SMALL).code == 0
     done = scal3r("replay", tmp_path / "images", "-o", tmp_path / "b", *calib, *SMALL)
