@@ -102,7 +102,7 @@ class _Node:
                 begin = time.perf_counter()
                 if self._peers is not None:
                     for layer in self._layers:
-                        self._peers.evidence(layer)
+                        self._peers.accumulated_gradient(layer)
                 longest = max(longest, time.perf_counter() - begin)
                 time.sleep(REST_S / 5)
         return took, longest

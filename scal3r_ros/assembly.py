@@ -1,4 +1,4 @@
-"""Puts an online mapper together from one configuration: what the node and `scal3r replay` both run."""
+"""Builds an online mapper from one configuration, for the node and for `scal3r replay`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from scal3r_ros.configuration import from_parameters, parameter, section
 from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.mapping import MapperConfig, OnlineMapper
+from scal3r_ros.mapping.storage.map_store import StoredMap
 from scal3r_ros.reconstruction.geometric.reconstructor import GeometricConfig, GeometricReconstructor
 from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
 from scal3r_ros.reconstruction.network.config import NetworkConfig
@@ -28,20 +29,20 @@ TINY = "tiny"
 
 @dataclass(frozen=True)
 class CoreConfig(MapperConfig):
-    """All parameters of the core: the mapper's own parameters, which reconstructor, and that one's parameters."""
+    """All parameters of the core: those of the mapper, the name of the reconstructor, and the parameters of that."""
 
     reconstructor: str = parameter(
         "geometric",
-        "what turns chunks of frames into geometry: geometric needs no weights; tiny is the network with the weights "
-        "that come with the package, refined: it stands for scal3r with network.preset tiny and refine "
-        "bundle_adjustment; scal3r is the network as the parameters below describe it",
+        "what turns chunks of frames into geometry: geometric needs no weights; tiny is short for scal3r with "
+        "network.preset tiny, its bundled weights, and refine bundle_adjustment; scal3r is the network that the "
+        "parameters below describe",
         choices=("geometric", TINY, "scal3r"),
     )
     geometric: GeometricConfig = section(GeometricConfig)
     network: NetworkConfig = section(NetworkConfig)
     memory_peers: MemoryPeersConfig = section(MemoryPeersConfig)
     refine: str = parameter(
-        "none", "what is done to the network's chunks: nothing, or bundle adjustment of the tracked features",
+        "none", "what improves the network's chunks: nothing, or bundle adjustment of the tracked features",
         choices=("none", "bundle_adjustment"),
     )  # fmt: skip
     refinement: RefinementConfig = section(RefinementConfig)
@@ -59,7 +60,7 @@ def core_config(values: Mapping[str, object]) -> tuple[CoreConfig, list[str]]:
 
 
 def spelt_out(config: CoreConfig) -> CoreConfig:
-    """`config` with the reconstructor `tiny` written as what it stands for; any other as it is.
+    """`config` with the reconstructor `tiny` replaced by what it is short for; any other as it is.
 
     Raises:
         ConfigurationError: `network.preset` names another one.
@@ -76,7 +77,7 @@ def spelt_out(config: CoreConfig) -> CoreConfig:
 
 
 def bundled_weights_used(config: CoreConfig) -> Path | None:
-    """The file of the package that the network of `config` takes its weights from; None where it takes none of those.
+    """The file of bundled weights that the network of `config` loads; None where it loads none of those.
 
     Raises:
         ConfigurationError: as `spelt_out`.
@@ -90,7 +91,7 @@ def bundled_weights_used(config: CoreConfig) -> Path | None:
 def build_mapper(config: CoreConfig, name: str = "mapper") -> OnlineMapper:
     """An online mapper with the reconstructor that `config` names.
 
-    Among nodes that share their memory this one is called `name` after its machine, where `memory_peers.name` is empty.
+    Nodes that share their memory call this one by its machine and `name`, where `memory_peers.name` is empty.
 
     Raises:
         ReconstructionError: the reconstructor cannot be had as asked.
@@ -158,25 +159,31 @@ def _refinement(config: CoreConfig) -> ChunkStep | None:
     return None if config.refine == "none" else BundleRefinement(config.refinement, config.tracker.klt)
 
 
-def build_offline_mapper(config: CoreConfig, frames: Iterable[Frame], folder: Path) -> OnlineMapper:
-    """A mapper for a finished recording: its network has learnt from all `frames` before it answers for the first.
+def build_offline_mapper(
+    config: CoreConfig, frames: Iterable[Frame], folder: Path, stored: StoredMap | None = None
+) -> OnlineMapper:
+    """A mapper for a finished recording: its network has learned from all `frames` before it answers for the first.
 
-    It has to be given the same frames again. `folder` must be empty and stay until then, see `OfflineReconstructor`.
+    It needs the same frames again. `folder` must be empty and stay until then, see `OfflineReconstructor`. The map and
+    the memory continue from `stored`.
 
     Raises:
         ReconstructionError, ModelError, MappingError: as `build_mapper`; or the states do not fit into `folder`.
-        ConfigurationError: the memory is to be shared, which one that has learnt from all frames at once cannot be.
+        ConfigurationError: the memory is to be shared, which an offline one cannot be.
     """
     if config.memory_peers.rendezvous:
         raise ConfigurationError("memory_peers.rendezvous is set, but an offline memory cannot be shared: empty it")
     config = spelt_out(config)
     reconstructor = OfflineReconstructor(config.network, folder, refine=_refinement(config))
+    mapper = OnlineMapper(config, reconstructor)
+    if stored is not None:
+        mapper.load(stored)
     reconstructor.learn(chunks_seen(OnlineMapper(config, reconstructor), frames))
-    return OnlineMapper(config, reconstructor)
+    return mapper
 
 
 def chunks_seen(scout: OnlineMapper, frames: Iterable[Frame]) -> Iterator[Chunk]:
-    """The chunks that a mapper makes of `frames`: they depend on nothing that is reconstructed."""
+    """The chunks into which a mapper cuts `frames`: they do not depend on what is reconstructed."""
     for frame in frames:
         chunk = scout.observe(frame).chunk
         if chunk is not None:

@@ -32,7 +32,7 @@ from scal3r_ros.mapping.frontend.window import WindowConfig
 from scal3r_ros.model import InMemory, Scal3R, reconstruct_offline
 from scal3r_ros.model.aggregator import Aggregator
 from scal3r_ros.model.layers.cpu_kernels import DotProductAttention
-from scal3r_ros.reconstruction.network.chunk_parts import reference_first
+from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder
 from scal3r_ros.reconstruction.network.config import NetworkConfig, NetworkMemoryConfig
 from scal3r_ros.reconstruction.network.crop import crop_of
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
@@ -106,7 +106,7 @@ def _plain(job: Job) -> list[float]:
 
 def _naive(job: Job) -> list[float]:
     model = build_network(_config(dataclasses.replace(job, without=tuple(ECONOMIES))))
-    order, width, patch = reference_first(job.size), model.preset.image_width, model.preset.patch
+    order, width, patch = FrameOrder.of(job.size).positions, model.preset.image_width, model.preset.patch
     images: list[Tensor] = []
     seconds: list[float] = []
     with plain_attention(), projected_twice():

@@ -14,6 +14,7 @@ from scal3r_ros.assembly import CoreConfig, build_offline_mapper
 from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.io.sources import SourceOptions, open_source
 from scal3r_ros.mapping import OnlineMapper
+from scal3r_ros.mapping.storage.map_store import StoredMap
 from scal3r_ros.reconstruction.protocol import Frame
 
 
@@ -41,11 +42,15 @@ def with_memory(given: object, in_file: object, memory: Memory) -> object:
 
 
 def offline_mapper(
-    source: Path, options: SourceOptions, config: CoreConfig, folder: Path, console: Console
+    source: Path, options: SourceOptions, config: CoreConfig, folder: Path, console: Console, load_map: Path | None = None
 ) -> OnlineMapper:
-    """A mapper for the images of `source` that has learnt from all of them; `folder` holds its states."""
+    """A mapper for the images of `source` that has learned from all of them; `folder` holds its states.
+
+    It continues the map saved in `load_map`.
+    """
+    stored = None if load_map is None else StoredMap(load_map)
     with closing(open_source(source, options)) as reader, console.status("reading the images") as status:
-        return build_offline_mapper(config, _with_progress(options.select(reader.frames()), status), folder)
+        return build_offline_mapper(config, _with_progress(options.select(reader.frames()), status), folder, stored)
 
 
 def _with_progress(frames: Iterator[Frame], status: Status) -> Iterator[Frame]:

@@ -108,8 +108,8 @@ def replay(
         started, first_ns, last_ns, taken = time.perf_counter(), 0, 0, 0
         if mapper is None:
             folder = states.enter_context(tempfile.TemporaryDirectory(prefix="states_", dir=out))
-            mapper = offline_mapper(source, options, chosen, Path(folder), console)
-        if load_map is not None:
+            mapper = offline_mapper(source, options, chosen, Path(folder), console, load_map)
+        elif load_map is not None:
             mapper.load(StoredMap(load_map))
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("mapping", total=total, rate="")

@@ -25,7 +25,7 @@ from scal3r_ros.model import (
     save_checkpoint,
     verify_checkpoint,
 )
-from scal3r_ros.reconstruction.network.bundled_weights import SHIPPED_LICENCE, all_bundled_weights, model_card
+from scal3r_ros.reconstruction.network.bundled_weights import BUNDLED_LICENCE, all_bundled_weights, model_card
 
 DEFAULT_PRESET = "full"
 
@@ -108,7 +108,7 @@ def _tell_shipped(console: Console) -> None:
             "file": str(file),
             "size": f"{file.stat().st_size / 1e6:.1f} MB",
             "sha256": _sum_of(file),
-            "licence": SHIPPED_LICENCE,
+            "licence": BUNDLED_LICENCE,
         }
         card = model_card()
         _print_lines(console, lines if card is None else {**lines, "card": str(card)})

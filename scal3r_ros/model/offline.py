@@ -16,7 +16,8 @@ from torch import Tensor
 
 from scal3r_ros.model.aggregator import Grid
 from scal3r_ros.model.encoder.encoder import Encoding
-from scal3r_ros.model.memory.unit import FastWeights, fast_weights, gradient
+from scal3r_ros.model.memory.state import MemoryState
+from scal3r_ros.model.memory.unit import FastWeights, gradient
 from scal3r_ros.model.scal3r import Prediction, Scal3R
 
 
@@ -71,14 +72,18 @@ def reconstruct_offline(
     with_points: bool = True,
     previous: Callable[[int], Sequence[int]] | None = None,
     focals: Callable[[int], float | None] = lambda _: None,
+    memory: MemoryState | None = None,
 ) -> Iterator[Prediction]:
     """Predictions of all chunks (images (S, 3, h, w) in 0..1), in order, from one memory that has learnt from all.
 
     `previous` maps the number of images of a chunk to the order argument of `Scal3R.encode`; `focals` gives the known
     focal length of a chunk, see `Scal3R.cameras`.
+    `memory`, of the rule running, continues from what it has learned before, and has learned from all chunks in the
+    end; None begins with an empty one.
     `chunks` is gone through once; the first prediction comes after the last layer of the last chunk.
     """
     device = model.aggregator.camera_token.device
+    memory = MemoryState(model.preset) if memory is None else memory
     grids: list[Grid] = []
     orders: list[Sequence[int] | None] = []
     for images_S3hw in chunks:
@@ -91,7 +96,8 @@ def reconstruct_offline(
         store.put(f"{len(grids)}_compared", encoding.compared)
         grids.append(model.grid(images_S3hw))
     for layer in range(model.preset.aggregator.depth):
-        advance_layer(model, layer, grids, store)
+        advance_layer(model, layer, grids, store, memory)
+    memory.merge({}, len(grids))
     for index, grid in enumerate(grids):
         features = [store.get(f"{index}_layer{layer}", device) for layer in model.preset.aggregator.head_layers]
         of_frames = (store.get(f"{index}_{name}", device) for name in ("descriptors", "matches", "detail", "compared"))
@@ -101,8 +107,10 @@ def reconstruct_offline(
 
 
 @torch.no_grad()
-def advance_layer(model: Scal3R, layer: int, grids: Sequence[Grid], store: ChunkStore) -> FastWeights | None:
-    """Takes the tokens of all chunks through one layer: blocks and gradients first, then the memory's answers.
+def advance_layer(
+    model: Scal3R, layer: int, grids: Sequence[Grid], store: ChunkStore, memory: MemoryState
+) -> FastWeights | None:
+    """Takes the tokens of all chunks through one layer: blocks and gradients first, then the answers of `memory`.
 
     Returns the weights that answered, None for a layer without memory unit.
     """
@@ -117,7 +125,10 @@ def advance_layer(model: Scal3R, layer: int, grids: Sequence[Grid], store: Chunk
         if unit is not None:
             g = gradient(model.aggregator.project(unit, x_SPC, tables), unit.initial)
             G = g if G is None else G.plus(g)
-    W = fast_weights(unit.initial, G, unit.config.newton_schulz_steps) if unit is not None and G is not None else None
+    W: FastWeights | None = None
+    if unit is not None and G is not None:
+        memory.merge({layer: G}, 0)
+        W = memory.weights(layer, unit)
     for index, grid in enumerate(grids):
         x_SPC = store.get(f"{index}_tokens", device)
         if unit is not None and W is not None:

@@ -51,7 +51,7 @@ def test_evidence_is_float32_whatever_the_network_computes_in(images):
     memory = MemoryState(NANO)
     with torch.no_grad():
         random_model(NANO, 0).set_precision(torch.bfloat16)(images, memory)
-    assert {w.dtype for G in memory.evidence().values() for w in G} == {torch.float32}
+    assert {w.dtype for G in memory.accumulated_gradient().values() for w in G} == {torch.float32}
 
 
 def test_a_loss_on_the_second_chunk_reaches_what_the_first_one_taught(images):

@@ -13,7 +13,7 @@ import torch
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.model import FastWeights, Scal3R
 from scal3r_ros.model.memory.unit import fast_weights, gradient, step
-from scal3r_ros.reconstruction.network.chunk_parts import frames_with_depth, reference_first
+from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder, frames_with_depth
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.crop import crop_of
 from scal3r_ros.reconstruction.network.geometry import Answer, geometry_of
@@ -60,9 +60,9 @@ class _ByHand:
     def _step(self, chunks: Sequence[Chunk]) -> list[ChunkGeometry | None]:
         model, aggregator = self.model, self.model.aggregator
         framings = [crop_of(chunk.frames, model.preset.image_width, model.preset.patch) for chunk in chunks]
-        orders = [reference_first(len(chunk.frames)) for chunk in chunks]
+        orders = [FrameOrder.of(len(chunk.frames)) for chunk in chunks]
         codes = [model.encode(f.images(range(len(c.frames)))) for f, c in zip(framings, chunks, strict=True)]
-        tokens = [aggregator.embed(code.patches[order]) for code, order in zip(codes, orders, strict=True)]
+        tokens = [aggregator.embed(code.patches[order.positions]) for code, order in zip(codes, orders, strict=True)]
         features: list[list[torch.Tensor]] = [[] for _ in chunks]
         tables = aggregator.tables(framings[0].grid, torch.device("cpu"))
         for layer in range(aggregator.config.depth):
@@ -87,10 +87,9 @@ class _ByHand:
                     kept.append(torch.cat((frame, x), dim=-1))
         geometries = []
         for chunk, framing, order, code, of_chunk in zip(chunks, framings, orders, codes, features, strict=True):
-            place = [order.index(position) for position in range(len(order))]
-            asked = frames_with_depth(len(order), chunk.shared, self.config.overlap_depth_frames)
-            maps = model.depth([x[[place[position] for position in asked]] for x in of_chunk], framing.grid)
-            pose_encoding = model.camera_head(of_chunk[-1])[place]
+            asked = frames_with_depth(len(order.places), chunk.shared, self.config.overlap_depth_frames)
+            maps = model.depth([x[order.places_of(asked)] for x in of_chunk], framing.grid)
+            pose_encoding = model.camera_head(of_chunk[-1])[order.places]
             geometries.append(geometry_of(framing, Answer(pose_encoding, asked, maps, code.descriptor), self.config))
         return geometries
 

@@ -49,7 +49,7 @@ class Synchronizer(Protocol):
 class Peers(Protocol):
     """What other robots have learnt so far; never waits for them."""
 
-    def evidence(self, layer: int) -> FastWeights | None:
+    def accumulated_gradient(self, layer: int) -> FastWeights | None:
         """Sum of the peers' latest gradients for the unit after `layer`, on that unit's device; None without any."""
 
 
@@ -113,7 +113,7 @@ class MemoryState:
         G = self._total_evidence(layer)
         return unit.initial if G is None else fast_weights(unit.initial, G, unit.config.newton_schulz_steps)
 
-    def evidence(self) -> Mapping[int, FastWeights]:
+    def accumulated_gradient(self) -> Mapping[int, FastWeights]:
         """G of this robot alone by layer, float32; empty for rules without."""
         return dict(self._evidence)
 
@@ -227,7 +227,7 @@ class MemoryState:
 
     def _total_evidence(self, layer: int) -> FastWeights | None:
         own = self._evidence.get(layer)
-        others = self.peers.evidence(layer) if self.peers is not None else None
+        others = self.peers.accumulated_gradient(layer) if self.peers is not None else None
         if own is None or others is None:
             return own if others is None else others
         return own.plus(others)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,22 +25,36 @@ _CENTRE_SIGMA = 0.005
 _ROTATION_SIGMA = np.deg2rad(0.2)
 
 
-def reference_first(frames: int) -> list[int]:
-    """Positions of a chunk's frames in the order the network takes them: the middle one, then the others.
+@dataclass(frozen=True)
+class FrameOrder:
+    """The order in which the network takes a chunk's frames, and the way back.
 
-    The network builds its coordinates on its first frame, and the middle one sees most of what the others see.
+    `positions` in time by place in the order; `places` in the order by position in time; `previous`, by place, is the
+    place of the frame before in time, for the first frame its own.
     """
-    middle = -(-frames // 2) - 1
-    return [middle, *range(middle), *range(middle + 1, frames)]
 
+    positions: list[int]
+    places: list[int]
+    previous: list[int]
 
-def previous_in(order: list[int]) -> list[int]:
-    """For each frame of a chunk in `order` the place, in it, of the frame before it in time; the first's is its own."""
-    return [order.index(max(0, position - 1)) for position in order]
+    @classmethod
+    def of(cls, frames: int) -> FrameOrder:
+        """The middle one of `frames` frames first, then the others in time.
+
+        The network builds its coordinates on its first frame, and the middle one sees most of what the others see.
+        """
+        middle = -(-frames // 2) - 1
+        positions = [middle, *range(middle), *range(middle + 1, frames)]
+        places = [positions.index(position) for position in range(frames)]
+        return cls(positions, places, [places[max(0, position - 1)] for position in positions])
+
+    def places_of(self, positions: Iterable[int]) -> list[int]:
+        """Where in the order the frames at some positions are."""
+        return [self.places[position] for position in positions]
 
 
 def frames_with_depth(frames: int, shared: int, of_shared: int) -> list[int]:
-    """Positions of the frames that are given depth: all new ones, and `of_shared` of the shared ones, evenly spread."""
+    """Positions of the frames that get depth: all new ones, and `of_shared` of the shared ones, evenly spread."""
     count = min(of_shared, shared)
     return [*(int((i + 0.5) * shared / count) for i in range(count)), *range(shared, frames)]
 

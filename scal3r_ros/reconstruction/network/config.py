@@ -15,77 +15,77 @@ class NetworkMemoryConfig:
 
     rule: str = parameter(
         "running",
-        "how chunks teach the memory: running sums what all have taught, sequential steps on from the last one, frozen "
-        "never learns",
+        "how the memory learns from chunks: running sums the gradients of all, sequential takes a step from where the "
+        "last chunk left it, frozen never learns",
         choices=tuple(rule.value for rule in MemoryRule),
     )
     decay: float = parameter(
-        1.0, "what is left of earlier evidence after a chunk (rule running): 1 remembers all, 0.97 about 32 chunks",
+        1.0, "share of the accumulated gradient that a chunk leaves (rule running): 1 remembers all, 0.97 about 32",
         minimum=0.01, maximum=1.0,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which network, its weights, and what it spends."""
+    """Which network, its weights, and what it costs."""
 
     preset: str = parameter("full", "shape of the network; the published checkpoints are full", choices=tuple(PRESETS))
     checkpoint: str = parameter(
         "",
-        "file with the network's weights; empty takes those that come with the package for the preset, where there are "
-        "any: `scal3r weights` says which, and where to get others",
+        "file with the network's weights; empty takes those bundled with the package for the preset, where there are "
+        "any: `scal3r weights` lists them, and where to get others",
     )
     allow_random_weights: bool = parameter(
-        False, "where there are no weights, run on untrained ones: nonsense for geometry, good for trying the rest"
+        False, "run untrained where there are no weights: the geometry is nonsense, everything else works"
     )
     device: str = parameter("auto", "torch device: auto takes a GPU where there is one")
     devices: tuple[str, ...] = parameter(
         ("",), "two or more torch devices, like cuda:0 and cuda:1: a worker process on each takes one of consecutive "
-        "chunks in step with the others; empty names are left out, and without any the parameter device holds",
+        "chunks in step with the others; empty names are ignored, and with none the parameter device applies",
     )  # fmt: skip
     step_timeout_s: float = parameter(
         300.0, "how long the workers on several devices may give no sign of life before those that keep the others "
-        "waiting are ended; has to suffice for the slowest part of a chunk and for loading the network",
+        "waiting are ended; must be longer than the slowest part of a chunk and than loading the network",
         unit="s", minimum=0.5, maximum=86400.0,
     )  # fmt: skip
     precision: str = parameter(
         "auto",
-        "type that encoder and layers compute in; memory, camera and depth head stay fp32; auto is bf16 where the "
+        "type in which encoder and layers compute; memory, camera and depth head stay fp32; auto is bf16 where the "
         "device is fast in it",
         choices=("auto", "fp32", "bf16"),
     )
     image_width: int = parameter(
-        0, "width that images are resized to; 0 is the width that the preset was made for", unit="pixels", minimum=0,
+        0, "width to which images are resized; 0 is the width of the preset", unit="pixels", minimum=0,
         maximum=4096,
     )  # fmt: skip
-    use_camera_info: bool = parameter(True, "use the camera's calibration, where there is one, not the network's guess")
+    use_camera_info: bool = parameter(True, "use the camera's calibration, if any, instead of the network's guess")
     confidence_half: float = parameter(
-        0.0, "the network's confidence (1 or more, higher is surer) that counts as 0.5; 1 counts as 0; 0 here is what "
-        "suits the preset", minimum=0.0, maximum=1000.0,
+        0.0, "the network's confidence (1 or more, higher is surer) that counts as 0.5; 1 counts as 0; 0 here takes "
+        "the preset's", minimum=0.0, maximum=1000.0,
     )  # fmt: skip
     head_frames: int = parameter(
-        4, "frames that go through the depth head at a time: it takes the most memory", unit="frames", minimum=1,
+        4, "frames that go through the depth head at a time: it needs the most memory", unit="frames", minimum=1,
         maximum=256,
     )  # fmt: skip
     keep_shared_tokens: bool = parameter(
-        True, "keep the encoder's tokens of the frames that the next chunk shares, instead of computing them again"
+        True, "keep the encoder's tokens of frames that the next chunk shares, instead of computing them again"
     )
     overlap_depth_frames: int = parameter(
-        2, "of the frames shared with the chunk before, how many are given depth, for the alignment", unit="frames",
+        2, "how many of the frames shared with the chunk before get depth, for the alignment", unit="frames",
         minimum=0, maximum=128,
     )  # fmt: skip
     onednn: bool = parameter(
         True,
-        "multiply matrices by oneDNN on a CPU: faster than torch's own choice, equal up to rounding; not if compiled",
+        "multiply matrices by oneDNN on a CPU: faster than torch's default, equal up to rounding; not if compiled",
     )
-    compile: bool = parameter(False, "compile the layers with torch.compile: a slow first chunk, then faster ones")
+    compile: bool = parameter(False, "compile the layers with torch.compile: a slow first chunk, faster later ones")
     memory: NetworkMemoryConfig = section(NetworkMemoryConfig)
 
     def __post_init__(self) -> None:
         if 0 < self.confidence_half <= 1:
             raise ConfigurationError(
-                f"network.confidence_half is {self.confidence_half}, but no confidence is below 1: give more, or 0 for"
-                " what suits the preset"
+                f"network.confidence_half is {self.confidence_half}, but no confidence is below 1: set more, or 0 for"
+                " the value of the preset"
             )
 
     @property

@@ -23,7 +23,7 @@ def build_network(config: NetworkConfig) -> Scal3R:
     """The network that `config` describes, on its device, for inference only.
 
     Raises:
-        ReconstructionError: no checkpoint and no leave to do without, or a device or compiler that can not be used.
+        ReconstructionError: no weights, and not allowed to run untrained, or a device or compiler that cannot be used.
         ModelError: a checkpoint that does not fit the preset.
     """
     device = torch_device(config.device)
@@ -37,7 +37,7 @@ def build_network(config: NetworkConfig) -> Scal3R:
 
 
 def compute_type(config: NetworkConfig, device: torch.device) -> torch.dtype:
-    """The type that encoder and layers compute in on `device`."""
+    """The type in which encoder and layers compute on `device`."""
     fast = config.precision == "auto" and computes_bfloat16_fast(device)
     return torch.bfloat16 if config.precision == "bf16" or fast else torch.float32
 
@@ -48,10 +48,10 @@ def _with_weights(config: NetworkConfig, preset: Preset) -> Scal3R:
         if not path.is_file():
             raise ReconstructionError(f"checkpoint {path} does not exist; {_where_to_get_one(preset)}")
         return load_checkpoint(path, preset)
-    shipped = bundled_weights(preset.name)
-    if shipped is not None:
-        _log.info("the network runs on the weights that come with this package for preset %s: %s", preset.name, shipped)
-        return load_checkpoint(shipped, preset)
+    bundled = bundled_weights(preset.name)
+    if bundled is not None:
+        _log.info("the network runs on the bundled weights of preset %s: %s", preset.name, bundled)
+        return load_checkpoint(bundled, preset)
     if not config.allow_random_weights:
         raise ReconstructionError(
             f"the reconstructor 'scal3r' needs weights, but network.checkpoint is empty; {_where_to_get_one(preset)}"
@@ -62,8 +62,8 @@ def _with_weights(config: NetworkConfig, preset: Preset) -> Scal3R:
 def _where_to_get_one(preset: Preset) -> str:
     pages = [f"{published.file} from {published.page}" for published in PUBLISHED if published.preset == preset]
     published = f"download {' or '.join(pages)}" if pages else f"train one (none is published for {preset.name})"
-    shipped = ", ".join(all_bundled_weights())
-    own = f"choose a network.preset whose weights come with this package ({shipped}), " if shipped else ""
+    bundled = ", ".join(all_bundled_weights())
+    own = f"choose a network.preset with bundled weights ({bundled}), " if bundled else ""
     return (
         f"{published} and set network.checkpoint to the file, {own}choose reconstructor=geometric, which needs none, "
         f"or try a preset ({', '.join(PRESETS)}) untrained with network.allow_random_weights=true"
@@ -79,8 +79,8 @@ def _compile(model: Scal3R, device: torch.device) -> None:
     try:
         with torch.inference_mode():
             aggregator.frame_blocks[0](torch.zeros(2, 8, aggregator.config.channels, device=device))
-    except Exception as error:  # torch.compile fails in many ways, and all of them mean the same to a user
+    except Exception as error:  # torch.compile fails in many ways, which all mean the same to a user
         reason = str(error).strip().partition("\n")[0]
         raise ReconstructionError(
-            f"the network can not be compiled here: {reason}; install a C++ compiler or set network.compile=false"
+            f"the network cannot be compiled here: {reason}; install a C++ compiler or set network.compile=false"
         ) from error

@@ -1,7 +1,7 @@
 """The reconstructor `scal3r` on several devices of one box: consecutive chunks go through the network in step.
 
-At every memory unit the workers add up what their chunks teach, so that each chunk of a step is answered by a memory
-that has learnt from all of them. Which worker has a chunk makes no difference to what comes out.
+At every memory unit the workers sum the gradients of their chunks, so that each chunk of a step is answered by a memory
+that has learned from all of them. Which worker has a chunk makes no difference to the result.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from scal3r_ros.sync.devices.messages import (
     Failed,
     Gone,
     OutOfMemory,
+    ReadGradients,
     Recall,
     Reply,
     Reset,
     Restore,
     Rewind,
     Save,
-    SetPeerGradients,
 )
 from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool, without_features
 
@@ -46,20 +46,20 @@ ChunkKey = tuple[int, tuple[int, ...]]
 class ChunkParallelReconstructor:
     """A worker process on each of `config.devices`, and one memory that all of them have in common.
 
-    A chunk is answered together with those of the chunks following it that are full already; what comes out of them is
-    kept until they are asked for. A chunk that was taken in but is never asked for has taught the memory all the same.
+    A chunk is answered together with the full chunks that follow it; their results are kept until they are asked for.
+    A chunk that is never asked for has taught the memory all the same.
 
-    A worker that is lost is told in the note of the next chunk. Its step is undone and done again by the others, in
-    more steps; with the last worker the memory is lost, too, and a new one is started.
+    The note of the next chunk reports a lost worker. Its step is undone and repeated by the others, in more steps; with
+    the last worker the memory is lost, too, and a new worker is started.
 
-    All public methods may be called from any thread; they wait for a step, but `figures`, `reset` and `close` do not.
+    All public methods may be called from any thread; they wait for a step, except `metrics`, `reset` and `close`.
 
     Args:
         config: the network; `devices` names two or more.
         refine: done to every chunk that the network has answered, also where the memory does not learn from it.
 
     Raises:
-        ReconstructionError: no weights, or a device that can not be used.
+        ReconstructionError: no weights, or a device that cannot be used.
         ModelError: a checkpoint that does not fit the preset.
     """
 
@@ -72,8 +72,8 @@ class ChunkParallelReconstructor:
         self._kept: dict[ChunkKey, Outcome] = {}
         self._frames_at_once: int | None = None
         self._notes: list[str] = []
-        self._crew = WorkerPool(config)
-        self._learnt: Mapping[str, int | float] = {}
+        self._pool = WorkerPool(config)
+        self._memory_metrics: Mapping[str, int | float] = {}
 
     @property
     def name(self) -> str:
@@ -82,8 +82,8 @@ class ChunkParallelReconstructor:
 
     @property
     def max_parallel_chunks(self) -> int:
-        """As many chunks as there are workers alive."""
-        return max(1, len(self._crew))
+        """As many chunks as workers are alive."""
+        return max(1, len(self._pool))
 
     @property
     def memory(self) -> LearnedMemory | None:
@@ -93,10 +93,10 @@ class ChunkParallelReconstructor:
     @property
     def pids(self) -> tuple[int, ...]:
         """Process ids of the workers alive."""
-        return self._crew.pids
+        return self._pool.pids
 
     def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
-        """Geometry of `chunk`, which the memory learns from, together with those of `following` there are workers for.
+        """Geometry of `chunk`, which the memory learns from, and at the same time of as many of `following` as fit.
 
         Raises:
             ReconstructionError: images of different size, a device too small for two frames, or no worker survives.
@@ -107,7 +107,7 @@ class ChunkParallelReconstructor:
                 batch = [chunk, *following[: self.max_parallel_chunks - 1]]
                 self._kept = dict(zip(map(_key, batch), self._outcomes(batch), strict=False))
             outcome = self._kept.pop(_key(chunk))
-            self._notes += self._crew.news()
+            self._notes += self._pool.news()
             if isinstance(outcome, Scal3rError):
                 raise outcome
             if outcome is None:
@@ -127,12 +127,12 @@ class ChunkParallelReconstructor:
         """
         with self._lock:
             self._reset_if_wanted()
-            reply = self._crew.first(Recall(without_features(chunk)))
-            geometry = None if isinstance(reply, Gone) else _demand(reply).geometry
+            reply = self._pool.send_first(Recall(without_features(chunk)))
+            geometry = None if isinstance(reply, Gone) else _done(reply).geometry
         return geometry if geometry is None or self._refine is None else self._refine(chunk, geometry, None)
 
     def reset(self) -> None:
-        """Forgets what the memory has learnt; in the middle of a step, as soon as that is done."""
+        """Forgets what the memory has learned; during a step, as soon as that is done."""
         self._reset_wanted.set()
         if self._lock.acquire(blocking=False):
             try:
@@ -142,75 +142,75 @@ class ChunkParallelReconstructor:
 
     def metrics(self) -> Mapping[str, int | float]:
         """The memory after the last step, workers alive and workers lost so far. Never waits."""
-        learnt = {} if self._reset_wanted.is_set() else self._learnt
-        return {**learnt, "workers": len(self._crew), "workers_lost": self._crew.lost}
+        learned = {} if self._reset_wanted.is_set() else self._memory_metrics
+        return {**learned, "workers": len(self._pool), "workers_lost": self._pool.lost}
 
     def snapshot(self, path: Path) -> None:
-        """Writes what the memory has learnt so far; `ModelError` where the disk does not take it."""
+        """Writes what the memory has learned so far; `ModelError` where the disk refuses it."""
         with self._lock:
             self._reset_if_wanted()
-            _demand(self._crew.first(Save(path.absolute())))
+            _done(self._pool.send_first(Save(path.absolute())))
 
     def restore(self, path: Path) -> None:
         """Continues with the memory in `path`; `ModelError` where it is none, or one of another preset or rule."""
         with self._lock:
             self._reset_if_wanted()
             self._kept = {}
-            replies = self._crew.everybody(Restore(path.absolute()))
+            replies = self._pool.send_all(Restore(path.absolute()))
             if any(isinstance(reply, Failed) for reply in replies):
-                self._crew.everybody(Rewind())
+                self._pool.send_all(Rewind())
             for reply in replies:
-                _demand(reply)
+                _done(reply)
 
-    def evidence(self) -> Mapping[int, FastWeights]:
-        """What the memory has gathered, by layer, on the CPU; the same in all workers."""
+    def accumulated_gradient(self) -> Mapping[int, FastWeights]:
+        """What the memory has learned, by layer, on the CPU; the same in all workers."""
         with self._lock:
             self._reset_if_wanted()
-            evidence = _demand(self._crew.first(SetPeerGradients())).evidence or {}
-            return {layer: FastWeights(*map(torch.from_numpy, arrays)) for layer, arrays in evidence.items()}
+            gradients = _done(self._pool.send_first(ReadGradients())).gradients or {}
+            return {layer: FastWeights(*map(torch.from_numpy, arrays)) for layer, arrays in gradients.items()}
 
     def close(self) -> None:
-        """Ends the workers within about a second; a chunk at hand in another thread fails."""
-        self._crew.close()
+        """Ends the workers within about a second; a chunk in work on another thread fails."""
+        self._pool.close()
 
     def _reset_if_wanted(self) -> None:
         if self._reset_wanted.is_set():
-            self._crew.everybody(Reset())
-            self._kept, self._learnt = {}, {}
+            self._pool.send_all(Reset())
+            self._kept, self._memory_metrics = {}, {}
             self._reset_wanted.clear()
 
     def _outcomes(self, chunks: Sequence[Chunk]) -> list[Outcome]:
         """What becomes of the chunks, in order; of the first one at least.
 
-        A step of which anything is wrong is undone, and done again as suits what was wrong. That comes to an end: with
-        every repetition there are fewer workers, or smaller parts, or fewer chunks in a step.
+        A step with any fault is undone and repeated as suits the fault. That comes to an end: with every repetition
+        there are fewer workers, or smaller parts, or fewer chunks in a step.
         """
         outcomes: list[Outcome] = []
         steps = deque([list(chunks)])
         revived = False
         while steps:
             step = steps.popleft()
-            if not len(self._crew):
+            if not len(self._pool):
                 if revived:
                     return [*outcomes, ReconstructionError(f"chunk {step[0].index} has cost all workers, new ones too")]
                 revived = True
                 try:
-                    self._crew.start_anew()
+                    self._pool.start_anew()
                 except Scal3rError as error:
                     return [*outcomes, error]
-            if len(step) > len(self._crew):
-                steps.extendleft([step[len(self._crew) :], step[: len(self._crew)]])
+            if len(step) > len(self._pool):
+                steps.extendleft([step[len(self._pool) :], step[: len(self._pool)]])
                 continue
             try:
-                replies = self._crew.step(step, self._frames_at_once)
+                replies = self._pool.step(step, self._frames_at_once)
             except StepLostError:
                 steps.appendleft(step)
                 continue
             if all(isinstance(reply, Answer) and reply.geometry is not None for reply in replies):
                 outcomes += [_outcome(reply) for reply in replies]
-                self._learnt = _figures(replies[0])
+                self._memory_metrics = _metrics(replies[0])
                 continue
-            self._crew.everybody(Rewind())
+            self._pool.send_all(Rewind())
             out_of_memory = next((reply for reply in replies if isinstance(reply, OutOfMemory)), None)
             if out_of_memory is not None and self._take_smaller_parts(step):
                 steps.appendleft(step)
@@ -221,7 +221,7 @@ class ChunkParallelReconstructor:
         return outcomes
 
     def _take_smaller_parts(self, step: Sequence[Chunk]) -> bool:
-        """Halves the parts that chunks go in; False where they are as small as can be."""
+        """Halves the parts that chunks go in; False where they cannot be smaller."""
         longest = max(len(chunk.frames) for chunk in step)
         frames = min(self._frames_at_once or longest, longest)
         if frames <= SMALLEST_PART:
@@ -241,16 +241,16 @@ class ChunkParallelReconstructor:
 def _outcome(reply: Reply) -> Outcome:
     if isinstance(reply, Answer):
         return reply.geometry
-    assert isinstance(reply, Failed), "what else a step can come to was dealt with"
+    assert isinstance(reply, Failed), "all other replies to a step were handled"
     return reply.error
 
 
-def _figures(reply: Reply) -> Mapping[str, int | float]:
-    return reply.figures if isinstance(reply, Answer) else {}
+def _metrics(reply: Reply) -> Mapping[str, int | float]:
+    return reply.metrics if isinstance(reply, Answer) else {}
 
 
-def _demand(reply: Reply) -> Done:
-    """The answer to an order that is not a step; raises what was wrong."""
+def _done(reply: Reply) -> Done:
+    """The reply to a message that is not a step; raises what was wrong."""
     if isinstance(reply, Done):
         return reply
     if isinstance(reply, Failed):

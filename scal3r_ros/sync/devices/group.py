@@ -1,4 +1,4 @@
-"""The group of processes that sum their gradients at every memory unit, as one of them sees it."""
+"""The group of processes that sum their gradients at every memory unit, seen from one of them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from torch._C._distributed_c10d import FileStore
 from scal3r_ros.model import FastWeights
 
 FOREVER = timedelta(days=1)
-"""Of a sum: the main process ends those that keep the others waiting, so nobody has to give up by himself."""
+"""Timeout of a sum: the main process ends workers that keep the others waiting, so none has to give up."""
 
 
 class GroupBrokenError(Exception):
-    """A member is gone, so that sums have no result any more."""
+    """A member is gone, so sums have no result any more."""
 
 
 class Group:
     """A `Synchronizer` over torch.distributed. `about_to_sum` is called before every sum.
 
     Every member ends a sum with the same bits: each part of it is added up by one member and copied to the others.
-    All members have to take part in equally many sums between `begin_step` and the end of the step, whatever becomes
+    All members must take part in the same number of sums between `begin_step` and the end of the step, whatever becomes
     of their chunks: `complete` does so for one that failed.
     """
 
@@ -40,45 +40,45 @@ class Group:
         self.passes = 0
         """Passes through the memory since the step began."""
 
-    def form(self, meeting: Path, rank: int, size: int, backend: str, patience_s: float) -> None:
-        """Leaves the group before and meets the other members of the next; a group of one needs no other.
+    def form(self, meeting: Path, rank: int, size: int, backend: str, timeout_s: float) -> None:
+        """Leaves the current group and meets the other members of the next; a group of one meets none.
 
         Raises:
-            GroupBrokenError: not all of them came within `patience_s`.
+            GroupBrokenError: not all of them came within `timeout_s`.
         """
         self.leave()
         self._size, self._backend = size, backend
         if size == 1:
             return
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one box: nothing is to be seen on its network
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one box: nothing goes over its network
         try:
             store = FileStore(str(meeting), size)
-            patience = timedelta(seconds=patience_s)
-            store.set_timeout(patience)
-            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=patience)
+            timeout = timedelta(seconds=timeout_s)
+            store.set_timeout(timeout)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
         except RuntimeError as error:
             self.leave()
             raise GroupBrokenError(_first_line(error)) from error
 
     def leave(self) -> None:
-        """Closes the connections, which also tells the others, who may wait for this one."""
+        """Closes the connections, by which the others, who may wait for this one, notice."""
         self._size = 1
         if dist.is_initialized():
             with suppress(RuntimeError):  # of a group that is broken already
                 dist.destroy_process_group()
 
     def abandon(self) -> None:
-        """Makes a sum that waits for a lost member end, from another thread; Gloo's end by themselves."""
+        """Ends a sum that waits for a lost member, from another thread; those of Gloo end by themselves."""
         if self._backend == "nccl" and dist.is_initialized() and dist.group.WORLD is not None:
             dist.group.WORLD.abort()
 
     def begin_step(self, members: Sequence[int]) -> None:
-        """A step begins, with as many members bringing a chunk to each of its passes as `members` says."""
+        """Begins a step; `members` tells how many members bring a chunk to each of its passes."""
         self._members = members
         self._sums = self.passes = 0
 
     def begin(self) -> int:
-        """How many members bring a chunk to the pass through the memory that begins."""
+        """How many members bring a chunk to the pass through the memory that begins now."""
         self.passes += 1
         return self._members[self.passes - 1]
 
@@ -87,9 +87,9 @@ class Group:
         return FastWeights(*map(self._sum, g))
 
     def complete(self, sizes: Sequence[int], device: torch.device) -> None:
-        """Takes part, with nothing, in the sums that are left of the step, for the sake of the others.
+        """Adds zeros to the sums that are left of the step, for the sake of the others.
 
-        `sizes` are how many numbers the sums of one pass have. Raises `GroupBrokenError`.
+        `sizes` tells how many numbers each sum of one pass has. Raises `GroupBrokenError`.
         """
         for number in range(self._sums, len(sizes) * len(self._members)):
             self._sum(torch.zeros(sizes[number % len(sizes)], device=device))

@@ -1,6 +1,6 @@
-"""What the main process tells its workers and what they answer, one answer to every order.
+"""Messages of the main process to its workers, and their replies: one reply to every message.
 
-All of it is pickled; what was learnt travels as arrays, not as tensors, whose pickles would share memory.
+All of them are pickled; what was learned travels as arrays, not as tensors, whose pickles would share memory.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from scal3r_ros.errors import Scal3rError
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 
-# Orders -------------------------------------------------------------------------------------------------------------
+# Messages -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Start:
-    """The first order: which network to load, on which device."""
+    """The first message: which network to load, on which device."""
 
     config: NetworkConfig
 
 
 @dataclass(frozen=True)
 class Form:
-    """Take part in a new group of `size` workers as number `rank`, if all of them come within `patience_s`.
+    """Join a new group of `size` workers as number `rank`, if all of them come within `timeout_s`.
 
     `meeting` is a file that only this group uses.
     """
@@ -37,15 +37,15 @@ class Form:
     rank: int
     size: int
     backend: str
-    patience_s: float
+    timeout_s: float
 
 
 @dataclass(frozen=True)
 class Step:
-    """Go through the network with `chunk`, or stand by with None.
+    """Take `chunk` through the network, or only the others' gradients with None.
 
-    The step has as many passes through the memory as `members` has entries, each of which says how many workers bring
-    a part of a chunk to that pass; a chunk goes in parts of at most `frames_at_once` frames, None for whole chunks.
+    The step has as many passes through the memory as `members` has entries, each of which tells how many workers bring
+    a part of a chunk to that pass; a chunk goes in parts of at most `frames_at_once` frames, None for undivided chunks.
     """
 
     chunk: Chunk | None
@@ -78,39 +78,40 @@ class Restore:
 
 
 @dataclass(frozen=True)
-class SetPeerGradients:
-    """Answer with the evidence gathered so far."""
+class ReadGradients:
+    """Reply with the accumulated gradient."""
 
 
 @dataclass(frozen=True)
 class Recall:
-    """Answer `chunk` without learning from it."""
+    """Reply with the geometry of `chunk`, without learning from it."""
 
     chunk: Chunk
 
 
 @dataclass(frozen=True)
-class Leave:
-    """End; the only order without an answer but the end of the process."""
+class Stop:
+    """End; the only message without a reply but the end of the process."""
 
 
-Order = Start | Form | Step | Rewind | Reset | Save | Restore | SetPeerGradients | Recall | Leave
+Message = Start | Form | Step | Rewind | Reset | Save | Restore | ReadGradients | Recall | Stop
 
-# Answers ------------------------------------------------------------------------------------------------------------
+# Replies ------------------------------------------------------------------------------------------------------------
 
-Evidence = Mapping[int, tuple[NDArray[np.float32], ...]]
+Gradients = Mapping[int, tuple[NDArray[np.float32], ...]]
+"""An accumulated gradient by layer: w0, w1, w2."""
 
 
 @dataclass(frozen=True)
 class Passed:
-    """No answer but a sign of life: a sum over all workers is about to begin."""
+    """No reply but a sign of life: a sum over all workers is about to begin."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """The order was carried out; `evidence` where that was asked; `geometry` of a chunk that was recalled."""
+    """The message was carried out; `gradients` or `geometry` where it asked for them."""
 
-    evidence: Evidence | None = None
+    gradients: Gradients | None = None
     geometry: ChunkGeometry | None = None
 
 
@@ -123,10 +124,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Answer:
-    """The step is through: geometry of the worker's own chunk, None where nothing finite came out or there was none."""
+    """The step is through: geometry of the worker's own chunk, None where it was not finite or there was no chunk."""
 
     geometry: ChunkGeometry | None
-    figures: Mapping[str, int | float]
+    metrics: Mapping[str, int | float]
 
 
 @dataclass(frozen=True)
@@ -138,21 +139,21 @@ class OutOfMemory:
 
 @dataclass(frozen=True)
 class Failed:
-    """The order could not be carried out; of a step, the others' part in it is through."""
+    """The message could not be carried out; of a step, the others' part in it is through."""
 
     error: Scal3rError
 
 
 @dataclass(frozen=True)
 class Broken:
-    """The group fell apart before the order was carried out."""
+    """The group fell apart before the message was carried out."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Gone:
-    """What stands in for the answer of a worker that has died."""
+    """Stands in for the reply of a worker that has died."""
 
 
 Reply = Passed | Done | Ready | Answer | OutOfMemory | Failed | Broken | Gone

@@ -1,4 +1,4 @@
-"""A worker process: one device, one network, a memory that all workers have in common, and orders to follow."""
+"""A worker process: one device, one network, a memory that all workers have in common, and messages to carry out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from scal3r_ros.errors import ReconstructionError, Scal3rError
 from scal3r_ros.model import MemoryMark
-from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
+from scal3r_ros.reconstruction.protocol import Chunk
 from scal3r_ros.sync.devices.group import Group, GroupBrokenError
 from scal3r_ros.sync.devices.messages import (
     Answer,
@@ -20,10 +20,10 @@ from scal3r_ros.sync.devices.messages import (
     Done,
     Failed,
     Form,
-    Leave,
-    Order,
+    Message,
     OutOfMemory,
     Passed,
+    ReadGradients,
     Ready,
     Recall,
     Reply,
@@ -31,68 +31,75 @@ from scal3r_ros.sync.devices.messages import (
     Restore,
     Rewind,
     Save,
-    SetPeerGradients,
     Start,
     Step,
+    Stop,
 )
+from scal3r_ros.sync.devices.network_in_step import NetworkInStep
 
 
 class Worker:
-    """Follows orders one after another. `group` is told of its losses from another thread."""
+    """Carries out messages one after another. `group` hears of lost members from another thread."""
 
-    def __init__(self, start: Start, link: Link) -> None:
-        self.group = Group(lambda: link.send(Passed()))
+    def __init__(self, start: Start, pipe: Pipe) -> None:
+        self.group = Group(lambda: pipe.send(Passed()))
         self._threads = torch.get_num_threads()
-        self._reconstructor = NetworkReconstructor(start.config, synchronizer=self.group)
-        self._mark: MemoryMark = self._reconstructor.mark()
+        self._network = NetworkInStep(start.config, self.group)
+        self._mark: MemoryMark = self._network.mark()
 
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self._reconstructor.device
+        return self._network.device
 
-    def follow(self, order: Order) -> Reply:
-        """Carries out an order."""
+    def handle(self, message: Message) -> Reply:
+        """Carries out a message."""
         try:
-            if isinstance(order, Step):
-                return self._step(order)
-            return self._obey(order)
+            return self._step(message) if isinstance(message, Step) else self._other(message)
         except Scal3rError as error:
             return Failed(error)
         except GroupBrokenError as error:
             return Broken(str(error))
 
-    def _obey(self, order: Order) -> Reply:
-        match order:
-            case Form(meeting, rank, size, backend, patience_s):
+    def _other(self, message: Message) -> Reply:
+        match message:
+            case Form(meeting, rank, size, backend, timeout_s):
                 torch.set_num_threads(max(1, self._threads // size))
-                self.group.form(meeting, rank, size, backend, patience_s)
+                self.group.form(meeting, rank, size, backend, timeout_s)
             case Rewind():
-                self._reconstructor.rewind(self._mark)
+                self._network.rewind(self._mark)
             case Reset():
-                self._reconstructor.reset()
+                self._network.reset()
             case Save(path):
-                self._reconstructor.snapshot(path)
+                self._network.snapshot(path)
             case Restore(path):
-                self._mark = self._reconstructor.mark()
-                self._reconstructor.restore(path)
+                self._mark = self._network.mark()
+                self._network.restore(path)
             case Recall(chunk):
-                return Done(geometry=self._reconstructor.recall(chunk))
-            case SetPeerGradients():
-                evidence = self._reconstructor.evidence()
-                return Done({layer: tuple(w.cpu().numpy() for w in G) for layer, G in evidence.items()})
+                return self._recall(chunk)
+            case ReadGradients():
+                G = self._network.accumulated_gradient()
+                return Done({layer: tuple(w.cpu().numpy() for w in weights) for layer, weights in G.items()})
         return Done()
 
-    def _step(self, order: Step) -> Reply:
-        self._mark = self._reconstructor.mark()
-        self.group.begin_step(order.members)
+    def _recall(self, chunk: Chunk) -> Reply:
+        try:
+            return Done(geometry=self._network.recall(chunk))
+        except Scal3rError:
+            raise
+        except Exception as error:  # or one chunk would end one worker after another
+            return _defect(error)
+
+    def _step(self, step: Step) -> Reply:
+        self._mark = self._network.mark()
+        self.group.begin_step(step.members)
         geometry = None
         reply: Reply
         try:
-            if order.chunk is not None:
-                geometry = self._reconstructor.attempt(order.chunk, order.frames_at_once)
-            self._reconstructor.stand_by(len(order.members) - self.group.passes)
-            return Answer(geometry, self._reconstructor.metrics())
+            if step.chunk is not None:
+                geometry = self._network.attempt(step.chunk, step.frames_at_once)
+            self._network.learn_from_others(len(step.members) - self.group.passes)
+            return Answer(geometry, self._network.metrics())
         except GroupBrokenError:
             raise
         except torch.OutOfMemoryError as error:
@@ -100,33 +107,37 @@ class Worker:
         except Scal3rError as error:
             reply = Failed(error)
         except Exception as error:  # a defect must cost a chunk, not the workers that wait in the next sum
-            reply = Failed(ReconstructionError(f"the network failed by a defect: {type(error).__name__}: {error}"))
-        self._reconstructor.rewind(self._mark)  # gives back what the attempt held, before the sums need memory
-        self.group.complete(self._reconstructor.sizes_summed(), self.device)
+            reply = _defect(error)
+        self._network.rewind(self._mark)  # gives back what the attempt held, before the sums need memory
+        self.group.complete(self._network.sizes_summed(), self.device)
         return reply
 
 
-class Link:
+def _defect(error: Exception) -> Failed:
+    return Failed(ReconstructionError(f"the network failed by a defect: {type(error).__name__}: {error}"))
+
+
+class Pipe:
     """The worker's end of the pipe to the main process. A worker whose main process is gone ends at once."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.worker: Worker | None = None
 
     def listen(self) -> None:
-        """Takes orders in, on a thread of its own, so that the end of the main process is seen in the middle of work.
+        """Receives messages on a separate thread, which sees the end of the main process also while a chunk is at work.
 
-        An empty message says that the group has lost a member.
+        An empty message means that the group has lost a member.
         """
-        threading.Thread(target=self._listen, name="orders", daemon=True).start()
+        threading.Thread(target=self._listen, name="messages", daemon=True).start()
 
-    def next_order(self) -> Order:
-        """Waits for an order."""
-        return self._orders.get()
+    def next_message(self) -> Message:
+        """Waits for a message."""
+        return self._messages.get()
 
     def send(self, reply: Reply) -> None:
-        """Answers."""
+        """Replies."""
         try:
             self._connection.send_bytes(pickle.dumps(reply, protocol=pickle.HIGHEST_PROTOCOL))
         except OSError:
@@ -137,7 +148,7 @@ class Link:
             while True:
                 message = self._connection.recv_bytes()
                 if message:
-                    self._orders.put(pickle.loads(message))
+                    self._messages.put(pickle.loads(message))
                 elif self.worker is not None:
                     self.worker.group.abandon()
         except (EOFError, OSError):
@@ -145,20 +156,20 @@ class Link:
 
 
 def main(handle: int) -> None:
-    """Runs a worker that speaks through the open socket `handle`, until it is told to leave."""
+    """Runs a worker that talks through the open socket `handle`, until the message `Stop`."""
     os.set_inheritable(handle, False)
-    link = Link(Connection(handle))
-    link.listen()
-    start = link.next_order()
-    assert isinstance(start, Start), "the first order names the network"
+    pipe = Pipe(Connection(handle))
+    pipe.listen()
+    start = pipe.next_message()
+    assert isinstance(start, Start), "the first message names the network"
     try:
-        worker = Worker(start, link)
+        worker = Worker(start, pipe)
     except Scal3rError as error:
-        link.send(Failed(error))
+        pipe.send(Failed(error))
         return
-    link.worker = worker
-    link.send(Ready(str(worker.device)))
-    while not isinstance(order := link.next_order(), Leave):
-        link.send(worker.follow(order))
+    pipe.worker = worker
+    pipe.send(Ready(str(worker.device)))
+    while not isinstance(message := pipe.next_message(), Stop):
+        pipe.send(worker.handle(message))
     worker.group.leave()
     os._exit(0)  # the interpreter would take its time, and the listening thread never ends by itself

@@ -1,8 +1,8 @@
-"""All worker processes of a box as one: orders for everybody, lost workers, steps that leave no trace if they fail.
+"""The worker processes of a box: messages to all of them, lost workers, and steps that leave no trace if they fail.
 
-Nothing in here can wait for ever. Every wait ends with an answer from each worker that was asked, or with its death;
-whoever keeps the others waiting for longer than the timeout is ended, and what is left forms a new group. A step in
-which a worker was lost is undone by all others: they stand where they stood before it.
+Nothing here can wait for ever. Every wait ends with a reply from each worker that was asked, or with its death; a
+worker that keeps the others waiting for longer than the timeout is ended, and the rest form a new group. A step in
+which a worker was lost is undone by all others: their memories are as they were before it.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from scal3r_ros.sync.devices.messages import (
     Failed,
     Form,
     Gone,
-    Leave,
-    Order,
+    Message,
     Passed,
     Ready,
     Reply,
     Rewind,
     Start,
     Step,
+    Stop,
 )
 from scal3r_ros.sync.devices.worker_process import WorkerProcess
 
 MEETING_S = 10.0
-"""How long workers wait for each other to form a group: they have nothing else to do when they are told to."""
-LEAVE_S = 1.0
-"""How long workers may take to end by themselves when they are told to."""
+"""How long workers wait for each other to form a group: they do nothing else meanwhile."""
+STOP_S = 1.0
+"""How long workers may take to end by themselves after `Stop`."""
 _POLL_S = 0.2
 _log = logging.getLogger(__name__)
 
@@ -52,10 +52,10 @@ class WorkerPool:
     """The workers that are alive, in order of rank.
 
     Args:
-        config: the network of all workers, with `devices` of which each gets a worker.
+        config: the network of all workers; each of its `devices` gets a worker.
 
     Raises:
-        ReconstructionError, ModelError: a worker can not load the network or use its device.
+        ReconstructionError, ModelError: a worker cannot load the network or use its device.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -84,22 +84,22 @@ class WorkerPool:
         return tuple(worker.pid for worker in self._workers)
 
     def news(self) -> list[str]:
-        """Sentences about workers lost and started since this was asked last."""
+        """Sentences about workers lost and started since the last call."""
         news, self._news = self._news, []
         return news
 
     def start_anew(self) -> None:
         """One new worker with an empty memory where all are lost; raises as the constructor."""
         self._start(self._config.devices[:1])
-        self._tell("a new worker was started, with an empty memory")
+        self._note("a new worker was started, with an empty memory")
 
     def step(self, chunks: Sequence[Chunk], frames_at_once: int | None) -> list[Reply]:
-        """Takes at most as many chunks as there are workers through the network, in step; answers in order of chunks.
+        """Takes at most as many chunks as there are workers through the network, in step; replies in order of chunks.
 
         Raises:
-            StepLostError: a worker was lost; nothing was learnt, and the others are ready for the next step.
+            StepLostError: a worker was lost; nothing was learned, and the others are ready for the next step.
         """
-        self._bury()
+        self._notice_deaths()
         if self._formed != self._workers:
             self._form()
         workers = list(self._workers)
@@ -112,39 +112,39 @@ class WorkerPool:
             worker.send(Step(None if chunk is None else without_features(chunk), frames_at_once, members))
         replies = self._gather(workers)
         if any(isinstance(reply, Gone | Broken) for reply in replies.values()):
-            self.everybody(Rewind())
+            self.send_all(Rewind())
             self._form()
             raise StepLostError
         return [replies[worker] for worker in workers[: len(chunks)]]
 
-    def everybody(self, order: Order) -> list[Reply]:
-        """Gives all workers the same order; the answers of those that are alive after it, in order of rank."""
+    def send_all(self, message: Message) -> list[Reply]:
+        """Sends all workers the same message; the replies of those that are alive after it, in order of rank."""
         for worker in self._workers:
-            worker.send(order)
+            worker.send(message)
         replies = self._gather(self._workers)
         return [replies[worker] for worker in self._workers]
 
-    def first(self, order: Order) -> Reply:
-        """Gives the first worker an order; `Gone` where all are lost."""
+    def send_first(self, message: Message) -> Reply:
+        """Sends the first worker a message and returns its reply; `Gone` where all are lost."""
         while self._workers:
-            self._workers[0].send(order)
+            self._workers[0].send(message)
             reply = next(iter(self._gather(self._workers[:1]).values()))
             if not isinstance(reply, Gone):
                 return reply
         return Gone()
 
     def close(self) -> None:
-        """Ends all workers within about a second; may be called from any thread, also in the middle of a step."""
+        """Ends all workers within about a second; may be called from any thread, also during a step."""
         with self._lock:
             self._closing = True
             workers = list(self._workers)
         for worker in workers:
-            worker.send(Leave())
-        until = time.monotonic() + LEAVE_S
+            worker.send(Stop())
+        until = time.monotonic() + STOP_S
         for worker in workers:
             if not worker.wait(max(0.0, until - time.monotonic())):
                 worker.kill()
-                worker.wait(LEAVE_S)
+                worker.wait(STOP_S)
         self._meetings.cleanup()
 
     def _start(self, devices: Sequence[str]) -> None:
@@ -169,33 +169,33 @@ class WorkerPool:
         self._form()
 
     def _form(self) -> None:
-        """A new group of those who are alive; whoever does not come to it is ended."""
+        """A new group of the workers alive; one that does not come to it is ended."""
         while self._workers:
             asked, self._groups = list(self._workers), self._groups + 1
             meeting = Path(self._meetings.name) / f"group{self._groups}"
             backend = _backend([worker.device for worker in asked])
-            # Shorter than the own wait, so that whoever waits in vain for a lost one can say so and is not lost, too.
-            patience_s = min(MEETING_S, self._timeout_s / 2)
+            # Shorter than the wait for replies: a worker that waits in vain for a lost one can report it in time.
+            timeout_s = min(MEETING_S, self._timeout_s / 2)
             for rank, worker in enumerate(asked):
-                worker.send(Form(meeting, rank, len(asked), backend, patience_s))
+                worker.send(Form(meeting, rank, len(asked), backend, timeout_s))
             replies = self._gather(asked)
             if not any(isinstance(reply, Gone | Broken) for reply in replies.values()):
                 self._formed = asked
                 return
             if not any(isinstance(reply, Gone) for reply in replies.values()):
-                # Nobody died and still they can not meet: with one fewer each time, this comes to an end.
+                # None died, and still they cannot meet: with one fewer each time, this comes to an end.
                 asked[-1].kill()
                 self._gather(asked[-1:])
 
-    def _bury(self) -> None:
-        """Takes note of workers that died while nobody asked anything of them."""
+    def _notice_deaths(self) -> None:
+        """Removes workers that died between messages."""
         while not self._inbox.empty():
             worker, reply = self._inbox.get()
             if isinstance(reply, Gone):
                 self._lose(worker)
 
     def _gather(self, asked: Sequence[WorkerProcess]) -> dict[WorkerProcess, Reply]:
-        """An answer of each, `Gone` of those that die or had to be ended."""
+        """A reply of each, `Gone` for those that die or had to be ended."""
         replies: dict[WorkerProcess, Reply] = {}
         waiting = set(asked)
         silent_s = 0.0
@@ -203,15 +203,15 @@ class WorkerPool:
             worker.sums = 0
         while waiting:
             if self._closing:
-                raise ReconstructionError("the network was closed in the middle of a chunk")
+                raise ReconstructionError("the network was closed during a chunk")
             since = time.monotonic()
             try:
                 worker, reply = self._inbox.get(timeout=_POLL_S)
             except queue.Empty:
-                # What passes while this process itself is stopped does not count.
+                # Time in which this process itself is stopped does not count.
                 silent_s += min(time.monotonic() - since, 2 * _POLL_S)
                 if silent_s >= self._timeout_s:
-                    self._end_the_latest(waiting)
+                    self._end_the_slowest(waiting)
                     silent_s = 0.0
                 continue
             silent_s = 0.0
@@ -221,14 +221,14 @@ class WorkerPool:
             if isinstance(reply, Gone):
                 self._lose(worker)
                 for other in waiting - {worker}:
-                    other.tell_loss()
+                    other.report_loss()
             if worker in waiting:
                 waiting.remove(worker)
                 replies[worker] = reply
         return replies
 
-    def _end_the_latest(self, waiting: set[WorkerProcess]) -> None:
-        """Ends those that the others wait for: stopped ones, else whoever has come to the fewest sums."""
+    def _end_the_slowest(self, waiting: set[WorkerProcess]) -> None:
+        """Ends those that the others wait for: stopped ones, else those that have reached the fewest sums."""
         stopped = [worker for worker in waiting if worker.stopped]
         fewest = min(worker.sums for worker in waiting)
         for worker in stopped or [worker for worker in waiting if worker.sums == fewest]:
@@ -242,9 +242,9 @@ class WorkerPool:
             self._workers.remove(worker)
         self.lost += 1
         left = len(self._workers)
-        self._tell(f"{worker} {worker.fate(self._timeout_s)}; {left or 'none'} left")
+        self._note(f"{worker} {worker.fate(self._timeout_s)}; {left or 'none'} left")
 
-    def _tell(self, sentence: str) -> None:
+    def _note(self, sentence: str) -> None:
         self._news.append(sentence)
         _log.info(sentence)
 

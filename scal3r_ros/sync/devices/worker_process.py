@@ -1,4 +1,4 @@
-"""The main process's handle of one worker process; nothing here ever waits for the worker."""
+"""The main process's handle of one worker process; no method but `wait` waits for the worker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 
 import psutil
 
-from scal3r_ros.sync.devices.messages import Gone, Order, Reply
+from scal3r_ros.sync.devices.messages import Gone, Message, Reply
 
 # Not multiprocessing's spawn: that would import the main program, whatever it is, once more in every worker.
 _PROGRAM = """
@@ -31,16 +31,17 @@ _END_S = 5.0
 
 
 class WorkerProcess:
-    """Worker `number`, meant for `device`, in a process of its own; `inbox` takes in what it answers.
+    """A new process with worker `number` for `device`; its replies go into `inbox`.
 
-    It is started in a process group of its own: signals of a terminal are for the main process, which drains.
+    Its process group is another one than that of the main process: signals of a terminal reach only the main process,
+    which finishes its work.
     """
 
     def __init__(self, number: int, device: str, inbox: queue.SimpleQueue[tuple[WorkerProcess, Reply]]) -> None:
         self.number = number
         self.device = device
         self.sums = 0
-        """Sums it has come to in the step at hand."""
+        """Sums it has reached in the current step."""
         self.timed_out = False
         ours, theirs = socket.socketpair()
         with theirs:
@@ -64,32 +65,27 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Id of the process."""
         return self._process.pid
 
     @property
-    def alive(self) -> bool:
-        """Whether the process runs, or is stopped."""
-        return self._process.poll() is None
-
-    @property
     def stopped(self) -> bool:
-        """Whether somebody has stopped the process with a signal."""
+        """Whether a signal has stopped the process."""
         try:
             return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
         except psutil.Error:
             return False
 
-    def send(self, order: Order) -> None:
-        """Gives an order."""
-        self._outbox.put(pickle.dumps(order, protocol=pickle.HIGHEST_PROTOCOL))
+    def send(self, message: Message) -> None:
+        """Sends a message."""
+        self._outbox.put(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
 
-    def tell_loss(self) -> None:
-        """Says, in the middle of an order, that the group has lost a member."""
+    def report_loss(self) -> None:
+        """Tells the worker, while it carries out a message, that the group has lost a member."""
         self._outbox.put(b"")
 
     def kill(self) -> None:
-        """Ends the process at once, whatever it does."""
+        """Ends the process at once."""
         self._process.kill()
 
     def wait(self, timeout_s: float) -> bool:
@@ -101,7 +97,7 @@ class WorkerProcess:
         return True
 
     def fate(self, timeout_s: float) -> str:
-        """How the process ended, to follow its name in a sentence; `timeout_s` is what it had been given."""
+        """How the process ended, to follow its name in a sentence; `timeout_s` is how long it was allowed."""
         if self.timed_out:
             return f"gave no sign of life for {timeout_s:g} s (network.step_timeout_s) and was ended"
         code = self._process.returncode
@@ -114,7 +110,7 @@ class WorkerProcess:
             while (message := self._outbox.get()) is not None:
                 self._connection.send_bytes(message)
         except OSError:
-            pass  # the reader sees the same end, and tells
+            pass  # the reader sees the same end, and reports it
 
     def _read(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Parameters of memory shared between mapping nodes, and what they say taken apart."""
+"""Parameters of memory shared between mapping nodes, and their parsing."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import ConfigurationError
 
 _NAME = re.compile(r"[A-Za-z0-9_./-]{1,100}")
-_OTHER_SIGNS = re.compile(r"[^A-Za-z0-9_./-]+")
+_INVALID = re.compile(r"[^A-Za-z0-9_./-]+")
 
 
 @dataclass(frozen=True)
 class MemoryPeersConfig:
-    """With whom a network's memory is shared, and how often."""
+    """The nodes with which a network's memory is shared, and how often."""
 
     rendezvous: str = parameter(
         "", "host:port where mapping nodes that share their memory find each other, the same for all; empty shares none"
     )
-    name: str = parameter("", "what this node is called among its peers, unique; empty takes host and node name")
+    name: str = parameter("", "name of this node among its peers, unique; empty takes host and node name")
     period_s: float = parameter(
-        5.0, "time between two tellings of what was learnt here", unit="s", minimum=0.05, maximum=3600.0
+        5.0, "time between two messages of what was learned here", unit="s", minimum=0.05, maximum=3600.0
     )
     deadline_s: float = parameter(
-        10.0, "how long a peer may leave a message without an answer before it counts as lost", unit="s", minimum=0.1,
+        10.0, "how long a peer may take to accept a message before it counts as lost", unit="s", minimum=0.1,
         maximum=3600.0,
     )  # fmt: skip
     forget_after_s: float = parameter(
-        0.0, "how long after its last message what a peer has taught is kept; 0 keeps it for good", unit="s",
+        0.0, "how long after a peer's last message its share of the memory is kept; 0 keeps it for ever", unit="s",
         minimum=0.0, maximum=1e9,
     )  # fmt: skip
 
 
 class Address(NamedTuple):
-    """Where a rendezvous is."""
+    """The address of a rendezvous."""
 
     host: str
     port: int
@@ -45,7 +45,7 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str) -> Address:
-    """Host and port of `host:port`; `ConfigurationError` where it is none."""
+    """Host and port of `host:port`; raises `ConfigurationError` for anything else."""
     host, _, port = text.strip().rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ConfigurationError(
@@ -55,14 +55,14 @@ def parse_address(text: str) -> Address:
 
 
 def tidy_name(name: str) -> str:
-    """A name that peers can be told apart by, made of any text."""
-    return _OTHER_SIGNS.sub("_", name)[-100:] or "node"
+    """A valid name of a peer, made of any text."""
+    return _INVALID.sub("_", name)[-100:] or "node"
 
 
 def check_name(name: str) -> str:
-    """`name`, or `ConfigurationError` where peers can not be told apart by it."""
+    """`name`; raises `ConfigurationError` where it is not a valid name of a peer."""
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"parameter memory_peers.name is {name!r}, but it must be 1 to 100 letters, digits and signs of _ . / -"
+            f"parameter memory_peers.name is {name!r}, but it must be 1 to 100 letters, digits and any of _ . / -"
         )
     return name

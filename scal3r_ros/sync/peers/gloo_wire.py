@@ -17,16 +17,16 @@ _TAG = 1
 
 
 class GlooWire:
-    """A `Wire`. Waiting holds no lock of Python's; after an error or a missed deadline the connection is of no use.
+    """A `Wire`. It waits without the interpreter's lock; after an error or a missed deadline it is of no more use.
 
     Args:
         store: where the two find each other under the prefix `token`, which is new for every connection.
         rank: 0 or 1.
         host: this machine's address as the peer knows it.
-        timeout_s: how long the other end may take to come.
+        timeout_s: how long the other end may take to connect.
 
     Raises:
-        LinkError: the other end did not come, or the network does not let it through.
+        LinkError: the other end did not connect, or the network blocks it.
     """
 
     def __init__(self, store: Store, token: str, rank: int, host: str, timeout_s: float) -> None:
@@ -38,7 +38,7 @@ class GlooWire:
             options._devices = [make.create_device(hostname=host)]
             self._group = make(PrefixStore(token, store), rank, 2, options)
         except RuntimeError as error:
-            raise LinkError(f"can not be connected with ({_first_line(error)})") from error
+            raise LinkError(f"cannot be connected with ({_first_line(error)})") from error
         self._other = 1 - rank
 
     def send(self, tensor: Tensor, timeout_s: float) -> None:
@@ -63,10 +63,10 @@ class GlooWire:
 
 
 def address_towards(address: Address) -> str:
-    """The address of this machine on the way to `address`: the name of a machine often stands for its loopback."""
+    """The address of the interface that leads to `address`: the host name often stands for the loopback."""
     family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind, protocol) as probe:
-        probe.connect(where)  # of a datagram socket: chooses the way and sends nothing
+        probe.connect(where)  # of a datagram socket: chooses the interface and sends nothing
         return str(probe.getsockname()[0])
 
 

@@ -1,4 +1,4 @@
-"""Who lives, told by beats that change; when they do is told by this node's own clock alone."""
+"""Which members are alive: those whose heartbeat changes, timed by this node's clock alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 DEAD_AFTER_S = 6.0
-"""Without a new beat for so long, a member counts as gone and its name as free."""
+"""After so long without a new beat a member counts as gone, and its name as free."""
 
 
 @dataclass
-class _Pulse:
+class _Heartbeat:
     beat: bytes
     since_s: float
     changed: bool
@@ -22,19 +22,19 @@ class Heartbeats:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._pulses: dict[str, _Pulse] = {}
+        self._heartbeats: dict[str, _Heartbeat] = {}
 
-    def feel(self, beats: Mapping[str, bytes]) -> None:
-        """Takes note of the beats as they are now."""
+    def update(self, beats: Mapping[str, bytes]) -> None:
+        """Takes the current beats."""
         for name, beat in beats.items():
-            pulse = self._pulses.get(name)
-            if pulse is None or pulse.beat != beat:
-                self._pulses[name] = _Pulse(beat, self._now(), changed=pulse is not None)
+            heartbeat = self._heartbeats.get(name)
+            if heartbeat is None or heartbeat.beat != beat:
+                self._heartbeats[name] = _Heartbeat(beat, self._now(), changed=heartbeat is not None)
 
     def recent(self, name: str) -> bool:
-        """Whether a member may live: its beat is new, or was not watched for long yet."""
-        return name in self._pulses and self._now() - self._pulses[name].since_s < DEAD_AFTER_S
+        """Whether a member may be alive: its beat is new, or has not been watched for long."""
+        return name in self._heartbeats and self._now() - self._heartbeats[name].since_s < DEAD_AFTER_S
 
     def alive(self, name: str) -> bool:
-        """Whether a member was seen to live just now."""
-        return self.recent(name) and self._pulses[name].changed
+        """Whether the beat of a member has changed lately."""
+        return self.recent(name) and self._heartbeats[name].changed

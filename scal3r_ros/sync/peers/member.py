@@ -1,4 +1,4 @@
-"""Who a mapping node is among those that share a memory, as it stands on the rendezvous."""
+"""A mapping node among those that share a memory, as the rendezvous lists it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 
 PROTOCOL = 1
-"""Grows with every change of what nodes say to each other."""
+"""Grows with every change of the messages between nodes."""
 
 _LONGEST_S = 3600.0
 
@@ -16,8 +16,8 @@ _LONGEST_S = 3600.0
 class Member:
     """One start of one node.
 
-    `session` is new at every start; `preset` and `weights` are fingerprints; a node that is heard from neither within
-    `period_s` + `deadline_s` nor in the middle of a message within `deadline_s` counts as lost.
+    `session` is new at every start; `preset` and `weights` are fingerprints. A node counts as lost after `period_s` +
+    `deadline_s` without a message, or `deadline_s` within one.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Member:
     protocol: int = PROTOCOL
 
     def refusal(self, other: Member) -> str | None:
-        """Why the two can not share a memory, None where they can; the same for both but for the names."""
+        """Why the two cannot share a memory, None where they can; both sides agree."""
         if self.protocol != other.protocol:
             return (
-                f"it speaks protocol {other.protocol} and this node {self.protocol}: install the same version on both"
+                f"its protocol is {other.protocol} and that of this node {self.protocol}: install one version on both"
             )
         if self.preset != other.preset:
             return "its network has another preset: set network.preset to the same on both"
@@ -41,12 +41,12 @@ class Member:
         return None
 
     def to_json(self) -> str:
-        """As it stands on the rendezvous."""
+        """As the rendezvous keeps it."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: bytes) -> Member | None:
-        """The member that `to_json` wrote, None where it is anything else: anybody may write to the rendezvous."""
+        """The member that `to_json` wrote, None for anything else: anybody may write to the rendezvous."""
         try:
             content = json.loads(text)
             member = cls(**content)

@@ -1,4 +1,4 @@
-"""The latest evidence of every peer, and its sum for the network to read without waiting."""
+"""The latest accumulated gradient of every peer, and the sum that the network reads without waiting."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ class PeerStates:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._lock = threading.Lock()
-        self._shares: dict[str, Mapping[int, FastWeights]] = {}
+        self._by_peer: dict[str, Mapping[int, FastWeights]] = {}
         self._totals: dict[int, FastWeights] = {}
 
     def total(self, layer: int) -> FastWeights | None:
-        """The sum over all peers, None where nobody has taught anything. Never waits."""
+        """The sum over all peers, None where there is none. Never waits."""
         return self._totals.get(layer)
 
-    def put(self, peer: str, share: Mapping[int, FastWeights]) -> None:
-        """Replaces the share of a peer; an empty one takes it out."""
+    def put(self, peer: str, gradients: Mapping[int, FastWeights]) -> None:
+        """Replaces the accumulated gradient of a peer; an empty one takes it out."""
         with self._lock:
-            before = self._shares.pop(peer, {})
-            if share:
-                self._shares[peer] = share
-            for layer in {*before, *share}:
-                if before.get(layer) is not share.get(layer):
+            before = self._by_peer.pop(peer, {})
+            if gradients:
+                self._by_peer[peer] = gradients
+            for layer in {*before, *gradients}:
+                if before.get(layer) is not gradients.get(layer):
                     self._sum(layer)
 
     def _sum(self, layer: int) -> None:
         # In the order of names, so that all nodes round alike.
-        parts = [self._shares[peer][layer] for peer in sorted(self._shares) if layer in self._shares[peer]]
+        parts = [self._by_peer[peer][layer] for peer in sorted(self._by_peer) if layer in self._by_peer[peer]]
         if not parts:
             self._totals.pop(layer, None)
             return

@@ -1,10 +1,10 @@
-"""Memory shared between mapping nodes: every node tells every other what it has learnt, and nobody waits for anybody.
+"""Memory shared between mapping nodes: each sends every other what it has learned, and none waits for another.
 
 G_total = own G + the latest G of each peer
 
-camera, chunks ──► own evidence ──► Link ═══ Gloo ═══ Link ──► PeerStates ──► camera, chunks
-                                      ▲    of another node
-                    Rendezvous ───────┘ who is there, and how to reach it
+chunks ──► own G ──► Link ═══ Gloo ═══ Link of another node ──► PeerStates ──► its chunks
+                      ▲
+       Rendezvous ────┘ which nodes there are, and how to reach them
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from scal3r_ros.sync.peers.rendezvous import Board, Offer, Rendezvous, Rendezvou
 
 _BEAT_S = 1.0
 _BEATS_TO_MEET = 3
-"""Who else is there is known after so many beats."""
+"""After so many heartbeats a node knows which others there are."""
 _SILENCE_S = 15.0
-"""How long the rendezvous may keep a beat waiting before the node says so."""
+"""How long the rendezvous may keep a heartbeat waiting before the node logs it."""
 _LONGEST_BACK_OFF_S = 30.0
 _CLOSE_S = 2.0
-"""How long `close` waits for threads to end after the last words; one that waits for a stopped peer is left behind."""
+"""How long `close` waits for threads to end after the farewell; one that waits for a stopped peer is left behind."""
 
 _log = logging.getLogger(__name__)
 
 
 class MemoryPeers:
-    """What the other nodes have learnt (a `model.Peers`); runs from `start` until `close`.
+    """What the other nodes have learned (a `MemoryExchange`); runs from `start` until `close`.
 
     Args:
         config: where the nodes meet, and how often they exchange.
@@ -48,7 +48,7 @@ class MemoryPeers:
         model: the network whose memory is shared; the others need the same.
 
     Raises:
-        ConfigurationError: no rendezvous, or a name, that can be used.
+        ConfigurationError: the rendezvous or the name cannot be used.
     """
 
     def __init__(self, config: MemoryPeersConfig, name: str, model: Scal3R) -> None:
@@ -63,12 +63,12 @@ class MemoryPeers:
             deadline_s=config.deadline_s,
         )
         self._layout = GradientLayout.of(model)
-        self._shares = PeerStates(model.aggregator.camera_token.device)
+        self._states = PeerStates(model.aggregator.camera_token.device)
         self._book = PeerBook()
         self._rendezvous = Rendezvous(self._address, self._me.name)
         self._own: Callable[[], Mapping[int, FastWeights]] = dict
         self._links: dict[str, Link] = {}
-        self._pulses = Heartbeats()
+        self._heartbeats = Heartbeats()
         self._retry_at_s: dict[str, float] = {}
         self._back_off_s: dict[str, float] = {}
         self._ended_sessions: set[str] = set()
@@ -79,30 +79,30 @@ class MemoryPeers:
         self._last_beat_s = time.monotonic()
         self._threads = [
             threading.Thread(target=self._run, name="memory peers", daemon=True),
-            threading.Thread(target=self._look_on, name="memory peers watch", daemon=True),
+            threading.Thread(target=self._watch, name="memory peers watch", daemon=True),
         ]
         self._final: dict[str, int | float] | None = None
 
-    def start(self, evidence: Callable[[], Mapping[int, FastWeights]]) -> None:
-        """Begins to share `evidence`, which must not wait and whose tensors are never changed."""
-        self._own = evidence
+    def start(self, gradients: Callable[[], Mapping[int, FastWeights]]) -> None:
+        """Begins to share the accumulated gradient, by layer; it must not wait, and its tensors must not change."""
+        self._own = gradients
         self._last_beat_s = time.monotonic()
         atexit.register(self._end)
         for thread in self._threads:
             thread.start()
 
-    def evidence(self, layer: int) -> FastWeights | None:
-        """The sum of the peers' latest evidence for the unit after `layer`, on its device; never waits."""
-        return self._shares.total(layer)
+    def accumulated_gradient(self, layer: int) -> FastWeights | None:
+        """The sum of the peers' latest accumulated gradients for the unit after `layer`, on its device; never waits."""
+        return self._states.total(layer)
 
     def metrics(self) -> Mapping[str, int | float]:
         """Peers connected and known, and of each its age, rounds and bytes; after `close`, as they were then."""
         return self._book.metrics() if self._final is None else self._final
 
     def close(self) -> None:
-        """Tells the peers the last that was learnt, those that are just coming, too, and leaves them.
+        """Sends the peers the last that was learned, also those that are still connecting, and leaves them.
 
-        Each of the two takes no longer than the deadline; without any peer it takes the first few beats at most.
+        Both, connecting and sending, take no longer than the deadline; without peers, no longer than a few heartbeats.
         """
         if self._final is not None:
             return
@@ -110,20 +110,20 @@ class MemoryPeers:
         self._closing.set()
         links = list(self._links.values())
         for link in links:
-            link.say_farewell()
+            link.finish()
         end_s = time.monotonic() + self._config.deadline_s
         for link in links:
             if link.was_connected and not link.broken:
-                link.wait_told(end_s)
+                link.wait_finished(end_s)
         self._final = self._book.metrics()
         self._join(_CLOSE_S)
         if not self._running():
             atexit.unregister(self._end)
 
     def _end(self) -> None:
-        """At the end of the process: what still waits for a peer must not wake while the interpreter ends and abort it.
+        """At the end of the process: a thread that waits for a peer would abort the interpreter if it woke then.
 
-        Registered from the start, as Python calls nothing that is registered only while it ends.
+        Registered from the start, as Python ignores what is registered while it ends.
         """
         self.close()
         self._join(max((link.longest_wait_s for link in list(self._links.values())), default=_CLOSE_S))
@@ -133,15 +133,15 @@ class MemoryPeers:
         return [t for t in (*self._threads, *(t for link in links for t in link.threads)) if t.is_alive()]
 
     def _join(self, longest_s: float) -> None:
-        """Waits for all threads, also those that others of them start meanwhile."""
+        """Waits for all threads, also for those that they start meanwhile."""
         end_s = time.monotonic() + longest_s
         while (running := self._running()) and time.monotonic() < end_s:
             running[0].join(max(0.0, end_s - time.monotonic()))
 
     def _wait_for_awaited(self, until_s: float) -> None:
-        """Lets the peers come that are just coming: a drive may be shorter than it takes to meet."""
+        """Lets peers finish connecting: a drive may be shorter than that takes."""
         while time.monotonic() < until_s and self._threads[0].is_alive():
-            missing = [name for name in self._awaited if name not in self._links or self._links[name].coming]
+            missing = [name for name in self._awaited if name not in self._links or self._links[name].connecting]
             if self._beats > _BEATS_TO_MEET and not missing:
                 return
             time.sleep(0.02)
@@ -151,72 +151,72 @@ class MemoryPeers:
         self._back_off_s.pop(link.peer.name, None)
         self._book.connected(link.peer.name)
 
-    def on_heard(self, link: Link, heard: ReceivedGradients) -> None:
+    def on_received(self, link: Link, received: ReceivedGradients) -> None:
         """See `LinkEvents`."""
-        self._shares.put(link.peer.name, heard.evidence)
-        self._book.heard(link.peer.name, heard.bytes)
+        self._states.put(link.peer.name, received.gradients)
+        self._book.received(link.peer.name, received.bytes)
 
-    def on_told(self, link: Link, sent: int) -> None:
+    def on_sent(self, link: Link, sent: int) -> None:
         """See `LinkEvents`."""
-        self._book.os_errors_as(link.peer.name, sent)
+        self._book.sent(link.peer.name, sent)
 
     def on_ended(self, link: Link, why: str) -> None:
         """See `LinkEvents`."""
-        if link.farewell_heard:
+        if link.farewell_received:
             self._ended_sessions.add(link.peer.session)
             self._book.left(link.peer.name)
         else:
             self._book.lost(link.peer.name, why)
 
     def _run(self) -> None:
-        """The one thread that talks to the rendezvous; it may hang with it, so nobody waits for it for long."""
+        """The only thread that talks to the rendezvous; it may hang with it, so no other waits long for it."""
         beat_s = min(_BEAT_S, self._config.period_s)
         while not self._closing.wait(beat_s if self._beats else 0.0):
             self._beats += 1
             try:
                 self._beat()
-                self._book.may_say_again("rendezvous")
+                self._book.log_again("rendezvous")
             except RendezvousError as error:
-                self._book.say_once("rendezvous", logging.WARNING, f"{error}; trying again until it can")
+                self._book.log_once("rendezvous", logging.WARNING, f"{error}; trying again until it can")
             except Exception:
                 _log.exception("sharing memory with peers failed by a defect; it goes on")
             self._last_beat_s = time.monotonic()
         self._rendezvous.leave(self._me)
 
-    def _look_on(self) -> None:
-        """What has to be noticed even while the rendezvous hangs."""
+    def _watch(self) -> None:
+        """What must be noticed even while the rendezvous hangs."""
         while not self._closing.wait(_BEAT_S):
             if time.monotonic() - self._last_beat_s > _SILENCE_S:
-                self._book.say_once(
+                self._book.log_once(
                     "silence",
                     logging.WARNING,
-                    f"the rendezvous {self._address} does not answer: links that exist go on, new ones have to wait",
+                    f"the rendezvous {self._address} does not answer: existing links go on, new ones must wait",
                 )
             else:
-                self._book.may_say_again("silence")
+                self._book.log_again("silence")
             if self._config.forget_after_s > 0:
                 for name in self._book.silent_for(self._config.forget_after_s):
-                    self._shares.put(name, {})
+                    self._states.put(name, {})
 
     def _beat(self) -> None:
         board = self._rendezvous.read()
-        self._pulses.feel(board.beats)
+        self._heartbeats.update(board.beats)
         if not self._hold_name(board):
             return
         self._rendezvous.beat(self._me, self._beats)
         others = [peer for peer in board.members.values() if peer.name != self._me.name]
         for peer in others:
-            self._tend(peer, board)
+            self._maintain(peer, board)
         self._awaited = frozenset(peer.name for peer in others if self._welcome(peer))
 
     def _hold_name(self, board: Board) -> bool:
-        """Whether this node has its name, or takes it now; two nodes that live can not have the same."""
+        """Whether this node has its name, or takes it now; two nodes that are alive cannot have the same."""
         holder = board.members.get(self._me.name)
         if holder is None or holder.session != self._me.session:
-            # What a node that ended without a word has left behind does not beat any more.
-            if holder is not None and self._pulses.recent(self._me.name):
-                if self._pulses.alive(self._me.name):
-                    self._book.say_once(
+            # The entry of a node that was killed has no heartbeat any more.
+            if holder is not None and self._heartbeats.recent(self._me.name):
+                if self._heartbeats.alive(self._me.name):
+                    self._book.log_once(
                         "name",
                         logging.ERROR,
                         f"another node shares its memory under the name {self._me.name!r}: set memory_peers.name to "
@@ -224,21 +224,21 @@ class MemoryPeers:
                     )
                 return False
             self._rendezvous.register(self._me)
-        self._book.may_say_again("name")
+        self._book.log_again("name")
         return True
 
-    def _tend(self, peer: Member, board: Board) -> None:
-        """Refuses a peer, or connects with it where there is no connection."""
+    def _maintain(self, peer: Member, board: Board) -> None:
+        """Refuses a peer, or connects to it where there is no connection."""
         self._book.knows(peer.name)
         refusal = self._me.refusal(peer)
         if refusal is not None:
-            if self._pulses.alive(peer.name):
+            if self._heartbeats.alive(peer.name):
                 self._book.refused(peer.name, refusal)
             return
         link = self._links.get(peer.name)
         if link is not None:
             if link.peer.session != peer.session:
-                link.drop("was started anew")
+                link.drop("was restarted")
             if not link.ended:
                 return
             self._clear_away(link)
@@ -250,9 +250,9 @@ class MemoryPeers:
             self._accept(peer, board.offers.get(peer.name))
 
     def _welcome(self, peer: Member) -> bool:
-        """Whether a peer lives, has not taken its leave and has the same network."""
+        """Whether a peer is alive, has not said farewell and has the same network."""
         return (
-            self._pulses.alive(peer.name)
+            self._heartbeats.alive(peer.name)
             and peer.session not in self._ended_sessions
             and self._me.refusal(peer) is None
         )
@@ -288,7 +288,7 @@ class MemoryPeers:
                 store = self._rendezvous.link_store(timeout_s)
                 host = address_towards(self._address)
             except (RuntimeError, OSError) as error:
-                raise LinkError(f"can not be connected with: {error}") from error
+                raise LinkError(f"cannot be connected with: {error}") from error
             return GlooWire(store, self._rendezvous.prefix(token), rank, host, timeout_s)
 
         link = Link(self._me, peer, token, connect, self._layout, self._own, self)

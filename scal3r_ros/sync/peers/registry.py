@@ -1,4 +1,4 @@
-"""What is known of every peer: heard when, how much; who is here, lost, back or refused, each said once."""
+"""The state of every peer: connected, lost, back or refused, each logged once; how much it sent, and when last."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class Presence(Enum):
-    """How a peer stands to this node."""
+    """The connection of a peer with this node."""
 
     KNOWN = "known"
     CONNECTED = "connected"
@@ -26,7 +26,7 @@ class Presence(Enum):
 class _Entry:
     presence: Presence = Presence.KNOWN
     why: str = ""
-    heard_s: float | None = None
+    received_s: float | None = None
     rounds: int = 0
     received: int = 0
     sent: int = 0
@@ -39,36 +39,36 @@ class PeerBook:
         self._now = now
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     def knows(self, name: str) -> None:
-        """A peer stands on the rendezvous."""
+        """The rendezvous lists a peer."""
         with self._lock:
             self._entries.setdefault(name, _Entry())
 
     def connected(self, name: str) -> None:
-        """A peer is there, for the first time or again."""
+        """A peer is connected, for the first time or again."""
         with self._lock:
             before = self._change(name, Presence.CONNECTED, "")
         if before in (Presence.LOST, Presence.LEFT):
             _log.info("memory peer %s is back", name)
         else:
-            _log.info("memory peer %s joined: what it learns is used here, too", name)
+            _log.info("memory peer %s joined: its memory is used here, too", name)
 
     def lost(self, name: str, why: str) -> None:
-        """A peer that was there is no more."""
+        """A connected peer is gone."""
         with self._lock:
             self._change(name, Presence.LOST, why)
         _log.warning("memory peer %s is lost: it %s; what it has taught stays, and it may come back", name, why)
 
     def left(self, name: str) -> None:
-        """A peer has said that it ends."""
+        """A peer has announced its end."""
         with self._lock:
             self._change(name, Presence.LEFT, "")
         _log.info("memory peer %s has ended; what it has taught stays", name)
 
     def refused(self, name: str, why: str) -> None:
-        """A peer can not be shared with; said once for each reason."""
+        """A peer cannot be shared with; logged once for each reason."""
         with self._lock:
             entry = self._entries.setdefault(name, _Entry())
             if entry.presence is Presence.REFUSED and entry.why == why:
@@ -76,51 +76,53 @@ class PeerBook:
             entry.presence, entry.why = Presence.REFUSED, why
         _log.error("memory peer %s is refused: %s; until then each learns alone", name, why)
 
-    def say_once(self, topic: str, level: int, sentence: str) -> None:
-        """A notice that is not about one peer, said once until `may_say_again`."""
+    def log_once(self, topic: str, level: int, sentence: str) -> None:
+        """Logs what is not about one peer; again only after `log_again`."""
         with self._lock:
-            if topic in self._said:
+            if topic in self._logged:
                 return
-            self._said.add(topic)
+            self._logged.add(topic)
         _log.log(level, "%s", sentence)
 
-    def may_say_again(self, topic: str) -> None:
-        """What `say_once` has said of a topic is over: should it come again, it is news."""
+    def log_again(self, topic: str) -> None:
+        """The matter of a topic is over: should it come again, `log_once` logs it."""
         with self._lock:
-            self._said.discard(topic)
+            self._logged.discard(topic)
 
-    def heard(self, name: str, received: int) -> None:
-        """A round of a peer has come."""
+    def received(self, name: str, size: int) -> None:
+        """A round of a peer was received, of `size` bytes."""
         with self._lock:
             entry = self._entries.setdefault(name, _Entry())
-            entry.heard_s, entry.rounds, entry.received = self._now(), entry.rounds + 1, entry.received + received
+            entry.received_s, entry.rounds, entry.received = self._now(), entry.rounds + 1, entry.received + size
 
-    def os_errors_as(self, name: str, sent: int) -> None:
-        """A round has gone to a peer."""
+    def sent(self, name: str, size: int) -> None:
+        """A round was sent to a peer, of `size` bytes."""
         with self._lock:
-            self._entries.setdefault(name, _Entry()).sent += sent
+            self._entries.setdefault(name, _Entry()).sent += size
 
     def silent_for(self, seconds: float) -> list[str]:
-        """Peers that were heard once, but not in the last `seconds`."""
+        """Peers that have sent something, but nothing in the last `seconds`."""
         with self._lock:
             limit = self._now() - seconds
-            return [name for name, item in self._entries.items() if item.heard_s is not None and item.heard_s < limit]
+            return [
+                name for name, item in self._entries.items() if item.received_s is not None and item.received_s < limit
+            ]
 
     def metrics(self) -> dict[str, int | float]:
-        """Numbers for the diagnostics: peers, and of each that was heard its age in seconds, rounds and bytes."""
+        """Numbers for the diagnostics: peers, and for each that has sent something its age in s, rounds and bytes."""
         with self._lock:
             entries = sorted(self._entries.items())
-            here = sum(entry.presence is Presence.CONNECTED for _, entry in entries)
-            figures: dict[str, int | float] = {"peers": here, "peers_known": len(entries)}
+            connected = sum(entry.presence is Presence.CONNECTED for _, entry in entries)
+            metrics: dict[str, int | float] = {"peers": connected, "peers_known": len(entries)}
             for name, entry in entries:
-                if entry.heard_s is not None:
-                    figures |= {
-                        f"peer_age_s_{name}": round(self._now() - entry.heard_s, 3),
+                if entry.received_s is not None:
+                    metrics |= {
+                        f"peer_age_s_{name}": round(self._now() - entry.received_s, 3),
                         f"peer_rounds_{name}": entry.rounds,
                         f"peer_bytes_in_{name}": entry.received,
                         f"peer_bytes_out_{name}": entry.sent,
                     }
-        return figures
+        return metrics
 
     def _change(self, name: str, presence: Presence, why: str) -> Presence:
         entry = self._entries.setdefault(name, _Entry())

@@ -1,11 +1,11 @@
-"""Where nodes that share a memory find each other: a TCPStore, hosted by whoever can bind its address.
+"""Where nodes that share a memory find each other: a TCPStore, hosted by the node that can bind its address.
 
-Everything on it may be lost with its host, and is written again by every beat. A call may hang for as long as the host
-is stopped, so all calls belong on one thread that nobody waits for.
+Its content may be lost with its host, and every heartbeat writes it again. A call may hang for as long as the host is
+stopped, so all calls belong on one thread for which no other waits.
 
-    scal3r/names               all names there ever were, a line each
-    scal3r/member/NAME         who holds a name
-    scal3r/beat/NAME           changes while it lives
+    scal3r/names               all names that were ever used, one a line
+    scal3r/member/NAME         the node that has a name
+    scal3r/beat/NAME           changes while it is alive
     scal3r/offer/LOWER/HIGHER  a connection that the node with the lower name offers to the other
     scal3r/link/TOKEN/…        what the two need to connect, see GlooWire
 """
@@ -34,7 +34,7 @@ _STORE_TIMEOUT_S = 5.0
 
 
 class RendezvousError(Scal3rError):
-    """The rendezvous can not be reached, or was lost."""
+    """The rendezvous cannot be reached, or was lost."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Board:
-    """What stands on the rendezvous: `members` and `beats` by name, `offers` by the name of who makes them."""
+    """The content of the rendezvous: `members` and `beats` by name, `offers` by the name of the node that offers."""
 
     members: Mapping[str, Member]
     beats: Mapping[str, bytes]
@@ -55,7 +55,7 @@ class Board:
 
 
 class Rendezvous:
-    """The rendezvous as one node sees it; connected by the first call, and again after it was lost."""
+    """The rendezvous seen from one node; the first call connects, and the next one after it was lost."""
 
     def __init__(self, address: Address, name: str) -> None:
         self._address = address
@@ -63,7 +63,7 @@ class Rendezvous:
         self._store: TCPStore | None = None
 
     def read(self) -> Board:
-        """What stands there for this node; raises `RendezvousError`."""
+        """Its content, with the offers to this node; raises `RendezvousError`."""
         me = quote(self._name, safe="")
         members: dict[str, Member] = {}
         beats: dict[str, bytes] = {}
@@ -82,7 +82,7 @@ class Rendezvous:
         return Board(members, beats, offers)
 
     def register(self, member: Member) -> None:
-        """Takes the name of `member` for it."""
+        """Gives `member` its name."""
         name = quote(member.name, safe="")
         with self._connected() as store:
             if name not in (_get(store, _NAMES) or b"").decode(errors="replace").split():
@@ -91,11 +91,11 @@ class Rendezvous:
         self._set(f"member/{name}", member.to_json())
 
     def beat(self, member: Member, count: int) -> None:
-        """Shows that `member` lives."""
+        """Shows that `member` is alive."""
         self._set(f"beat/{quote(member.name, safe='')}", f"{member.session} {count}")
 
     def leave(self, member: Member) -> None:
-        """Gives the name of `member` back, where it has it, and lets go of the store."""
+        """Frees the name of `member`, where it has it, and disconnects."""
         with contextlib.suppress(RendezvousError):
             holder = None if self._store is None else self.read().members.get(member.name)
             if self._store is not None and holder is not None and holder.session == member.session:
@@ -109,19 +109,19 @@ class Rendezvous:
         self._set(key, json.dumps({"token": offer.token, "sessions": offer.sessions}))
 
     def forget_offer(self, to: str, token: str) -> None:
-        """Clears away what a connection needed to come about."""
+        """Removes what two nodes needed to connect."""
         with self._connected() as store:
             store.delete_key(f"{_ROOT}/offer/{quote(self._name, safe='')}/{quote(to, safe='')}")
             for rank in (0, 1):
                 store.delete_key(f"{self.prefix(token)}/0/{rank}")  # where Gloo puts its addresses
 
     def link_store(self, timeout_s: float) -> TCPStore:
-        """A client of its own for a connection that comes about, on another thread; raises `RuntimeError`."""
+        """A separate client for a new connection, on another thread; raises `RuntimeError`."""
         return self._client(timeout_s)
 
     @staticmethod
     def prefix(token: str) -> str:
-        """What a connection's keys begin with."""
+        """The prefix of a connection's keys."""
         return f"{_ROOT}/link/{token}"
 
     def _close(self) -> None:
@@ -140,10 +140,10 @@ class Rendezvous:
         except (RuntimeError, OSError) as error:
             self._close()
             reason = str(error).strip().partition("\n")[0]
-            raise RendezvousError(f"the rendezvous {self._address} can not be reached ({reason})") from error
+            raise RendezvousError(f"the rendezvous {self._address} cannot be reached ({reason})") from error
 
     def _host(self) -> TCPStore | None:
-        """The store, hosted here; None where the address is taken, or that of another machine."""
+        """The store, hosted here; None where the address is taken, or belongs to another machine."""
         family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -162,7 +162,7 @@ class Rendezvous:
             )
 
     def _join(self) -> TCPStore:
-        # TCPStore tells the log at length that nobody listens; this does not.
+        # Where nobody listens, TCPStore writes many lines to the log; this does not.
         socket.create_connection(self._address, timeout=_STORE_TIMEOUT_S).close()
         return self._client(_STORE_TIMEOUT_S)
 
@@ -179,7 +179,7 @@ class Rendezvous:
 def _get(store: TCPStore, key: str) -> bytes | None:
     """The value of a key, None where it is not there.
 
-    Neither list_keys nor multi_get: while they wait for the host they keep Python's lock, which stops the whole node.
+    Neither list_keys nor multi_get: they keep the interpreter's lock while they wait, which stops the node.
     """
     try:
         return store.get(key) if store.check([key]) else None

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.model import encode_pose
-from scal3r_ros.reconstruction.network.chunk_parts import previous_in, reference_first
+from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder
 from scal3r_ros.training.data.sampling import Sequence
 from scal3r_ros.training.forward import Layout
 
@@ -55,7 +55,7 @@ class Batch:
     @property
     def within(self) -> list[int]:
         """For each of a chunk's frames the place in it of the one before; its own for the first."""
-        return previous_in(self.order)
+        return FrameOrder.of(self.layout.frames).previous
 
     @property
     def focal(self) -> Tensor:
@@ -86,7 +86,7 @@ def make_batch(
     default all but the first of a sequence know it.
     """
     F = sequences[0].shape.frames
-    order = reference_first(F)
+    order = FrameOrder.of(F).positions
     kept = kept_chunks or range(sequences[0].shape.chunks)
     layout = Layout(len(sequences), len(kept), F)
     images, depths, skies, poses, Ks = [], [], [], [], []
@@ -112,7 +112,7 @@ def make_batch(
     return Batch(
         layout,
         pixels.float() / 255,
-        _previous(layout, order, sequences[0].shape.shared, forget),
+        _previous(layout, sequences[0].shape.shared, forget),
         order,
         torch.cat(poses).float(),
         torch.from_numpy(np.concatenate(depths).astype(np.float32)),
@@ -134,19 +134,19 @@ def unit_of(sequence: Sequence, unit: Unit) -> float:
     F, height, width = depth_m.shape
     v, u = np.mgrid[:height, :width]
     rays = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(sequence.K).T
-    T_ref_cam = se3.invert(sequence.T_world_cam[0, reference_first(F)[0]]) @ sequence.T_world_cam[0]
+    T_ref_cam = se3.invert(sequence.T_world_cam[0, FrameOrder.of(F).positions[0]]) @ sequence.T_world_cam[0]
     points = (depth_m[..., None] * rays).reshape(F, -1, 3) @ T_ref_cam[:, :3, :3].transpose(0, 2, 1)
     return float(np.linalg.norm(points + T_ref_cam[:, None, :3, 3], axis=-1)[seen.reshape(F, -1)].mean())
 
 
-def _previous(layout: Layout, order: list[int], shared: int, forget: Items[bool] | None) -> list[int]:
+def _previous(layout: Layout, shared: int, forget: Items[bool] | None) -> list[int]:
     """For each frame the number, in the batch, of the frame before it in time; of itself where none is known."""
-    within = previous_in(order)
-    first, before_shared = order.index(0), order.index(layout.frames - shared - 1)
+    order = FrameOrder.of(layout.frames)
+    first, before_shared = order.places_of([0, layout.frames - shared - 1])
     previous: list[int] = []
     for chunk in range(layout.all_chunks):
         base = chunk * layout.frames
-        places = [base + place for place in within]
+        places = [base + place for place in order.previous]
         if chunk % layout.chunks and not (forget is not None and forget[chunk]):
             places[first] = base - layout.frames + before_shared
         previous += places
@@ -156,4 +156,4 @@ def _previous(layout: Layout, order: list[int], shared: int, forget: Items[bool]
 def in_time(values: Tensor, batch: Batch) -> Tensor:
     """Values (S, …) of frames as (B · T, F, …) in order of time."""
     by_chunk = values.reshape(batch.layout.all_chunks, batch.layout.frames, *values.shape[1:])
-    return by_chunk[:, [batch.order.index(position) for position in range(batch.layout.frames)]]
+    return by_chunk[:, FrameOrder.of(batch.layout.frames).places]

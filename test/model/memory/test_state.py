@@ -54,7 +54,7 @@ def test_running_evidence_at_the_first_unit_is_the_decayed_sum_of_gradients(mode
     memory = MemoryState(NANO, decay=decay)
     pass_chunks(model, memory, [chunk(i) for i in range(3)])
     g = [gradients_at_start(model, chunk(i))[LAYERS[0]] for i in range(3)]
-    assert_close(memory.evidence()[LAYERS[0]], g[0].times(decay**2).plus(g[1].times(decay)).plus(g[2]))
+    assert_close(memory.accumulated_gradient()[LAYERS[0]], g[0].times(decay**2).plus(g[1].times(decay)).plus(g[2]))
     assert memory.chunks_seen == 3
 
 
@@ -62,7 +62,7 @@ def test_running_evidence_at_the_first_unit_does_not_depend_on_the_order_of_chun
     forward, backward = MemoryState(NANO), MemoryState(NANO)
     pass_chunks(model, forward, [chunk(i) for i in range(3)])
     pass_chunks(model, backward, [chunk(i) for i in reversed(range(3))])
-    assert_close(forward.evidence()[LAYERS[0]], backward.evidence()[LAYERS[0]])
+    assert_close(forward.accumulated_gradient()[LAYERS[0]], backward.accumulated_gradient()[LAYERS[0]])
 
 
 def test_frozen_equals_a_memory_that_never_saw_anything(model):
@@ -72,7 +72,7 @@ def test_frozen_equals_a_memory_that_never_saw_anything(model):
         theirs = pass_chunks(model, never_taught, [chunk(2)])
         assert torch.equal(ours.depth.values, theirs.depth.values)
         assert torch.equal(ours.pose_encoding, theirs.pose_encoding)
-    assert not memory.evidence()
+    assert not memory.accumulated_gradient()
 
 
 def test_a_memory_that_learns_answers_differently(model):
@@ -83,10 +83,10 @@ def test_a_memory_that_learns_answers_differently(model):
 def test_recall_answers_without_learning(model):
     memory = MemoryState(NANO)
     pass_chunks(model, memory, [chunk(0)])
-    before = memory.evidence()
+    before = memory.accumulated_gradient()
     pass_chunks(model, memory.recall, [chunk(1)])
     assert memory.chunks_seen == 1
-    assert all(memory.evidence()[layer] is before[layer] for layer in LAYERS)
+    assert all(memory.accumulated_gradient()[layer] is before[layer] for layer in LAYERS)
 
 
 def test_sequential_starts_like_running_and_then_goes_its_own_way(model):
@@ -107,7 +107,7 @@ def test_merge_order_does_not_matter_within_rounding(model):
     for i in range(3):
         memory = MemoryState(NANO)
         pass_chunks(model, memory, [chunk(10 * i), chunk(10 * i + 1)])
-        robots.append(memory.evidence())
+        robots.append(memory.accumulated_gradient())
     merged = []
     for order in itertools.permutations(robots):
         memory = MemoryState(NANO)
@@ -117,7 +117,7 @@ def test_merge_order_does_not_matter_within_rounding(model):
     for other in merged[1:]:
         assert other.chunks_seen == merged[0].chunks_seen == 6
         for layer in LAYERS:
-            assert_close(other.evidence()[layer], merged[0].evidence()[layer], relative=1e-6)
+            assert_close(other.accumulated_gradient()[layer], merged[0].accumulated_gradient()[layer], relative=1e-6)
 
 
 def test_two_merged_robots_know_at_the_first_unit_what_one_that_drove_both_halves_knows(model):
@@ -125,8 +125,8 @@ def test_two_merged_robots_know_at_the_first_unit_what_one_that_drove_both_halve
     pass_chunks(model, one, [chunk(i) for i in range(4)])
     pass_chunks(model, left, [chunk(0), chunk(1)])
     pass_chunks(model, right, [chunk(2), chunk(3)])
-    left.merge(right.evidence(), right.chunks_seen)
-    assert_close(left.evidence()[LAYERS[0]], one.evidence()[LAYERS[0]])
+    left.merge(right.accumulated_gradient(), right.chunks_seen)
+    assert_close(left.accumulated_gradient()[LAYERS[0]], one.accumulated_gradient()[LAYERS[0]])
 
 
 def test_synchronizer_sees_every_gradient_once_and_its_sum_is_what_is_learnt(model):
@@ -146,22 +146,22 @@ def test_synchronizer_sees_every_gradient_once_and_its_sum_is_what_is_learnt(mod
     pass_chunks(model, memory, [chunk(0)])
     assert len(synchronizer.seen) == len(LAYERS)
     assert memory.chunks_seen == 2
-    assert_equal(memory.evidence()[LAYERS[0]], synchronizer.seen[0].times(2))
+    assert_equal(memory.accumulated_gradient()[LAYERS[0]], synchronizer.seen[0].times(2))
 
 
 def test_peers_evidence_changes_the_weights_but_not_the_own_evidence(model):
     theirs = gradients_at_start(model, chunk(7))
 
     class OnePeer:
-        def evidence(self, layer):
+        def accumulated_gradient(self, layer):
             return theirs[layer]
 
     alone, together = MemoryState(NANO), MemoryState(NANO, peers=OnePeer())
     for memory in (alone, together):
         pass_chunks(model, memory, [chunk(0)])
     layer, unit = LAYERS[0], model.aggregator.unit(LAYERS[0])
-    assert_equal(together.evidence()[layer], alone.evidence()[layer])
-    total = alone.evidence()[layer].plus(theirs[layer])
+    assert_equal(together.accumulated_gradient()[layer], alone.accumulated_gradient()[layer])
+    total = alone.accumulated_gradient()[layer].plus(theirs[layer])
     with torch.no_grad():
         assert_equal(together.weights(layer, unit), fast_weights(unit.initial, total))
 

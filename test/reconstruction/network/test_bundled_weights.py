@@ -59,7 +59,7 @@ def test_without_a_checkpoint_the_shipped_weights_are_used_and_said_once(
         model = build_network(NANO)
     assert weights_fingerprint(model) == untrained(7)
     assert [record.getMessage() for record in caplog.records if str(folder) in record.getMessage()] == [
-        f"the network runs on the weights that come with this package for preset nano: {folder / 'nano.safetensors'}"
+        f"the network runs on the bundled weights of preset nano: {folder / 'nano.safetensors'}"
     ]
 
 
@@ -77,12 +77,12 @@ def test_a_checkpoint_comes_before_shipped_weights_and_those_before_untrained_on
 
 def test_a_preset_without_weights_is_told_of_those_that_ship(ship: Callable[..., Path]) -> None:
     ship("nano")
-    with pytest.raises(ReconstructionError, match=r"scal3r\.pt from .* whose weights come with this package \(nano\)"):
+    with pytest.raises(ReconstructionError, match=r"scal3r\.pt from .* with bundled weights \(nano\)"):
         build_network(NetworkConfig(device="cpu"))
     ship()
     with pytest.raises(ReconstructionError) as caught:
         build_network(NANO)
-    assert "come with this package" not in str(caught.value)
+    assert "bundled weights" not in str(caught.value)
 
 
 def test_shipped_weights_of_another_shape_are_refused(ship: Callable[..., Path]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.reconstruction.network.chunk_parts import frames_with_depth, join, parts_of, reference_first
+from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder, frames_with_depth, join, parts_of
 from scal3r_ros.reconstruction.protocol import ChunkGeometry
 
 CAMERA = Intrinsics(40.0, 40.0, 19.5, 14.5, 40, 30)
@@ -38,9 +38,10 @@ def cut(whole: ChunkGeometry, positions: range, S_part_whole: Sim3) -> ChunkGeom
 
 @pytest.mark.parametrize(("frames", "middle"), [(1, 0), (2, 0), (3, 1), (4, 1), (12, 5), (13, 6)])
 def test_the_middle_frame_comes_first_and_the_others_keep_their_order(frames: int, middle: int) -> None:
-    order = reference_first(frames)
-    assert order[0] == middle
-    assert order[1:] == [position for position in range(frames) if position != middle]
+    order = FrameOrder.of(frames)
+    assert order.positions[0] == middle
+    assert [order.positions[place] for place in order.places] == list(range(frames))
+    assert order.positions[1:] == [position for position in range(frames) if position != middle]
 
 
 @pytest.mark.parametrize("frames", range(1, 30))

@@ -31,7 +31,7 @@ def test_a_pixel_of_the_window_keeps_its_ray_and_its_depth_on_the_whole_frame(cx
     rays = np.linalg.inv(window_K) @ np.stack([u.ravel(), v.ravel(), np.ones(u.size)])
     whole_u, whole_v, _ = np.rint(whole_K @ rays).astype(int)
     depth = np.arange(1.0, u.size + 1, dtype=np.float32)
-    maps = view.on_whole_frames(depth.reshape(1, height, width), [1])
+    maps = view.on_frames(depth.reshape(1, height, width), [1])
     assert maps.shape == (3, *plan.resized)
     assert not maps[[0, 2]].any()
     on_it = (whole_u >= 0) & (whole_u < plan.resized[1]) & (whole_v >= 0) & (whole_v < plan.resized[0])

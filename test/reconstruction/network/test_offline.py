@@ -58,7 +58,7 @@ def test_all_chunks_come_in_order_and_only_once(chunks: list[Chunk], tmp_path: P
     for waiting, chunk in zip((3, 2, 1), chunks, strict=True):
         assert offline.metrics() == {"offline_chunks": waiting}
         assert offline.reconstruct(chunk, None).depth.shape == (5, 32, 64)
-    with pytest.raises(ReconstructionError, match="not the one that was learnt from"):
+    with pytest.raises(ReconstructionError, match="not the one that was learned from"):
         offline.reconstruct(chunks[2], None)
 
 

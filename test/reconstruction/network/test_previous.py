@@ -15,7 +15,7 @@ from scal3r_ros.model import Scal3R, decode_pose, frozen, random_model
 from scal3r_ros.model.encoder.encoder import Encoding, StemConfig
 from scal3r_ros.model.layers.blocks import LayerScale
 from scal3r_ros.model.weights.presets import NANO
-from scal3r_ros.reconstruction.network.chunk_parts import previous_in, reference_first
+from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder
 from scal3r_ros.reconstruction.network.config import NetworkConfig, NetworkMemoryConfig
 from scal3r_ros.reconstruction.network.offline import OfflineReconstructor
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
@@ -48,12 +48,12 @@ def frames() -> list[Frame]:
 def expected(model: Scal3R, frames: list[Frame], start: int, stop: int, known: int) -> np.ndarray:
     """Poses of frames start … stop, encoded in one go with all from `known` on."""
     images = torch.stack([torch.from_numpy(frame.image).permute(2, 0, 1) / 255 for frame in frames[known:stop]])
-    order = reference_first(stop - start)
-    encoding = Encoding(*(rows[start - known :][order] for rows in model.encode(images)))
+    order = FrameOrder.of(stop - start)
+    encoding = Encoding(*(rows[start - known :][order.positions] for rows in model.encode(images)))
     features = model.aggregate(encoding.patches, model.grid(images), frozen)
-    said = model.decode(features, model.grid(images), encoding, previous=previous_in(order), focal=60 / 64)
-    encodings = said.pose_encoding
-    T = decode_pose(encodings[[order.index(i) for i in range(stop - start)]].double(), 32, 64)[0].numpy()
+    predicted = model.decode(features, model.grid(images), encoding, previous=order.previous, focal=60 / 64)
+    encodings = predicted.pose_encoding
+    T = decode_pose(encodings[order.places].double(), 32, 64)[0].numpy()
     return se3.invert(se3.se3(T[:, :, :3], T[:, :, 3]))
 
 
@@ -79,6 +79,6 @@ def test_offline_chunks_are_encoded_in_order_of_time(model: Scal3R, frames: list
 
 
 def test_the_first_frame_has_itself_before_it() -> None:
-    order = reference_first(5)
-    assert order == [2, 0, 1, 3, 4]
-    assert previous_in(order) == [2, 1, 1, 0, 3]
+    order = FrameOrder.of(5)
+    assert order.positions == [2, 0, 1, 3, 4]
+    assert order.previous == [2, 1, 1, 0, 3]

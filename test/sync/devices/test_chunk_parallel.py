@@ -17,7 +17,7 @@ from scal3r_ros.reconstruction.network.config import NetworkConfig, NetworkMemor
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
-from scal3r_ros.sync.devices.messages import Done, SetPeerGradients
+from scal3r_ros.sync.devices.messages import Done, ReadGradients
 
 Maker = Callable[[NetworkConfig], ChunkParallelReconstructor]
 ByHand = Callable[[NetworkConfig, Sequence[Sequence[Chunk]]], tuple[list[ChunkGeometry | None], dict[int, FastWeights]]]
@@ -59,19 +59,19 @@ def test_workers_in_step_equal_one_process_that_sums_their_gradients(
     theirs, evidence = by_hand(config, [given[i : i + workers] for i in range(0, 5, workers)])
     assert_same(ours, theirs, ROUNDING)
     assert all(geometry.note == "" and geometry.health is ChunkHealth.OK for geometry in ours)
-    assert_close(reconstructor.evidence(), evidence)
+    assert_close(reconstructor.accumulated_gradient(), evidence)
     figures = reconstructor.metrics()
     assert figures["memory_chunks"] == 5
     assert (figures["workers"], figures["workers_lost"]) == (workers, 0)
-    told = reconstructor._crew.everybody(SetPeerGradients())
+    told = reconstructor._pool.send_all(ReadGradients())
     assert len(told) == workers
     for reply in told:
         assert isinstance(reply, Done)
         assert isinstance(told[0], Done)
-        assert reply.evidence is not None
-        assert told[0].evidence is not None
-        for layer, arrays in reply.evidence.items():
-            assert [w.tobytes() for w in arrays] == [w.tobytes() for w in told[0].evidence[layer]]
+        assert reply.gradients is not None
+        assert told[0].gradients is not None
+        for layer, arrays in reply.gradients.items():
+            assert [w.tobytes() for w in arrays] == [w.tobytes() for w in told[0].gradients[layer]]
 
 
 def test_a_memory_that_never_learns_needs_no_sums(on_workers: Maker, tiny: NetworkConfig, chunks: list[Chunk]) -> None:
@@ -79,7 +79,7 @@ def test_a_memory_that_never_learns_needs_no_sums(on_workers: Maker, tiny: Netwo
     reconstructor = on_workers(replace(config, devices=("cpu", "cpu")))
     assert_same(run(reconstructor, chunks[:3]), run(NetworkReconstructor(config), chunks[:3]), ROUNDING)
     assert reconstructor.metrics()["memory_chunks"] == 3
-    assert reconstructor.evidence() == {}
+    assert reconstructor.accumulated_gradient() == {}
 
 
 def test_sequential_weights_take_one_step_for_all_chunks_of_a_step(
@@ -108,7 +108,7 @@ def test_equal_runs_give_equal_bytes_and_a_snapshot_goes_on(
     begun = run(two_workers, chunks[:4])
     two_workers.snapshot(tmp_path / "memory.safetensors")
     two_workers.reset()
-    assert two_workers.evidence() == {}
+    assert two_workers.accumulated_gradient() == {}
     two_workers.restore(tmp_path / "memory.safetensors")
     ended = run(two_workers, chunks[4:6])
     for one, other in zip([*begun, *ended], whole, strict=True):

@@ -111,7 +111,7 @@ def test_a_worker_killed_in_the_middle_of_a_step_costs_nothing(
 ) -> None:
     """Its step is done again as two steps of two workers; nothing of the first attempt stays in the memory."""
     reconstructor = on_workers(replace(tiny, devices=("cpu",) * 3))
-    workers = list(reconstructor._crew._workers)
+    workers = list(reconstructor._pool._workers)
     geometries = run(reconstructor, chunks[:3])
     os.kill(workers[1].pid, signal.SIGSTOP)  # so that the others can not come further than the first sum
     rest = aside(run, reconstructor, chunks[3:6])
@@ -127,7 +127,7 @@ def test_a_worker_killed_in_the_middle_of_a_step_costs_nothing(
     ]
     figures = reconstructor.metrics()
     assert (figures["memory_chunks"], figures["workers"], figures["workers_lost"]) == (6, 2, 1)
-    evidence = reconstructor.evidence()
+    evidence = reconstructor.accumulated_gradient()
     expected, learnt = by_hand(tiny, [chunks[:3], chunks[3:5], chunks[5:6]])
     assert_same(geometries, expected)
     for layer, G in learnt.items():
@@ -158,13 +158,13 @@ def test_where_no_new_worker_can_be_had_the_chunk_is_an_error_and_the_next_tries
     on_workers: Maker, tiny: NetworkConfig, chunks: list[Chunk]
 ) -> None:
     reconstructor = on_workers(replace(tiny, devices=("cpu", "cpu")))
-    config = reconstructor._crew._config
+    config = reconstructor._pool._config
     for pid in reconstructor.pids:
         os.kill(pid, signal.SIGKILL)
-    reconstructor._crew._config = replace(config, devices=("nonsense",))
+    reconstructor._pool._config = replace(config, devices=("nonsense",))
     with pytest.raises(ReconstructionError, match="device 'nonsense' can not be used here"):
         reconstructor.reconstruct(chunks[0], None)
-    reconstructor._crew._config = config
+    reconstructor._pool._config = config
     assert reconstructor.reconstruct(chunks[1], None).health is ChunkHealth.OK
 
 
@@ -189,7 +189,7 @@ def test_a_stopped_worker_is_given_up_after_the_timeout(
     caplog.set_level(logging.INFO, logger="scal3r_ros")
     reconstructor = on_workers(replace(tiny, devices=("cpu", "cpu")))
     run(reconstructor, chunks[:2])
-    reconstructor._crew._timeout_s = 4.0
+    reconstructor._pool._timeout_s = 4.0
     os.kill(reconstructor.pids[0], signal.SIGSTOP)
     started = time.monotonic()
     after = run(reconstructor, chunks[2:4])
@@ -228,8 +228,8 @@ def test_a_chunk_of_which_nothing_finite_comes_teaches_nothing_and_spoils_no_oth
     assert reconstructor.metrics()["memory_chunks"] == 2
     alone = NetworkReconstructor(tiny)
     assert_same([first, third], [alone.reconstruct(chunks[0], None), alone.reconstruct(chunks[2], None)])
-    evidence = reconstructor.evidence()
-    for layer, G in alone.evidence().items():
+    evidence = reconstructor.accumulated_gradient()
+    for layer, G in alone.accumulated_gradient().items():
         assert_close(evidence[layer], G)
 
 
@@ -281,7 +281,7 @@ def test_a_reset_does_not_wait_for_the_step(
 ) -> None:
     run(two_workers, chunks[:2])
     os.kill(two_workers.pids[1], signal.SIGSTOP)
-    workers = list(two_workers._crew._workers)
+    workers = list(two_workers._pool._workers)
     done = aside(two_workers.reconstruct, chunks[2], None, chunks[3:4])
     until(lambda: workers[0].sums == 1)
     started = time.monotonic()
@@ -301,7 +301,7 @@ def test_closing_ends_a_step_and_all_workers_at_once(
     pids = reconstructor.pids
     os.kill(pids[1], signal.SIGSTOP)
     done = aside(run, reconstructor, chunks[:2])
-    workers = list(reconstructor._crew._workers)
+    workers = list(reconstructor._pool._workers)
     until(lambda: workers[0].sums == 1)
     started = time.monotonic()
     reconstructor.close()

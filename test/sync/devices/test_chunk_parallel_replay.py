@@ -146,7 +146,7 @@ def test_a_mapper_on_workers_goes_on_when_one_is_lost(
     notes = []
     for frame in frames:
         if frame.index == 20:
-            reconstructor._crew._workers[0].kill()
+            reconstructor._pool._workers[0].kill()
         notes += [update.submap.note for update in mapper.push(frame) if update.submap is not None]
     mapper.flush()
     assert sum("was killed by SIGKILL; 1 left" in note for note in notes) == 1

@@ -63,13 +63,13 @@ class Node:
         return dict(self.network.metrics())
 
     def own(self, path: str) -> str:
-        save_file(tensors(dict(self.network.evidence())), path)
+        save_file(tensors(dict(self.network.accumulated_gradient())), path)
         return path
 
     def totals(self, path: str) -> str:
-        total: dict[int, FastWeights] = dict(self.network.evidence())
+        total: dict[int, FastWeights] = dict(self.network.accumulated_gradient())
         for layer in self.layers:
-            others = self.peers.evidence(layer)
+            others = self.peers.accumulated_gradient(layer)
             if others is not None:
                 total[layer] = total[layer].plus(others) if layer in total else others
         save_file(tensors(total), path)
@@ -81,7 +81,7 @@ class Node:
         while time.monotonic() < end:
             for layer in self.layers:
                 begin = time.perf_counter()
-                self.peers.evidence(layer)
+                self.peers.accumulated_gradient(layer)
                 longest = max(longest, time.perf_counter() - begin)
             time.sleep(0.005)
         return longest

@@ -1,4 +1,4 @@
-"""Addresses, names, members and figures: what is checked before anything is sent."""
+"""Addresses, names, members and metrics: what is checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ def test_a_member_survives_the_rendezvous_and_garbage_is_none():
     assert Member.from_json(ME.to_json().replace("5.0", '"soon"').encode()) is None
 
 
-def test_figures_give_a_peers_age_and_what_went_to_and_fro():
+def test_metrics_give_a_peers_age_and_what_went_to_and_fro():
     clock = [0.0]
     book = PeerBook(lambda: clock[0])
     assert book.metrics() == {"peers": 0, "peers_known": 0}
     book.knows("b")
     book.connected("b")
-    book.heard("b", 100)
-    book.os_errors_as("b", 50)
+    book.received("b", 100)
+    book.sent("b", 50)
     clock[0] = 2.5
-    figures = book.metrics()
-    assert figures["peers"] == figures["peers_known"] == figures["peer_rounds_b"] == 1
-    assert (figures["peer_age_s_b"], figures["peer_bytes_in_b"], figures["peer_bytes_out_b"]) == (2.5, 100, 50)
+    metrics = book.metrics()
+    assert metrics["peers"] == metrics["peers_known"] == metrics["peer_rounds_b"] == 1
+    assert (metrics["peer_age_s_b"], metrics["peer_bytes_in_b"], metrics["peer_bytes_out_b"]) == (2.5, 100, 50)
     book.lost("b", "does not answer")
     assert (book.metrics()["peers"], book.metrics()["peers_known"]) == (0, 1)
     assert book.silent_for(2.0) == ["b"]
@@ -76,7 +76,7 @@ def test_every_notice_is_given_once(caplog):
     book = PeerBook()
     for _ in range(3):
         book.refused("c", "its network has other weights")
-        book.say_once("rendezvous", logging.WARNING, "it can not be reached")
+        book.log_once("rendezvous", logging.WARNING, "it cannot be reached")
     book.connected("b")
     book.lost("b", "does not answer")
     book.connected("b")
@@ -85,8 +85,8 @@ def test_every_notice_is_given_once(caplog):
     assert [
         sum(word in line for line in said) for word in ("refused", "reached", "joined", "lost", "is back", "has ended")
     ] == [1] * 6
-    book.may_say_again("rendezvous")
-    book.say_once("rendezvous", logging.WARNING, "it can not be reached")
+    book.log_again("rendezvous")
+    book.log_once("rendezvous", logging.WARNING, "it cannot be reached")
     assert len(caplog.records) == 7
 
 
@@ -120,13 +120,13 @@ def test_an_offline_memory_is_not_shared(tmp_path):
 def test_who_lives_is_who_was_seen_to_beat_and_only_silence_frees_a_name():
     clock = [0.0]
     heartbeats = Heartbeats(lambda: clock[0])
-    heartbeats.feel({"b": b"1"})
+    heartbeats.update({"b": b"1"})
     assert heartbeats.recent("b")
     assert not heartbeats.alive("b")  # may be what a dead one left
     clock[0] = 1.0
-    heartbeats.feel({"b": b"2"})
+    heartbeats.update({"b": b"2"})
     assert heartbeats.alive("b")
     clock[0] = 1.0 + DEAD_AFTER_S
-    heartbeats.feel({"b": b"2"})
+    heartbeats.update({"b": b"2"})
     assert not heartbeats.recent("b")
     assert not heartbeats.recent("never heard of")

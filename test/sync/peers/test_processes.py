@@ -73,7 +73,7 @@ class Node:
     def metrics(self) -> dict[str, float]:
         return self.ask("metrics")
 
-    def evidence(self, which: str) -> dict[str, Any]:
+    def gradient(self, which: str) -> dict[str, Any]:
         return load_file(self.ask(f"{which} {self._folder / self.name}.safetensors"))
 
     def said(self) -> str:
@@ -128,7 +128,7 @@ def difference(one: dict[str, Any], two: dict[str, Any]) -> float:
 
 
 def agree(*nodes: Node) -> bool:
-    totals = [node.evidence("totals") for node in nodes]
+    totals = [node.gradient("totals") for node in nodes]
     return all(difference(totals[0], total) < EXACT for total in totals[1:])
 
 
@@ -141,7 +141,7 @@ def test_two_halves_of_a_drive_make_one_memory(start, tmp_path):
     a.ready().ask("learn 0 3")
     b.ready().ask("learn 3 6")
     assert within(lambda: agree(a, b)), (a.said(), b.said())
-    own_a, own_b, total = a.evidence("own"), b.evidence("own"), a.evidence("totals")
+    own_a, own_b, total = a.gradient("own"), b.gradient("own"), a.gradient("totals")
     assert difference(total, {key: own_a[key] + own_b[key] for key in own_a}) < EXACT
     assert difference(total, own_a) > 0.1
     figures = a.metrics()
@@ -155,16 +155,16 @@ def test_two_halves_of_a_drive_make_one_memory(start, tmp_path):
         return a.metrics()["peer_bytes_in_b"] == before["peer_bytes_in_b"]
 
     assert within(rests)
-    assert difference(a.evidence("totals"), b.evidence("totals")) == 0.0
+    assert difference(a.gradient("totals"), b.gradient("totals")) == 0.0
 
     a.ask("reset")
-    assert within(lambda: difference(b.evidence("totals"), own_b) == 0.0)
+    assert within(lambda: difference(b.gradient("totals"), own_b) == 0.0)
 
     a.ask("learn 6 8")  # and leaves at once: what it has learnt is told in the farewell
-    last = a.evidence("own")
+    last = a.gradient("own")
     assert a.ask("close") < PATIENCE_S
     assert a.end() == 0
-    assert within(lambda: difference(b.evidence("totals"), {key: last[key] + own_b[key] for key in last}) < EXACT)
+    assert within(lambda: difference(b.gradient("totals"), {key: last[key] + own_b[key] for key in last}) < EXACT)
     assert within(connected(b, 0))
     assert b.said().count("has ended") == 1
     assert "is lost" not in b.said()
@@ -220,19 +220,19 @@ def test_a_killed_host_holds_up_nobody_and_what_it_learns_anew_takes_the_place_o
     assert within(lambda: all(node.metrics()["peers"] == 2 for node in (a, b, c))), (a.said(), b.said(), c.said())
     assert within(lambda: agree(a, b, c))
     a.signal(signal.SIGKILL)
-    taught = b.evidence("totals")
+    taught = b.gradient("totals")
     assert b.ask("ask 1") < NO_WAIT_S
     assert within(lambda: connected(b, 1)() and connected(c, 1)())
     rounds = b.metrics()["peer_rounds_c"]
     assert within(lambda: b.metrics()["peer_rounds_c"] > rounds + 3)
-    assert difference(b.evidence("totals"), taught) < EXACT  # what it had taught stays
+    assert difference(b.gradient("totals"), taught) < EXACT  # what it had taught stays
 
     again = start("a").ready()
     again.ask("learn 7 8")
     assert within(lambda: all(node.metrics()["peers"] == 2 for node in (again, b, c))), (again.said(), b.said())
     assert within(lambda: agree(again, b, c))
-    own = [node.evidence("own") for node in (again, b, c)]
-    assert difference(b.evidence("totals"), {key: sum(G[key] for G in own) for key in own[0]}) < EXACT
+    own = [node.gradient("own") for node in (again, b, c)]
+    assert difference(b.gradient("totals"), {key: sum(G[key] for G in own) for key in own[0]}) < EXACT
 
 
 def test_another_network_is_refused_by_both_and_another_name_is_asked_for(start):
@@ -248,7 +248,7 @@ def test_another_network_is_refused_by_both_and_another_name_is_asked_for(start)
     assert b.said().count("is refused") == 1
     for node in (a, b, twin):
         assert node.metrics()["peers"] == 0
-        assert difference(node.evidence("totals"), node.evidence("own")) == 0.0
+        assert difference(node.gradient("totals"), node.gradient("own")) == 0.0
 
 
 def test_something_else_on_the_port_is_told_and_outlived(start, address):
@@ -304,8 +304,8 @@ def test_what_a_replay_learns_reaches_a_node_before_the_command_ends(start, addr
     counts = yaml.safe_load((out / "run.yaml").read_text())["counts"]
     assert counts["peers"] == counts["peers_known"] == 1
     assert counts["peer_bytes_out_node"] > 0
-    for layer in {key.split(".")[0] for key in node.evidence("totals")}:
-        held = [tensor for key, tensor in node.evidence("totals").items() if key.startswith(f"{layer}.")]
+    for layer in {key.split(".")[0] for key in node.gradient("totals")}:
+        held = [tensor for key, tensor in node.gradient("totals").items() if key.startswith(f"{layer}.")]
         norm = sum(float(tensor.norm()) ** 2 for tensor in held) ** 0.5
         assert norm == pytest.approx(counts[f"memory_norm_{layer}"], rel=1e-5)
     assert within(lambda: "memory peer replay has ended" in node.said())

@@ -77,7 +77,7 @@ def test_who_finds_it_gone_hosts_it_again(address):
     host.register(A)
     guest.register(B)
     host.leave(A)
-    with pytest.raises(RendezvousError, match="can not be reached"):
+    with pytest.raises(RendezvousError, match="cannot be reached"):
         guest.read()
     guest.register(B)
     assert Rendezvous(address, A.name).read().members == {B.name: B}
@@ -86,7 +86,7 @@ def test_who_finds_it_gone_hosts_it_again(address):
 def test_nobody_there_and_an_address_of_another_machine_is_one_error(monkeypatch):
     monkeypatch.setattr(rendezvous, "_STORE_TIMEOUT_S", 0.5)
     # A network that is reserved for documentation: no machine has this address.
-    with pytest.raises(RendezvousError, match=r"203\.0\.113\.1:29500 can not be reached"):
+    with pytest.raises(RendezvousError, match=r"203\.0\.113\.1:29500 cannot be reached"):
         Rendezvous(Address("203.0.113.1", 29500), "a").read()
 
 

@@ -1,0 +1,104 @@
+"""The network of one worker, which takes its chunks in step with those of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from scal3r_ros.model import FastWeights, MemoryMark, MemoryRule, MemoryState, Synchronizer
+from scal3r_ros.reconstruction.network.cache import TokenCache
+from scal3r_ros.reconstruction.network.config import NetworkConfig
+from scal3r_ros.reconstruction.network.forward import ChunkForward, memory_metrics
+from scal3r_ros.reconstruction.network.reconstructor import recalled
+from scal3r_ros.reconstruction.network.setup import build_network
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+
+
+class NetworkInStep:
+    """A network whose memory learns from the chunks of all workers. For one thread.
+
+    Nothing is undone or tried again here: that has to be agreed on with the others.
+
+    Args:
+        config: the network, on one device.
+        synchronizer: sums the memory's gradients over the workers.
+
+    Raises:
+        ReconstructionError: no weights, or a device or compiler that cannot be used.
+        ModelError: a checkpoint that does not fit the preset.
+    """
+
+    def __init__(self, config: NetworkConfig, synchronizer: Synchronizer) -> None:
+        self._model = build_network(config)
+        self._forward = ChunkForward(self._model, config)
+        rule = MemoryRule(config.memory.rule)
+        self._memory = MemoryState(self._model.preset, rule, config.memory.decay, synchronizer)
+        self._tokens = TokenCache()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._forward.device
+
+    def attempt(self, chunk: Chunk, frames_at_once: int | None) -> ChunkGeometry | None:
+        """One try at a chunk, in parts of at most `frames_at_once` frames; None where it is not finite.
+
+        Raises:
+            ReconstructionError: images of different size.
+            torch.OutOfMemoryError: parts of that size do not fit.
+        """
+        with torch.inference_mode():
+            learning = self._forward.begin(self._memory, self._tokens)
+            geometry = self._forward.measure(chunk, learning, frames_at_once)
+            return None if geometry is None else learning.signed(geometry)
+
+    def learn_from_others(self, passes: int) -> None:
+        """Takes part in as many passes through the memory without a chunk of its own."""
+        with torch.inference_mode():
+            for _ in range(passes):
+                self._memory.stand_by(self._model.aggregator.units())
+
+    def recall(self, chunk: Chunk) -> ChunkGeometry | None:
+        """Geometry of `chunk` as the memory answers it; nothing is learned. None if not finite, or it does not fit."""
+        with torch.inference_mode():
+            return recalled(chunk, self._forward, self._memory)
+
+    def sizes_summed(self) -> tuple[int, ...]:
+        """How many numbers the synchronizer sums at a time in one pass through the memory, in order."""
+        if self._memory.rule is MemoryRule.FROZEN:
+            return ()
+        return tuple(w.numel() for _, unit in self._model.aggregator.units() for w in unit.initial)
+
+    def mark(self) -> MemoryMark:
+        """Where the memory stands now."""
+        return self._memory.mark()
+
+    def rewind(self, mark: MemoryMark) -> None:
+        """Forgets all since `mark`, and gives back what a failed attempt held."""
+        self._memory.rewind(mark)
+        self._tokens.clear()
+        self._forward.free()
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self._memory.reset()
+        self._tokens.clear()
+
+    def snapshot(self, path: Path) -> None:
+        """Writes what the memory has learned; `ModelError` where the disk refuses it."""
+        self._memory.snapshot(path)
+
+    def restore(self, path: Path) -> None:
+        """Continues with the memory in `path`; `ModelError` where it is none, or one of another preset or rule."""
+        self._memory.restore(path, self.device)
+        self._tokens.clear()
+
+    def accumulated_gradient(self) -> Mapping[int, FastWeights]:
+        """What the memory has learned from the chunks of all workers, by layer."""
+        return self._memory.accumulated_gradient()
+
+    def metrics(self) -> Mapping[str, int | float]:
+        """Chunks seen by the memory and, by layer, ‖G‖ and the relative change of W."""
+        return memory_metrics(self._memory)
