@@ -1,7 +1,7 @@
-"""One vector that says what an image looks like as a whole, for recognising the place again: VLAD over local features.
+"""One vector for an image, by which its place is recognised again: VLAD over local features.
 
 Each local feature adds the direction from its nearest visual word to itself; the sums of all words, each of unit
-length, make the vector. The words and the 32 directions in which SIFT varies most were learnt from simulated streets
+length, make the vector. The words and the 32 directions in which SIFT varies most were learned from simulated streets
 (scripts/learn_vocabulary.py). Sources: Jégou et al. 2010 (VLAD), Arandjelović & Zisserman 2013 (normalisation).
 """
 
@@ -37,15 +37,15 @@ class Vocabulary:
 
 
 @cache
-def shipped_vocabulary() -> Vocabulary:
-    """The vocabulary that comes with this package."""
+def bundled_vocabulary() -> Vocabulary:
+    """The vocabulary of this package."""
     with resources.files(__package__).joinpath(VOCABULARY).open("rb") as file, np.load(file) as arrays:
         return Vocabulary(arrays["mean"], arrays["basis"], arrays["words"])
 
 
 def place_descriptor(features: LocalFeatures, vocabulary: Vocabulary | None = None) -> NDArray[np.float32]:
     """Unit vector (k · d,) float32 of an image's local features; zeros where it has none."""
-    vocabulary = vocabulary or shipped_vocabulary()
+    vocabulary = vocabulary or bundled_vocabulary()
     words = vocabulary.words
     reduced = vocabulary.reduced(features.descriptors)
     nearest = (reduced @ words.T - 0.5 * np.square(words).sum(axis=1)).argmax(axis=1)

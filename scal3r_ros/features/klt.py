@@ -40,9 +40,7 @@ class KltConfig:
 
 
 class KltTracker:
-    """Follows points from frame to frame and keeps the image covered with them. State: the last image and its
-    points.
-    """
+    """Follows points from frame to frame and keeps the image covered with them. State: last image and its points."""
 
     def __init__(self, config: KltConfig) -> None:
         self._config = config
@@ -53,7 +51,7 @@ class KltTracker:
         self._flow: NDArray[np.float32] = np.empty((0, 2), np.float32)
 
     def track(self, image: NDArray[np.uint8]) -> Features:
-        """Points of `image` (h, w, 3) RGB: those followed from the last one, and new ones where it was bare.
+        """Points of `image` (h, w, 3) RGB: those followed from the last one, and new ones where there were none.
 
         A change of image size starts all tracks anew.
         """
@@ -66,13 +64,8 @@ class KltTracker:
         self._replenish(grey)
         return Features(self._ids, self._uv)
 
-    def forget(self, ids: NDArray[np.int64]) -> None:
-        """Stop following `ids`: they were found to be outliers."""
-        keep = ~np.isin(self._ids, ids)
-        self._ids, self._uv, self._flow = self._ids[keep], self._uv[keep], self._flow[keep]
-
     def reset(self) -> None:
-        """Forget the last frame; ids go on counting, so that old and new points are never confused."""
+        """Forgets the last frame; ids count on, so that old and new points are never confused."""
         self._last = None
         self._drop_all()
 

@@ -1,4 +1,4 @@
-"""Image points that are found again from another place or on another day: SIFT corners with their descriptors.
+"""Image points that can be matched from another viewpoint or on another day: SIFT corners with their descriptors.
 
 Source: Lowe 2004; descriptors are compared by Hellinger's kernel (Arandjelović & Zisserman, 2012).
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LARGEST_SIDE = 960
-"""Larger images are looked at in half their size or less: places are told apart by what is large in them."""
+"""Larger images are reduced to half their size or less: large structures suffice to tell places apart."""
 _CONTRAST = 0.015
 
 
@@ -56,13 +56,13 @@ def find_local_features(image: NDArray[np.uint8], most: int) -> LocalFeatures:
     descriptors = np.minimum(np.rint(512.0 * np.sqrt(share)), 255).astype(np.uint8)
     scale = np.array([image.shape[1] / grey.shape[1], image.shape[0] / grey.shape[0]], np.float32)
     full = ((uv[order] + 0.5) * scale - 0.5).astype(np.float32)
-    # A point's place is as certain as its size; the smallest ones, of about two pixels, to half a pixel.
+    # A point is as precise as its size; the smallest ones, of about two pixels, to half a pixel.
     sigma = np.maximum(0.5, 0.12 * size_px[order]) * float(scale[0])
     return LocalFeatures(full, sigma.astype(np.float32), descriptors)
 
 
 def match(first: LocalFeatures, second: LocalFeatures, ratio: float = 0.8) -> NDArray[np.intp]:
-    """Pairs (m, 2) of rows that are each other's nearest, and clearly nearer than the next one (Lowe's `ratio`)."""
+    """Pairs (m, 2) of rows that are mutual nearest neighbours and pass Lowe's `ratio` test."""
     if len(first) < 2 or len(second) < 2:
         return np.empty((0, 2), np.intp)
     a, b = first.descriptors.astype(np.float32), second.descriptors.astype(np.float32)

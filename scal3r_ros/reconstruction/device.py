@@ -1,4 +1,4 @@
-"""Where to compute, as the parameters `device` name it."""
+"""The torch device that a parameter `device` names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def torch_device(name: str) -> torch.device:
     """The torch device of that name; `auto` is a GPU where there is one.
 
     Raises:
-        ReconstructionError: no such device, or none that can be used here.
+        ReconstructionError: no such device, or it cannot be used here.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -20,7 +20,7 @@ def torch_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
-        raise ReconstructionError(f"device {name!r} can not be used here: {reason}") from error
+        raise ReconstructionError(f"device {name!r} cannot be used here: {reason}") from error
     return device
 
 

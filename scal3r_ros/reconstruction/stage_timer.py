@@ -10,7 +10,7 @@ import torch
 
 
 class StageTimer:
-    """Waits for the device at the end of every stage, so that work is counted where it is done."""
+    """Waits for the device at the end of every stage, so that each stage is charged for its own work."""
 
     def __init__(self, device: torch.device, stages: tuple[str, ...]) -> None:
         self._device = device
@@ -18,7 +18,7 @@ class StageTimer:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Counts what runs inside to `stage`."""
+        """Adds the time inside to `stage`."""
         started = time.perf_counter()
         try:
             yield

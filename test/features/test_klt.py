@@ -104,15 +104,6 @@ def test_a_change_of_size_starts_all_tracks_anew() -> None:
     assert smaller.ids.min() > first.ids.max()
 
 
-def test_forgotten_points_are_not_followed() -> None:
-    tracker = KltTracker(CONFIG)
-    first = tracker.track(shifted(0, 0))
-    tracker.forget(first.ids[::2])
-    followed = tracker.track(shifted(1, 0))
-    assert not np.isin(followed.ids, first.ids[::2]).any()
-    assert np.isin(followed.ids, first.ids[1::2]).sum() > 0.5 * len(first.ids[1::2])
-
-
 @pytest.mark.parametrize("size", [(6, 6), (16, 200), (200, 9)])
 def test_an_image_too_small_for_a_cell_has_no_points(size: tuple[int, int]) -> None:
     tracker = KltTracker(KltConfig(cell=400))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from scal3r_ros.features.descriptors import place_descriptor, shipped_vocabulary
+from scal3r_ros.features.descriptors import bundled_vocabulary, place_descriptor
 from scal3r_ros.features.sift import find_local_features, match
 from scal3r_ros.simulation.simulate import SimulatedFrame
 
@@ -55,6 +55,6 @@ def test_a_place_looks_like_itself_in_another_light(street_frames: list[Simulate
     here = descriptor(street_frames[0].image)
     bright = descriptor(np.clip(street_frames[0].image * gain, 0, 255).astype(np.uint8))
     elsewhere = descriptor(street_frames[-1].image)
-    assert here.shape == (shipped_vocabulary().words.size,)
+    assert here.shape == (bundled_vocabulary().words.size,)
     assert np.linalg.norm(here) == pytest.approx(1.0, abs=1e-5)
     assert here @ bright > 2 * (here @ elsewhere)

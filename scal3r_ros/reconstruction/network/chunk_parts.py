@@ -1,4 +1,4 @@
-"""Which frames of a chunk go through the network together, in which order, and how parts become one chunk again."""
+"""Which frames of a chunk go through the network together, in which order, and how parts are joined again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scal3r_ros.reconstruction.protocol import ChunkGeometry
 Array = NDArray[np.float64]
 
 SMALLEST_PART = 2
-"""Frames below which a part has nothing to agree with."""
+"""Fewest frames of a part: with one, there is no motion."""
 
 _POINTS = 1500
 _DEPTH_SIGMA = 0.05
@@ -71,7 +71,7 @@ def parts_of(frames: int, at_once: int) -> list[range]:
 
 
 def join(first: ChunkGeometry, second: ChunkGeometry, overlap: int) -> ChunkGeometry:
-    """Two parts as one, in the gauge of `first`, of which the last `overlap` frames are the first of `second`."""
+    """Two parts as one, in the gauge of `first`; its last `overlap` frames are the first of `second`."""
     S_first_second = _similarity(first, second, overlap)
     return replace(
         first,

@@ -51,7 +51,7 @@ def test_a_package_without_a_folder_of_weights_has_none(ship: Callable[..., Path
     assert model_card() is None
 
 
-def test_without_a_checkpoint_the_shipped_weights_are_used_and_said_once(
+def test_without_a_checkpoint_the_bundled_weights_are_used_and_logged_once(
     ship: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = ship("nano")
@@ -63,7 +63,7 @@ def test_without_a_checkpoint_the_shipped_weights_are_used_and_said_once(
     ]
 
 
-def test_a_checkpoint_comes_before_shipped_weights_and_those_before_untrained_ones(
+def test_a_checkpoint_comes_before_bundled_weights_and_those_before_untrained_ones(
     ship: Callable[..., Path], tmp_path: Path
 ) -> None:
     ship("nano")
@@ -85,7 +85,7 @@ def test_a_preset_without_weights_is_told_of_those_that_ship(ship: Callable[...,
     assert "bundled weights" not in str(caught.value)
 
 
-def test_shipped_weights_of_another_shape_are_refused(ship: Callable[..., Path]) -> None:
+def test_bundled_weights_of_another_shape_are_refused(ship: Callable[..., Path]) -> None:
     folder = ship("nano")
     (folder / "nano.safetensors").rename(folder / "small.safetensors")
     with pytest.raises(ModelError, match="made for another preset"):
