@@ -350,7 +350,7 @@ def test_a_checkpoint_is_loaded(frames: list[Frame], tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(ReconstructionError, match="device 'nowhere' can not be used here"):
+    with pytest.raises(ReconstructionError, match="device 'nowhere' cannot be used here"):
         torch_device("nowhere")
 
 

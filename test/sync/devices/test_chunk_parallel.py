@@ -134,7 +134,7 @@ def test_a_memory_of_workers_goes_on_in_one_process(
 def test_a_step_takes_what_there_is_and_keeps_what_was_not_asked_for_yet(
     two_workers: ChunkParallelReconstructor, tiny: NetworkConfig, chunks: list[Chunk]
 ) -> None:
-    assert two_workers.width == 2
+    assert two_workers.max_parallel_chunks == 2
     alone = two_workers.reconstruct(chunks[0], None)
     assert two_workers.metrics()["memory_chunks"] == 1
     assert_same([alone], run(NetworkReconstructor(tiny), chunks[:1]), ROUNDING)
@@ -157,7 +157,7 @@ def test_a_device_that_is_none_is_one_clear_error() -> None:
             "network.devices": ["cpu", "nonsense"],
         }
     )
-    with pytest.raises(ReconstructionError, match=r"^device 'nonsense' can not be used here: [^\n]*$"):
+    with pytest.raises(ReconstructionError, match=r"^device 'nonsense' cannot be used here: [^\n]*$"):
         build_reconstructor(config)
 
 

@@ -268,7 +268,7 @@ def test_something_else_on_the_port_is_told_and_outlived(start, address):
     threading.Thread(target=talk, daemon=True).start()
     a, b = start("a").ready(), start("b").ready()
     a.ask("learn 0 1")
-    assert within(lambda: "can not be reached" in a.said())
+    assert within(lambda: "cannot be reached" in a.said())
     assert a.ask("ask 1") < NO_WAIT_S
     ended.set()
     stranger.shutdown(socket.SHUT_RDWR)
