@@ -42,7 +42,12 @@ def with_memory(given: object, in_file: object, memory: Memory) -> object:
 
 
 def offline_mapper(
-    source: Path, options: SourceOptions, config: CoreConfig, folder: Path, console: Console, load_map: Path | None = None
+    source: Path,
+    options: SourceOptions,
+    config: CoreConfig,
+    folder: Path,
+    console: Console,
+    load_map: Path | None = None,
 ) -> OnlineMapper:
     """A mapper for the images of `source` that has learned from all of them; `folder` holds its states.
 
