@@ -21,11 +21,13 @@ from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth
 
 Array = NDArray[np.float64]
 
-REACH = 2
-"""Kept keyframes on either side of both ends that are reconstructed."""
+REACH = 4
+"""Kept keyframes before or after those at either end that are reconstructed with them."""
 MAX_SCALE_RATIO = 1.3
 MAX_DISTANCE = 0.5
 """Of the refined position from the first one, in median depths of the newer submap."""
+MAX_ROTATION = np.deg2rad(10.0)
+"""Of the refined orientation from the first one."""
 
 
 def refine_jointly(
@@ -40,9 +42,10 @@ def refine_jointly(
 
     `rows` are those of the keyframes at the older and the newer end. Deterministic as the reconstructor is.
     """
-    olds, news = (_around(database, row, anchors) for row in rows)
+    olds, news = (_leading_to(row, database, anchors) for row in rows)
     if not olds or not news:
         return None
+    news.reverse()  # both ends meet in the middle: networks that compare neighbours need small steps between them
     frames = tuple(_frame(number, keyframe, view) for number, (keyframe, view) in enumerate((*olds, *news)))
     joint = recall(Chunk(0, frames, 0))
     if joint is None or joint.health is not ChunkHealth.OK:
@@ -59,8 +62,12 @@ def refine_jointly(
     return refined if _agree(first, refined, news) else None
 
 
-def _around(database: KeyframeDatabase, row: int, anchors: Mapping[int, Sim3]) -> list[tuple[KeptKeyframe, KeptView]]:
-    rows = range(max(0, row - REACH), min(len(database), row + REACH + 1))
+def _leading_to(
+    row: int, database: KeyframeDatabase, anchors: Mapping[int, Sim3]
+) -> list[tuple[KeptKeyframe, KeptView]]:
+    """Kept keyframes that follow each other, that of `row` last: from before it or, where there are more, after it."""
+    before, after = range(max(0, row - REACH), row + 1), range(min(len(database) - 1, row + REACH), row - 1, -1)
+    rows = before if len(before) >= len(after) else after
     keyframes = [database.keyframe(r) for r in rows if database.submap(r) in anchors]
     return [(keyframe, keyframe.view) for keyframe in keyframes if keyframe.view is not None]
 
@@ -122,8 +129,13 @@ def _resampled(joint: ChunkGeometry, like: ChunkGeometry) -> ChunkGeometry:
 
 
 def _agree(first: Edge, refined: Edge, news: Sequence[tuple[KeptKeyframe, KeptView]]) -> bool:
-    """Whether both measurements put the newer submap at about the same place and scale."""
+    """Whether both measurements put the newer submap at about the same pose and scale."""
     apart = first.S_i_j.inverse() @ refined.S_i_j
     depths = np.concatenate([view.depth[view.confidence > 0] for _, view in news])
     limit = MAX_DISTANCE * float(np.median(depths)) if len(depths) else 0.0
-    return bool(np.linalg.norm(apart.t) <= limit and abs(np.log(apart.scale)) <= np.log(MAX_SCALE_RATIO))
+    turned = float(np.linalg.norm(apart.log()[3:6]))
+    return bool(
+        np.linalg.norm(apart.t) <= limit
+        and turned <= MAX_ROTATION
+        and abs(np.log(apart.scale)) <= np.log(MAX_SCALE_RATIO)
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from scal3r_ros.assembly import build_reconstructor, core_config
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
 from scal3r_ros.mapping.loops.closer import MAX_WAITING, LoopCloser, NewSubmap
@@ -131,3 +133,42 @@ def test_a_reconstructor_that_can_looks_again_and_has_the_last_word(
     assert [(loop.edge.i, loop.edge.j) for loop in loops] == ([] if blind else [(0, 3)])
     for loop in loops:
         np.testing.assert_allclose(loop.edge.S_i_j.log(), 0.0, atol=0.02)
+
+
+def test_loops_of_the_refined_network_are_jointly_refined(oracle: Any, street: list[Frame]) -> None:
+    """Down the street and back in reverse gear; submaps are true, so what differs is the joint reconstruction alone."""
+    rng = np.random.default_rng(0)
+    seen = [*range(24), *reversed(range(24))]
+    submaps, places = [], {}
+    for index, start in enumerate(range(0, len(seen), 8)):
+        frames = [street[number] for number in seen[start : start + 8]]
+        noisy = tuple(
+            replace(
+                frame,
+                index=start + k,
+                stamp_ns=street[0].stamp_ns + (start + k) * 10**8,
+                image=np.clip(frame.image.astype(int) + rng.integers(-6, 7, frame.image.shape), 0, 255).astype(
+                    np.uint8
+                ),
+            )
+            for k, frame in enumerate(frames)
+        )
+        geometry = oracle.reconstruct(Chunk(index, tuple(frames), 0), None)
+        submaps.append(NewSubmap(index, Chunk(index, noisy, 0), geometry))
+        places[index] = Sim3.from_rigid(oracle.truth[frames[0].stamp_ns].T_ref_cam)
+    answers: list[ChunkGeometry | None] = []
+    with closing(build_reconstructor(core_config({"reconstructor": "tiny", "network.device": "cpu"})[0])) as tiny:
+
+        def recall(chunk: Chunk) -> ChunkGeometry | None:
+            assert tiny.recall is not None
+            answers.append(tiny.recall(chunk))
+            return answers[-1]
+
+        config = LoopConfig(min_gap_s=1.0, min_gap_submaps=2)
+        loops = found_in(LoopCloser(config, 0.5, AlignmentConfig(), recall), submaps, places)
+    assert loops
+    assert all(answer is not None and answer.tracks is not None for answer in answers)  # refined by their tracks
+    for loop in loops:
+        error = (places[loop.edge.i].inverse() @ places[loop.edge.j]).inverse() @ loop.edge.S_i_j
+        assert np.linalg.norm(error.t) < 0.3
+        assert abs(error.scale - 1) < 0.05

@@ -74,7 +74,7 @@ TRUE = SUBMAPS[0].inverse() @ SUBMAPS[9]
 
 def look(first: Sim3, database: KeyframeDatabase, recaller: Recaller) -> Edge | None:
     edge = Edge(0, 9, first, COVARIANCE, EdgeKind.LOOP)
-    return refine_jointly(edge, (2, 7), database, SUBMAPS, recaller.recall, AlignmentConfig())
+    return refine_jointly(edge, (4, 9), database, SUBMAPS, recaller.recall, AlignmentConfig())
 
 
 def test_the_edge_is_measured_anew_in_the_units_of_both_submaps(database: KeyframeDatabase, recaller: Recaller) -> None:
@@ -88,8 +88,9 @@ def test_the_edge_is_measured_anew_in_the_units_of_both_submaps(database: Keyfra
 
 def test_a_loop_that_the_second_look_contradicts_is_refused(database: KeyframeDatabase, recaller: Recaller) -> None:
     assert look(TRUE @ Sim3(1.0, np.eye(3), np.array([40.0, 0.0, 0.0])), database, recaller) is None
+    assert look(TRUE @ Sim3.from_log([0.0, 0.0, 0.0, 0.0, 0.35, 0.0, 0.0]), database, recaller) is None
     assert look(TRUE @ Sim3(1.6, np.eye(3), np.zeros(3)), database, recaller) is None
-    assert recaller.calls == 2
+    assert recaller.calls == 3
 
 
 def test_a_reconstruction_that_was_not_measured_says_nothing(database: KeyframeDatabase, recaller: Recaller) -> None:
@@ -103,3 +104,16 @@ def test_a_reconstruction_that_was_not_measured_says_nothing(database: KeyframeD
     assert look(TRUE, database, recaller) is None
     recaller.recall = lambda chunk: None  # type: ignore[method-assign]
     assert look(TRUE, database, recaller) is None
+
+
+def test_matched_keyframes_are_neighbours_in_the_joint_chunk(database: KeyframeDatabase, recaller: Recaller) -> None:
+    chunks: list[Chunk] = []
+    recall = recaller.recall
+    recaller.recall = lambda chunk: chunks.append(chunk) or recall(chunk)  # type: ignore[method-assign,func-returns-value]
+    look(TRUE, database, recaller)
+    stamps = [frame.stamp_ns for frame in chunks[0].frames]
+    old, new = (stamps.index(database.stamp_ns(row)) for row in (4, 9))
+    assert new == old + 1
+    assert stamps[: old + 1] == sorted(stamps[: old + 1])
+    assert stamps[new:] == sorted(stamps[new:], reverse=True)
+    assert len(stamps) == len(set(stamps)) == 10
