@@ -39,6 +39,35 @@ class KltConfig:
     )
 
 
+FEW_KEPT = 0.5
+"""Share of the points that are found again below which a change of exposure may be why."""
+NOTICEABLE = 1.5
+"""Grey levels by which quantiles of two images have to differ for their exposure to count as different."""
+_QUANTILES = np.linspace(0.05, 0.95, 19)
+
+
+def exposed_like(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`image` (h, w) with the gain and offset of `other`, a neighbouring image of the same scene.
+
+    A camera that adjusts its exposure changes all grey levels from one image to the next, where Lucas–Kanade takes them
+    to stay. Gain and offset are fitted to the quantiles of both, where neither is saturated; an image whose levels
+    differ by less than is noticeable is returned as it is.
+    """
+    here, there = _quantiles(image), _quantiles(other)
+    inside = (here > 2) & (here < 250) & (there > 2) & (there < 250)
+    if np.abs(here - there)[inside].max(initial=0.0) < NOTICEABLE or np.ptp(here[inside]) < 20 or inside.sum() < 6:
+        return image
+    gain, offset = np.polyfit(here[inside], there[inside], 1)
+    levels = np.clip(np.rint(np.clip(gain, 0.25, 4.0) * np.arange(256) + offset), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(image, levels), np.uint8)
+
+
+def _quantiles(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Grey levels (19,) below which 5, 10, … 95 percent of the pixels lie."""
+    share = np.cumsum(cv2.calcHist([image], [0], None, [256], [0, 256]).ravel()) / image.size
+    return np.asarray(np.interp(_QUANTILES, share, np.arange(256)))
+
+
 class KltTracker:
     """Follows points from frame to frame and keeps the image covered with them. State: last image and its points."""
 
@@ -74,6 +103,20 @@ class KltTracker:
         self._flow = np.empty((0, 2), np.float32)
 
     def _follow(self, last: NDArray[np.uint8], grey: NDArray[np.uint8]) -> None:
+        uv, good = self._followed(last, grey)
+        if good.mean() < FEW_KEPT:
+            adjusted = exposed_like(last, grey)
+            if adjusted is not last:
+                uv_adjusted, good_adjusted = self._followed(adjusted, grey)
+                if good_adjusted.sum() > good.sum():
+                    uv, good = uv_adjusted, good_adjusted
+        self._flow = (uv - self._uv)[good]
+        self._ids, self._uv = self._ids[good], uv[good]
+
+    def _followed(
+        self, last: NDArray[np.uint8], grey: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Where the points of `last` are in `grey` (n, 2), and which of them are found again on the way back."""
         config, side = self._config, self._config.window
         guess = self._uv + self._flow  # constant image motion: a good start on a vehicle that turns
         uv, found = self._match(last, grey, self._uv, guess)
@@ -82,8 +125,7 @@ class KltTracker:
         good = found & found_back
         good &= np.abs(back - self._uv).max(axis=1) < config.max_forward_backward
         good &= (uv >= margin).all(axis=1) & (uv[:, 0] < grey.shape[1] - margin) & (uv[:, 1] < grey.shape[0] - margin)
-        self._flow = (uv - self._uv)[good]
-        self._ids, self._uv = self._ids[good], uv[good]
+        return uv, good
 
     def _match(
         self, source: NDArray[np.uint8], target: NDArray[np.uint8], uv: NDArray[np.float32], guess: NDArray[np.float32]

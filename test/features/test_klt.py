@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from scal3r_ros.features.klt import KltConfig, KltTracker
+from scal3r_ros.features.klt import KltConfig, KltTracker, exposed_like
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.protocol import Features
 from scal3r_ros.simulation.simulate import SimulatedFrame
@@ -35,6 +35,25 @@ def test_a_shift_is_followed_to_a_fraction_of_a_pixel() -> None:
     uv, moved = common(before, tracker.track(shifted(3.25, -1.5)))
     assert len(uv) > 0.6 * len(before.ids)  # the others left the image or came too close to its border
     assert np.abs(moved - uv - [3.25, -1.5]).max(axis=1).mean() < 0.05
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1.3, 0.0), (0.7, 10.0), (0.9, -15.0)])
+def test_tracks_survive_a_camera_that_adjusts_its_exposure(gain: float, offset: float) -> None:
+    tracker = KltTracker(CONFIG)
+    steady = 0.7 * shifted(0, 0) + 20.0
+    before = tracker.track(steady.astype(np.uint8))
+    moved = np.clip(gain * (0.7 * shifted(3.25, -1.5) + 20.0) + offset, 0, 255)
+    uv, there = common(before, tracker.track(moved.astype(np.uint8)))
+    assert len(uv) > 0.6 * len(before.ids)
+    assert np.abs(there - uv - [3.25, -1.5]).max(axis=1).mean() < 0.15
+
+
+def test_images_of_equal_exposure_stay_as_they_are() -> None:
+    image = shifted(0, 0)[..., 0]
+    noisy = np.clip(image + np.random.default_rng(0).normal(0, 2, image.shape), 0, 255).astype(np.uint8)
+    assert exposed_like(image, noisy) is image
+    black = np.zeros_like(image)
+    assert exposed_like(black, image) is black  # it has no exposure to go by
 
 
 def test_tracks_follow_the_true_flow_of_a_street(
