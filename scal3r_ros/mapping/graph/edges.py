@@ -21,6 +21,13 @@ They add up along the drive, which the covariance of a single alignment does not
 """
 
 
+_UNKNOWN = (10.0,) * 3 + (1.0,) * 3 + (2.0,)
+"""Standard deviations of an edge that nothing is known of: translation in units of the newer submap, rad, log scale."""
+_LEAST_VARIANCE = 1e-18
+_LEAST_SHARE = 1e-9
+"""Smallest eigenvalue of a covariance whose variances are scaled to 1."""
+
+
 class EdgeKind(Enum):
     """What an edge was measured by."""
 
@@ -64,18 +71,38 @@ class Edge:
 
 
 def odometry_edge(i: int, j: int, S_i_j: Sim3, covariance: NDArray[np.float64]) -> Edge:
-    """The edge of an alignment between neighbours, its covariance widened by the drift that adds up along the way."""
+    """The edge of an alignment between neighbours, its covariance widened by the drift that adds up along the way.
+
+    Directions that a degenerate chunk says nothing of, or that come out of rounding without variance, get some.
+    """
     translation, rotation, log_scale = _DRIFT
     step = float(np.linalg.norm(S_i_j.t)) / S_i_j.scale  # in the unit of submap j, as δ is
     drift = np.diag(np.square([translation * step] * 3 + [rotation] * 3 + [log_scale]))
-    return Edge(i, j, S_i_j, covariance + drift)
+    return Edge(i, j, S_i_j, positive_definite(covariance + drift))
+
+
+def positive_definite(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest usable covariance (7, 7): symmetric, with variance in every direction.
+
+    A wide one where the numbers given are not finite.
+    """
+    if not np.isfinite(covariance).all():
+        return np.diag(np.square(_UNKNOWN))
+    spread = np.sqrt(np.maximum(np.diag(covariance), _LEAST_VARIANCE))
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2.0 / np.outer(spread, spread))
+    if values[0] >= _LEAST_SHARE:
+        return np.asarray(covariance + np.diag(spread**2 - np.diag(covariance)))
+    usable = (vectors * np.maximum(values, _LEAST_SHARE)) @ vectors.T
+    return np.asarray((usable + usable.T) / 2.0 * np.outer(spread, spread))
 
 
 def check_edge(edge: Edge) -> None:
-    """Raises MappingError where the covariance is no positive definite matrix."""
+    """Raises MappingError where the covariance is no positive definite matrix, whatever the unit of its lengths."""
     covariance = np.asarray(edge.covariance)
     usable = covariance.shape == (7, 7) and np.isfinite(covariance).all() and np.allclose(covariance, covariance.T)
-    if not usable or np.linalg.eigvalsh(covariance)[0] <= 0:
+    usable = usable and bool((np.diag(covariance) > 0).all())
+    spread = np.sqrt(np.diag(covariance)) if usable else np.ones(7)
+    if not usable or np.linalg.eigvalsh(covariance / np.outer(spread, spread))[0] <= 0:
         raise MappingError(
             f"the covariance of the edge from submap {edge.i} to {edge.j} is no positive definite (7, 7) matrix; "
             "give every direction some variance"

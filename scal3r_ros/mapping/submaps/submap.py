@@ -19,6 +19,10 @@ R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """The first camera in `odom`: x is its viewing direction, z is up (REP-103)."""
 
 
+_MOST_SCALE_STEP = 100.0
+"""Ratio of neighbouring submaps' units beyond which their alignment is not believed."""
+
+
 @dataclass(frozen=True)
 class PlacedSubmap:
     """A chunk with its geometry and where that lies in `odom`."""
@@ -78,14 +82,26 @@ def _next_submap(
     chunk: Chunk, geometry: ChunkGeometry, before: PlacedSubmap, S_odom_before: Sim3, config: MapperConfig
 ) -> Placed:
     """A submap aligned to the one `before`, which lies at `S_odom_before`, over the frames that they share."""
+    S_before_submap: Sim3 | None = None
     if chunk.shared:
         alignment = align_chunk(before.geometry, geometry, chunk.shared, config.alignment)
         S_before_submap, covariance, note = alignment.S_previous_current, alignment.covariance, alignment.note
+        if not _plausible(S_before_submap):
+            S_before_submap, note = None, "its alignment is out of all proportion"
     else:
-        S_before_submap = Sim3.from_rigid(before.geometry.T_chunk_cam[-1] @ se3.invert(geometry.T_chunk_cam[0]))
-        covariance, note = np.eye(7), "it shares no frame with the submap before: joined at its last pose"
+        note = "it shares no frame with the submap before"
+    if S_before_submap is None:
+        same = geometry.T_chunk_cam[max(0, chunk.shared - 1)]
+        S_before_submap = Sim3.from_rigid(before.geometry.T_chunk_cam[-1] @ se3.invert(same))
+        covariance, note = np.eye(7), f"{note}: joined at its last pose"
     submap = PlacedSubmap(chunk.index, S_odom_before @ S_before_submap, chunk, geometry)
     return Placed(submap, odometry_edge(before.index, submap.index, S_before_submap, covariance), note)
+
+
+def _plausible(S: Sim3) -> bool:
+    """Whether a similarity between neighbours consists of finite numbers and keeps the scale within reason."""
+    finite = bool(np.isfinite(S.t).all() and np.isfinite(S.R).all() and np.isfinite(S.scale))
+    return finite and 1.0 / _MOST_SCALE_STEP < S.scale < _MOST_SCALE_STEP
 
 
 def summary_of(placed: Placed, anchor: Sim3, cloud_map: PointCloud) -> SubmapSummary:

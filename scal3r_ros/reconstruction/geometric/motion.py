@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scal3r_ros.configuration import parameter
 from scal3r_ros.reconstruction.geometric.bundle import PosePrior, adjust
-from scal3r_ros.reconstruction.geometric.pure_rotation import is_pure_rotation, rotation_between
+from scal3r_ros.reconstruction.geometric.pure_rotation import is_pure_rotation, rotation_between, stop_would_show
 from scal3r_ros.reconstruction.geometric.triangulation import (
     TrackTable,
     consistent,
@@ -113,7 +113,7 @@ def estimate_motion(
     T[:shared] = start.T_ref_cam
     points, known = start.points_of(table)
     turned = is_pure_rotation(table, T, shared - 1, sigma)
-    if turned is not None:
+    if turned is not None and stop_would_show(table, T, shared - 1, points, known, sigma):
         return _stayed(table, turned, shared - 1, points, known)
     measured = list(range(shared)) if len(start.ids) else []  # without points, those frames were only carried on
     points, known = _grow(table, T, measured, points, known, sigma, config)

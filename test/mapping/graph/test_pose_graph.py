@@ -9,6 +9,7 @@ import pytest
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.mapping.graph.edges import odometry_edge
 from scal3r_ros.mapping.graph.pose_graph import Edge, EdgeKind, SubmapGraph
 
 SIGMAS = np.array([0.05, 0.05, 0.05, 0.005, 0.005, 0.005, 0.01])
@@ -190,6 +191,36 @@ def test_submaps_and_edges_out_of_order_are_refused():
         graph.add_edge(loop([*true, START], 0, 3))
     with pytest.raises(MappingError, match="not in the graph"):
         graph.anchor(3)
+
+
+@pytest.mark.parametrize(
+    ("unit", "covariance"),
+    [
+        (1.0, np.zeros((7, 7))),
+        (1.0, np.full((7, 7), np.nan)),
+        (1.0, np.ones((7, 7))),
+        (1e-6, np.diag([1e-20] * 3 + [1e-4] * 4) + 1e-12 * np.ones((7, 7))),
+        (1e4, np.diag([1e10] * 3 + [1e-6] * 4)),
+    ],
+)
+def test_odometry_of_a_degenerate_chunk_is_an_edge_like_any_other(unit, covariance):
+    """Whatever the unit of its submap, and however little it says, the graph takes it and stays solvable."""
+    graph, true = SubmapGraph(), circle(4)
+    in_unit = np.diag(SIGMAS**2 * ([unit**2] * 3 + [1.0] * 4))
+    graph.add_submap(0, anchor=true[0])
+    for k in range(1, 4):
+        step = true[k - 1].inverse() @ true[k]
+        step = Sim3(step.scale, step.R, unit * step.t)
+        graph.add_submap(k, odometry_edge(k - 1, k, step, covariance if k == 2 else in_unit))
+    graph.add_edge(Edge(0, 3, graph.anchor(0).inverse() @ graph.anchor(3), in_unit, EdgeKind.LOOP))
+    graph.optimise()
+    assert all(np.isfinite(graph.anchor(k).t).all() for k in range(4))
+
+
+def test_a_usable_covariance_of_odometry_is_only_widened():
+    edge = odometry_edge(0, 1, START, LOOSE)
+    assert np.linalg.eigvalsh(edge.covariance - LOOSE)[0] >= -1e-15
+    np.testing.assert_allclose(edge.covariance - np.diag(np.diag(edge.covariance)), 0.0, atol=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.reconstruction.geometric.pure_rotation import is_pure_rotation, rotation_between
+from scal3r_ros.reconstruction.geometric.pure_rotation import is_pure_rotation, rotation_between, stop_would_show
 from scal3r_ros.reconstruction.geometric.two_view import common_points
 
 SIGMA = 0.5 / 300.0
@@ -46,3 +46,20 @@ def test_frames_without_common_tracks_are_not_called_a_turn(world: Any) -> None:
     given = world(turning(4, 0.5))
     empty = given.table.select(given.table.frame != 2)
     assert is_pure_rotation(empty, given.T_ref_cam, 0, SIGMA) is None
+
+
+@pytest.mark.parametrize(("far", "shows"), [(0.0, True), (600000.0, False)])
+def test_a_stop_shows_only_where_points_near_enough_are_in_view(
+    world: Any, drive: Any, far: float, shows: bool
+) -> None:
+    """At full speed past points that are far away, the image turns as one: that is no reason to stand."""
+    given = world(drive(8, step=0.5), points=2000)
+    points = given.points + np.array([0.0, 0.0, far])
+    known = np.ones(len(points), bool)
+    assert stop_would_show(given.table, given.T_ref_cam, 3, points, known, SIGMA) is shows
+
+
+def test_a_camera_that_stood_may_stand_on(world: Any) -> None:
+    given = world(turning(6, 1.0), points=2000)
+    known = np.ones(len(given.points), bool)
+    assert stop_would_show(given.table, given.T_ref_cam, 3, given.points, known, SIGMA)
