@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,10 +16,14 @@ from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
 from scal3r_ros.io.bags.writer import BagWriter
-from scal3r_ros.io.calibration import read_calibration
+from scal3r_ros.io.calibration import CameraCalibration, read_calibration
 from scal3r_ros.io.images.folder import find_images, frame_number, read_depth, read_image, stamps_of_names
 from scal3r_ros.io.images.grey_range import GreyRange
+from scal3r_ros.io.sources import SourceOptions, open_source
 from scal3r_ros.io.trajectories import even_stamps, read_times, read_trajectory
+
+ASSUMED_FOV_DEG = 70.0
+"""Horizontal field of view of a camera that nothing is known of: that of a usual lens."""
 
 
 def bag(
@@ -127,3 +132,30 @@ def _depths(folder: Path | None, images: tuple[Path, ...]) -> dict[Path, Path]:
     if not found:
         raise SequenceError(f"depth folder {folder} has no image whose number is that of one of the images")
     return found
+
+
+def write_bag_of(source: Path, options: SourceOptions, out: Path) -> None:
+    """Writes the rectified images of a source, their camera and, where they are known, true poses.
+
+    Raises:
+        SequenceError: the source cannot be read or holds no readable image, or the bag cannot be written.
+        GeometryError: the calibration cannot be used.
+    """
+    with closing(open_source(source, options)) as images, BagWriter(out) as writer:
+        poses = _poses_by_stamp(images.ground_truth())
+        written = 0
+        for frame in options.select(images.frames()):
+            if frame.intrinsics is not None:
+                camera = frame.intrinsics
+                calibration = CameraCalibration.pinhole(camera.width, camera.height, camera.K.ravel().tolist())
+                writer.write_camera_info(frame.stamp_ns, calibration)
+            writer.write_image(frame.stamp_ns, frame.image)
+            if frame.stamp_ns in poses:
+                writer.write_pose(frame.stamp_ns, poses[frame.stamp_ns])
+            written += 1
+        if not written:
+            raise SequenceError(f"{source} holds no image that can be read")
+
+
+def _poses_by_stamp(truth: Trajectory | None) -> dict[int, NDArray[np.float64]]:
+    return {} if truth is None else dict(zip(truth.stamps_ns.tolist(), truth.T_ref_cam, strict=True))

@@ -19,7 +19,7 @@ import yaml
 from rich.console import Console
 
 from scal3r_ros.assembly import TINY, CoreConfig, core_config
-from scal3r_ros.cli.bag_of_source import ASSUMED_FOV_DEG, write_bag_of
+from scal3r_ros.cli.bag import ASSUMED_FOV_DEG, write_bag_of
 from scal3r_ros.cli.evaluate import evaluate
 from scal3r_ros.cli.simulate import simulate
 from scal3r_ros.configuration import read_parameter_file

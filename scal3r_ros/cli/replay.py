@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scal3r_ros.assembly import CoreConfig, build_mapper, bundled_weights_used, core_config
-from scal3r_ros.cli.bag_of_source import ASSUMED_FOV_DEG
+from scal3r_ros.cli.bag import ASSUMED_FOV_DEG
 from scal3r_ros.cli.offline import Memory, offline_mapper, with_memory
 from scal3r_ros.configuration import read_parameter_file, read_settings, to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from scal3r_ros.cli.bag_of_source import write_bag_of
+from scal3r_ros.cli.bag import write_bag_of
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.io.bags.reader import BagReader
