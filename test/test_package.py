@@ -200,3 +200,9 @@ def test_colcon_builds_a_workspace_that_ros_finds(tmp_path: Path) -> None:
     assert re.search(r"Summary: [1-9]\d* tests?, 0 errors, 0 failures", results.stdout), results.stdout
     for path in (ROOT / PACKAGE / "weights").glob("*"):
         assert (Path(module_line).parent / "weights" / path.name).is_file()
+
+
+def test_no_folder_holds_more_than_twelve_sources() -> None:
+    folders = {path.parent for part in (PACKAGE, "test", "benchmarks") for path in (ROOT / part).rglob("*.py")}
+    counts = {str(folder.relative_to(ROOT)): len(list(folder.glob("*.py"))) for folder in folders}
+    assert not {folder: number for folder, number in counts.items() if number > 12}
