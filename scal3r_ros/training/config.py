@@ -107,12 +107,12 @@ def read_training_config(path: Path, changes: Mapping[str, object] | None = None
     """The run that a YAML file describes, with `changes` by dotted names.
 
     Raises:
-        ConfigurationError: the file can not be read, or holds an unknown parameter or one out of range.
+        ConfigurationError: the file cannot be read, or holds an unknown parameter or one out of range.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"training configuration {path} can not be read: {error}") from error
+        raise ConfigurationError(f"training configuration {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"training configuration {path} holds no parameters")
     values = dict(_dotted(content, ""))

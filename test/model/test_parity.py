@@ -1,7 +1,8 @@
 """Every number of the released code, reproduced from the same parameters.
 
 Before the first Newton-Schulz step the two agree within 1e-4. Those steps run in bfloat16 and enlarge differences of
-the last bit in their input, so what follows them is held to 2e-2.
+the last bit in their input, so what follows them is held to 2e-2, or to four times what the last bit of the images
+changes on this machine where that is more: a CPU whose float32 sums round otherwise differs by as much.
 """
 
 import numpy as np
@@ -32,6 +33,31 @@ def model(released_parameters, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def passage(model, reference_chunks):
+    return passage_of(model, reference_chunks)
+
+
+@pytest.fixture(scope="module")
+def last_bit(model, reference_chunks, passage, predictions):
+    """How far each number moves, as a share of it, where every image moves by its last bit."""
+    moved = [torch.nextafter(images, torch.tensor(2.0)) for images in reference_chunks]
+    shares = {key: relative_error(ours, passage[key].numpy()) for key, ours in passage_of(model, moved).items()}
+    for i, one in enumerate(reconstruct_offline(model, moved, InMemory())):
+        ours = heads_of(predictions[i])
+        shares |= {f"chunk{i}/{name}": relative_error(x, ours[name].numpy()) for name, x in heads_of(one).items()}
+    return shares
+
+
+def heads_of(prediction):
+    return {
+        "pose_encoding": prediction.pose_encoding,
+        "depth": prediction.depth.values[..., None],
+        "depth_confidence": prediction.depth.confidence[..., None],
+        "points": prediction.points.values,
+        "points_confidence": prediction.points.confidence[..., None],
+    }
+
+
+def passage_of(model, reference_chunks):
     """Everything that the two chunks become on their way through the released, layer-by-layer algorithm."""
     aggregator, seen = model.aggregator, {}
     with torch.no_grad():
@@ -60,7 +86,7 @@ def predictions(model, reference_chunks):
     return list(reconstruct_offline(model, reference_chunks, InMemory()))
 
 
-def test_tokens_gradients_and_fast_weights_equal_the_released_code(passage, reference):
+def test_tokens_gradients_and_fast_weights_equal_the_released_code(passage, reference, last_bit):
     for key, ours in passage.items():
         steps = (4, 8) if "/tokens/" in key else (16, 16)
         before_memory = "fast_weights" not in key and (
@@ -68,7 +94,8 @@ def test_tokens_gradients_and_fast_weights_equal_the_released_code(passage, refe
         )
         before_memory |= f"/gradient/layer{FIRST_MEMORY}/" in key
         error = relative_error(ours[:, :: steps[0], :: steps[1]], reference[key])
-        assert error < (EXACT if before_memory else BEHIND_NEWTON_SCHULZ), f"{key}: {error:.1e}"
+        tolerance = EXACT if before_memory else max(BEHIND_NEWTON_SCHULZ, 4 * last_bit[key])
+        assert error < tolerance, f"{key}: {error:.1e}, the last bit {last_bit[key]:.1e}"
 
 
 def test_gradient_norms_equal_the_released_code(passage, reference):
@@ -84,16 +111,12 @@ def test_every_reference_number_is_compared(passage, reference):
     assert rest == set(passage)
 
 
-def test_heads_equal_the_released_code(predictions, reference):
+def test_heads_equal_the_released_code(predictions, reference, last_bit):
     for i, prediction in enumerate(predictions):
-        for name, ours in (
-            ("pose_encoding", prediction.pose_encoding),
-            ("depth", prediction.depth.values[..., None]),
-            ("depth_confidence", prediction.depth.confidence[..., None]),
-            ("points", prediction.points.values),
-            ("points_confidence", prediction.points.confidence[..., None]),
-        ):
-            assert relative_error(ours, reference[f"chunk{i}/{name}"]) < BEHIND_NEWTON_SCHULZ
+        for name, ours in heads_of(prediction).items():
+            key = f"chunk{i}/{name}"
+            error = relative_error(ours, reference[key])
+            assert error < max(BEHIND_NEWTON_SCHULZ, 4 * last_bit[key]), f"{key}: {error:.1e}"
 
 
 def test_decoded_poses_equal_the_released_code(reference):

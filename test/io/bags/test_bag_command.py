@@ -91,7 +91,7 @@ def test_times_with_a_clock_of_their_own_keep_it(images: Path) -> None:
 def test_wrong_input_leaves_no_bag(images: Path) -> None:
     root, out = images.parent, images.parent / "bag"
     common = ("--calib", root / "calib.txt", "-o", out)
-    with pytest.raises(SequenceError, match="neither --rate nor --times"):
+    with pytest.raises(SequenceError, match="give --rate or --times"):
         run(images, *common)
     (root / "short.txt").write_text("0\n1\n")
     with pytest.raises(SequenceError, match="2 times for 6 images"):

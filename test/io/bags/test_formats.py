@@ -231,9 +231,13 @@ def write_ros1_bag(path: Path) -> Path:
     types = store.types
     with Ros1Writer(path) as writer, BagFile(write_bag(path.with_name("ros2"), "sqlite3")) as plain:
         connections = {
-            topic.name: writer.add_connection(topic.name, topic.kind, typestore=store) for topic in plain.topics
+            topic.name: writer.add_connection(topic.name, topic.kind, typestore=store)
+            for topic in plain.topics
+            if topic.kind in store.fielddefs  # the transforms' message is not among rosbags' definitions for ROS 1
         }
         for number, raw in enumerate(plain.messages()):
+            if raw.topic not in connections:
+                continue
             new = typestore().deserialize_cdr(raw.data, raw.kind)
             time = types["builtin_interfaces/msg/Time"](new.header.stamp.sec, new.header.stamp.nanosec)
             header = types["std_msgs/msg/Header"](number, time, new.header.frame_id)

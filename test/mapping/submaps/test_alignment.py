@@ -155,7 +155,7 @@ def test_points_that_contradict_each_other_leave_it_to_the_poses():
     noise = rng.uniform(0.05, 20, b.depth.shape).astype(np.float32)
     alignment = align_chunk(a, replace(b, depth=noise), SHARED, CONFIG)
     assert alignment.method is AlignmentMethod.POSES
-    assert "do not agree" in alignment.note
+    assert "do not fit" in alignment.note
     np.testing.assert_allclose(error(alignment), 0, atol=1e-5)
 
 

@@ -144,7 +144,7 @@ def empty(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"), [(lambda path: path, "does not exist"), (empty, "is no rosbag2"), (cut, "damaged")]
+    ("make", "said"), [(lambda path: path, "does not exist"), (empty, "is no bag"), (cut, "damaged")]
 )
 def test_a_bag_that_can_not_be_played_ends_with_one_message(make, said, tmp_path, play):
     process = play(bag=make(tmp_path / "bag"))

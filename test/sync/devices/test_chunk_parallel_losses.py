@@ -88,16 +88,16 @@ def painted(chunk: Chunk, value: int) -> Chunk:
     return replace(chunk, frames=(*chunk.frames[:2], replace(chunk.frames[2], image=image), *chunk.frames[3:]))
 
 
-def assert_close(ours: FastWeights, theirs: FastWeights) -> None:
+def assert_close(ours: FastWeights, theirs: FastWeights, tolerance: float = 1e-4) -> None:
     for one, other in zip(ours, theirs, strict=True):
-        assert (one - other).norm() <= 1e-4 * other.norm()
+        assert (one - other).norm() <= tolerance * other.norm()
 
 
-def assert_same(ours: Sequence[ChunkGeometry], theirs: Sequence[ChunkGeometry | None]) -> None:
+def assert_same(ours: Sequence[ChunkGeometry], theirs: Sequence[ChunkGeometry | None], tolerance: float = 1e-5) -> None:
     for one, other in zip(ours, theirs, strict=True):
         assert other is not None
-        np.testing.assert_allclose(one.T_chunk_cam, other.T_chunk_cam, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(one.depth, other.depth, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(one.T_chunk_cam, other.T_chunk_cam, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(one.depth, other.depth, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("victim", [0, 2])
@@ -129,9 +129,10 @@ def test_a_worker_killed_in_the_middle_of_a_step_costs_nothing(
     assert (figures["memory_chunks"], figures["workers"], figures["workers_lost"]) == (6, 2, 1)
     evidence = reconstructor.accumulated_gradient()
     expected, learnt = by_hand(tiny, [chunks[:3], chunks[3:5], chunks[5:6]])
-    assert_same(geometries, expected)
+    # Three workers sum in an order of their own, and a memory's bfloat16 step turns a last bit into 2^-9 of a weight.
+    assert_same(geometries, expected, tolerance=2e-3)
     for layer, G in learnt.items():
-        assert_close(evidence[layer], G)
+        assert_close(evidence[layer], G, tolerance=2e-3)
     # At the first memory unit it makes no difference at all in which steps chunks were seen.
     _, uninterrupted = by_hand(tiny, [chunks[:3], chunks[3:6]])
     assert_close(evidence[min(evidence)], uninterrupted[min(evidence)])
