@@ -259,9 +259,9 @@ def test_reset_pause_and_a_looping_bag_leave_the_node_well(shared_bench, simulat
     assert waiting(lambda: any(not path.poses for path in heard["path"]))
     before = len(heard["odometry"])
     assert waiting(lambda: len(heard["odometry"]) > before, 100.0)
-    assert waiting(
-        lambda: any(stamp_ns(m.header.stamp) == simulated.truth.stamps_ns[0] for m in heard["odometry"][before:]), 100
-    )
+    # The first images after the jump back only show that the clock itself has jumped; the next ones are mapped.
+    early_ns = simulated.truth.stamps_ns[5]
+    assert waiting(lambda: any(stamp_ns(m.header.stamp) <= early_ns for m in heard["odometry"][before:]), 100.0)
     assert shared_bench.call(GetState, "/mapper/get_state", GetState.Request()).current_state.label == "active"
     mapper.send_signal(signal.SIGTERM)
     output, _ = mapper.communicate(timeout=60)
