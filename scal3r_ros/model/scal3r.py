@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model.aggregator import Aggregator, FastWeightSource, Grid
-from scal3r_ros.model.encoder.encoder import Encoding, StemConfig, build_encoder, normalise_colours
+from scal3r_ros.model.encoder.build import build_encoder, sees_previous
+from scal3r_ros.model.encoder.encoder import Encoding, VitConfig, normalise_colours
 from scal3r_ros.model.heads.camera import CameraHead
 from scal3r_ros.model.heads.dpt import DptHead, depth_of, points_of
 from scal3r_ros.model.heads.solved_cameras import SeenFrames, SolvedCameras
@@ -59,9 +60,9 @@ class Scal3R(nn.Module):
         channels = 2 * preset.aggregator.channels
         self.encoder = build_encoder(preset.encoder)
         self.aggregator = Aggregator(preset.aggregator, preset.memory)
-        finer = preset.encoder.detail_channels if isinstance(preset.encoder, StemConfig) else 0
+        finer = 0 if isinstance(preset.encoder, VitConfig) else preset.encoder.detail_channels
         self.camera_head = (
-            SolvedCameras(channels, finer, preset.patch // 4)
+            SolvedCameras(channels, finer, preset.patch // 4, preset.says_unit)
             if self.sees_previous
             else CameraHead(channels, preset.camera_head)
         )
@@ -98,7 +99,7 @@ class Scal3R(nn.Module):
     @property
     def sees_previous(self) -> bool:
         """Whether the encoder compares each frame with the one before it and poses are solved from the matches."""
-        return isinstance(self.preset.encoder, StemConfig) and self.preset.encoder.sees_previous
+        return sees_previous(self.preset.encoder)
 
     def aggregate(self, patches_SNC: Tensor, grid: Grid, memory: FastWeightSource) -> list[Tensor]:
         """Tokens (S, P, 2C) of the four layers that the heads read."""

@@ -19,6 +19,7 @@ from scal3r_ros.training.forward import ChunkContext
 from scal3r_ros.training.losses import LossConfig
 
 SIMULATION = "simulation"
+LONG_DRIVES = "long_drives"
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,15 @@ class DataConfig:
 
     train: tuple[str, ...] = parameter(
         (SIMULATION,),
-        "sources, drawn from equally: `simulation`, a bag with /ground_truth/pose and /ground_truth/depth, or a posed "
-        "RGB-D folder",
+        "sources, drawn from equally: `simulation`, `long_drives`, a bag with /ground_truth/pose and "
+        "/ground_truth/depth, or a posed RGB-D folder; one named twice is drawn twice as often",
     )
     validation: tuple[str, ...] = parameter((SIMULATION,), "sources of validation; simulated ones are other worlds")
     sizes: tuple[str, ...] = parameter(("224x112",), "width × height that clips come in, one after the other")
     seed: int = parameter(0, "makes other worlds and other draws", minimum=0)
     clip_frames: int = parameter(32, "frames of a clip", unit="frames", minimum=2)
+    places: int = parameter(12, "places of a long drive that are rendered", minimum=1)
+    place_frames: int = parameter(8, "frames of each of them", unit="frames", minimum=2)
     first_clips: int = parameter(64, "simulated clips that are waited for before the first step", minimum=1)
     clips_per_step: float = parameter(0.25, "further simulated clips for every step", minimum=0.0)
     kept_clips: int = parameter(3000, "simulated clips kept, the latest ones", minimum=1)
@@ -67,6 +70,13 @@ class OptimiserConfig:
     steps: int = parameter(30000, "steps of the whole run", minimum=1)
     lr: float = parameter(6e-4, "highest learning rate of all but the memory", minimum=0.0)
     memory_lr: float = parameter(6e-4, "highest learning rate of the memory units", minimum=0.0)
+    encoder_share: float = parameter(
+        1.0, "rate of features that were learnt elsewhere, as a share of lr", minimum=0.0, maximum=1.0
+    )
+    memory_start: float = parameter(
+        0.0, "longest columns of the memory's start, as a share of what a step adds to them; 0 leaves them as they are",
+        minimum=0.0,
+    )  # fmt: skip
     warmup_steps: int = parameter(300, "steps until the learning rates are at their highest", minimum=0)
     last_lr: float = parameter(0.02, "share of the highest learning rate at the last step", minimum=0.0, maximum=1.0)
     weight_decay: float = parameter(0.03, "of matrices; not of norms and biases", minimum=0.0)
@@ -82,6 +92,9 @@ class TrainingConfig:
     checkpoint: str = parameter("", "weights to start from; empty starts from random ones")
     new_memory: bool = parameter(
         False, "start the memory units untrained, whatever the checkpoint holds of them; it may have others, or none"
+    )
+    features: str = parameter(
+        "", "file of ImageNet's features for an encoder that takes them (preset lite); empty starts from random ones"
     )
     seed: int = parameter(0, "of the random weights", minimum=0)
     layer_scale: float = parameter(0.5, "start of the layer scales of random weights", minimum=0.0)

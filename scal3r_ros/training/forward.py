@@ -22,10 +22,12 @@ from torch import Tensor
 
 from scal3r_ros.model import DenseMaps, FastWeights, Scal3R
 from scal3r_ros.model.aggregator import Grid, Tables
+from scal3r_ros.model.encoder.efficient import EfficientEncoder
 from scal3r_ros.model.encoder.encoder import Encoding, StemEncoder, normalise_colours
 from scal3r_ros.model.encoder.matching import Matched
 from scal3r_ros.model.heads.solved_cameras import SeenFrames, SolvedCameras
-from scal3r_ros.model.memory.unit import AdaptiveMemoryUnit, Projections, fast_weights, gradient
+from scal3r_ros.model.memory.unit import Projections, fast_weights, gradient
+from scal3r_ros.training.memory_units import MemoryWatch
 
 Reduce = Callable[[Tensor], Tensor]
 """Sums a tensor over the processes that share a sequence, so that gradients find their way back to all of them."""
@@ -62,7 +64,8 @@ class Layout:
 class Outputs:
     """`poses`: encodings (S, 9) after each iteration of the camera head; `depth` and `points` of the frames asked.
 
-    Of a stem that compares frames: how, and `depth_seen`, the depth before the motion was known.
+    Of a stem that compares frames: how, and `depth_seen`, the depth before the motion was known. `log_unit_sigma`
+    (B · T,) is how far the logarithm of each chunk's scale may be wrong, of a network that says so.
     """
 
     poses: list[Tensor]
@@ -70,6 +73,7 @@ class Outputs:
     points: DenseMaps | None
     matched: Matched | None = None
     depth_seen: DenseMaps | None = None
+    log_unit_sigma: Tensor | None = None
 
 
 def forward_chunks(
@@ -84,17 +88,18 @@ def forward_chunks(
     context: ChunkContext = ChunkContext.RUNNING,
     reduce: Reduce | None = None,
     with_points: bool = False,
+    watch: MemoryWatch | None = None,
 ) -> Outputs:
     """What the network says of all frames, and of those at `dense` pixel by pixel.
 
     `previous`: which image the encoder compares each with, see `Scal3R.encode`; `within`: for each of a chunk's frames
     the place in it of the one before, its own for the first; `focal_B`: focal length of each chunk in
     widths of the image, where the network is to be told; `reduce` sums over processes that each
-    hold some chunks of the same sequences, which takes the context `joint`.
+    hold some chunks of the same sequences, which takes the context `joint`; `watch` is shown how the memory answers.
     """
     grid = model.grid(images_S3hw)
     encoding, matched = _encode(model, images_S3hw, previous)
-    features = _aggregate(model, encoding.patches, grid, layout, context, reduce)
+    features = _aggregate(model, encoding.patches, grid, layout, context, reduce, watch)
     chosen = [tokens_SPC[list(dense)] for tokens_SPC in features]
     points = model.points(chosen, grid, max(1, len(dense))) if with_points else None
     if isinstance(model.camera_head, SolvedCameras):
@@ -105,21 +110,27 @@ def forward_chunks(
             said = model.camera_head(frames, within, layout.all_chunks, focal_B)
         kept = list(dense)
         depth = DenseMaps(said.depth[kept], said.confidence[kept])
-        before = DenseMaps(frames.depth[kept], frames.confidence[kept])
-        return Outputs([said.pose_encoding], depth, points, matched, before)
+        before = DenseMaps(said.seen_depth[kept], frames.confidence[kept])
+        return Outputs([said.pose_encoding], depth, points, matched, before, said.log_unit_sigma)
     with torch.autocast(images_S3hw.device.type, enabled=False):
         poses = model.camera_head.refinements(features[-1].float(), layout.all_chunks)
     return Outputs(poses, model.depth(chosen, grid, encoding.detail[list(dense)], max(1, len(dense))), points)
 
 
 def _encode(model: Scal3R, images_S3hw: Tensor, previous: Sequence[int]) -> tuple[Encoding, Matched | None]:
-    if not isinstance(model.encoder, StemEncoder):
+    if not isinstance(model.encoder, StemEncoder | EfficientEncoder):
         return model.encode(images_S3hw), None
     return model.encoder.compare(normalise_colours(images_S3hw), previous)
 
 
 def _aggregate(
-    model: Scal3R, patches_SNC: Tensor, grid: Grid, layout: Layout, context: ChunkContext, reduce: Reduce | None
+    model: Scal3R,
+    patches_SNC: Tensor,
+    grid: Grid,
+    layout: Layout,
+    context: ChunkContext,
+    reduce: Reduce | None,
+    watch: MemoryWatch | None,
 ) -> list[Tensor]:
     aggregator = model.aggregator
     tables = aggregator.tables(grid, patches_SNC.device)
@@ -131,7 +142,7 @@ def _aggregate(
         if unit is not None:
             # As at inference, the memory is no narrower than float32.
             with torch.autocast(x_SPC.device.type, enabled=False):
-                x_SPC = _remember(model, unit, x_SPC.float(), tables, layout, context, reduce)
+                x_SPC = _remember(model, index, x_SPC.float(), tables, layout, context, reduce, watch)
         if index in aggregator.config.head_layers:
             features.append(torch.cat((frame_SPC, x_SPC), dim=-1))
     return features
@@ -139,14 +150,17 @@ def _aggregate(
 
 def _remember(
     model: Scal3R,
-    unit: AdaptiveMemoryUnit,
+    layer: int,
     x_SPC: Tensor,
     tables: Tables,
     layout: Layout,
     context: ChunkContext,
     reduce: Reduce | None,
+    watch: MemoryWatch | None,
 ) -> Tensor:
     """One memory unit for all chunks, each with the fast weights that it is answered by."""
+    unit = model.aggregator.unit(layer)
+    assert unit is not None, "only layers with a unit remember"
     q_HLD, k_HLD, v_HLD, lr_3HL1 = model.aggregator.project(unit, x_SPC, tables)
 
     def by_chunk(x: Tensor) -> Tensor:
@@ -158,8 +172,12 @@ def _remember(
         return model.aggregator.remember(unit, x_SPC, projections.q, unit.initial)
     g = gradient(projections, unit.initial)
     G = FastWeights(*(_evidence(w, layout, context, reduce) for w in g))
-    W = fast_weights(unit.initial, G, unit.config.newton_schulz_steps)
-    return model.aggregator.remember(unit, x_SPC, projections.q, W)
+    W = fast_weights(unit.initial, G, unit.config.newton_schulz_steps, unit.config.step_dtype)
+    answered_SPC = model.aggregator.remember(unit, x_SPC, projections.q, W)
+    if watch is not None:
+        special = model.aggregator.special
+        watch.see(layer, unit, projections.q, W, (x_SPC[:, special:], answered_SPC[:, special:]))
+    return answered_SPC
 
 
 def _evidence(g: Tensor, layout: Layout, context: ChunkContext, reduce: Reduce | None) -> Tensor:

@@ -6,7 +6,8 @@ Shapes: B sequences of T chunks of F frames, S frames of the batch, n of them wi
     neighbours rotation and translation between frames that follow each other, the latter as a share of the distance
     matching   cross entropy of the stem's correlation with the true places, see matching.py
     motion     |ê| p − log p                                                 error of the matches, precision p
-    scale      |mean log(d̂ / d)| of each chunk
+    scale      |s_t| with s_t = mean log(d̂ / d) of each chunk
+    agreement  |s_t − s_1| of later chunks; and |s_t − s_1| / σ_t + log σ_t of the σ that is said
     dense      mean (c + w_p) · e − α log c + mean |∇ (d̂ − d)|               e = |d̂ − d| or of their logarithms
 
 Source: VGGT and Scal3R (camera, dense), DUSt3R (confidence), MiDaS (gradient over scales).
@@ -24,7 +25,7 @@ from torch.nn import functional
 from scal3r_ros.configuration import parameter
 from scal3r_ros.model import DenseMaps, decode_pose
 from scal3r_ros.training.data.batches import Batch, in_time
-from scal3r_ros.training.forward import Outputs
+from scal3r_ros.training.forward import Layout, Outputs
 from scal3r_ros.training.matching import matching_loss, motion_loss
 
 _NEAREST_SHARE = 0.02
@@ -61,6 +62,13 @@ class LossConfig:
     motion: float = parameter(0.2, "weight of the refined matches and of how precise they are said to be", minimum=0.0)
     depth_seen: float = parameter(0.5, "weight of the depth before the motion was known", minimum=0.0)
     scale: float = parameter(0.0, "weight of the scale of whole chunks, which the memory is to carry", minimum=0.0)
+    agreement: float = parameter(
+        0.0, "weight of the scale of later chunks against that of a sequence's first, which absolute errors drown",
+        minimum=0.0,
+    )  # fmt: skip
+    scale_sigma: float = parameter(
+        0.0, "weight of how far a chunk's scale is said to be wrong, of a network that says so", minimum=0.0
+    )
     sky: float = parameter(0.3, "error that pixels of the sky count as, so that they are not trusted", minimum=0.0)
 
 
@@ -87,9 +95,11 @@ def loss_of(outputs: Outputs, batch: Batch, dense: list[int], config: LossConfig
         parts["motion"] = motion_loss(outputs.matched.matches, batch)
         parts["motion"] = parts["motion"] + 0.5 * motion_loss(outputs.matched.first_matches, batch)
         total = total + config.matching * parts["matching"] + config.motion * parts["motion"]
-    if config.scale > 0:
-        parts["scale"] = scale_loss(outputs.depth, batch, dense)
-        total = total + config.scale * parts["scale"]
+    if config.scale > 0 or config.agreement > 0 or config.scale_sigma > 0:
+        scale_B = scale_errors(outputs.depth, batch, dense)
+        parts |= scale_losses(scale_B, outputs.log_unit_sigma, batch.layout)
+        total = total + config.scale * parts["scale"] + config.agreement * parts["agreement"]
+        total = total + config.scale_sigma * parts["scale_sigma"]
     if outputs.depth_seen is not None:
         parts["depth_seen"] = depth_loss(outputs.depth_seen, batch.depth[dense], batch.sky[dense], config)
         total = total + config.depth_seen * parts["depth_seen"]
@@ -152,8 +162,31 @@ def depth_loss(said: DenseMaps, true_nhw: Tensor, sky_nhw: Tensor, config: LossC
     return loss + far.sum() / (known_nhw.sum() + sky_nhw.sum()).clamp(min=1)
 
 
-def scale_loss(said: DenseMaps, batch: Batch, dense: list[int]) -> Tensor:
-    """Mean over chunks of |mean log(d̂ / d)|: what a chunk's depths are wrong by together."""
+def scale_losses(scale_B: Tensor, log_sigma_B: Tensor | None, layout: Layout) -> dict[str, Tensor]:
+    """Of the scale errors (B · T,) of all chunks: by themselves, against the first's, and of the σ said of the latter.
+
+    Chunks without depth have no error and count in none.
+    """
+    known_B = scale_B.isfinite()
+    safe_B = torch.where(known_B, scale_B, 0.0)
+    nothing = safe_B.sum() * 0.0
+    parts = {"scale": safe_B.abs().sum() / known_B.sum().clamp(min=1), "agreement": nothing, "scale_sigma": nothing}
+    if layout.chunks > 1:
+        by_sequence, known = (x_B.reshape(layout.sequences, layout.chunks) for x_B in (safe_B, known_B))
+        both = known[:, 1:] & known[:, :1]
+        error = (by_sequence[:, 1:] - by_sequence[:, :1]).abs()
+        count = both.sum().clamp(min=1)
+        parts["agreement"] = (error * both).sum() / count
+        if log_sigma_B is not None:
+            log_sigma = log_sigma_B.reshape(layout.sequences, layout.chunks)[:, 1:]
+            # The scale learns from the errors themselves: it is not to be traded for a large σ.
+            likelihood = error.detach() * (-log_sigma).exp() + log_sigma
+            parts["scale_sigma"] = (likelihood * both).sum() / count
+    return parts
+
+
+def scale_errors(said: DenseMaps, batch: Batch, dense: list[int]) -> Tensor:
+    """mean log(d̂ / d) of every chunk (B · T,): what its depths are wrong by together; NaN where none is known."""
     true_nhw = batch.depth[dense]
     known_nhw = true_nhw > 0
     error_nhw = torch.where(known_nhw, said.values.float().log() - torch.where(known_nhw, true_nhw, 1.0).log(), 0.0)
@@ -162,7 +195,7 @@ def scale_loss(said: DenseMaps, batch: Batch, dense: list[int]) -> Tensor:
         true_nhw.new_zeros(batch.layout.all_chunks).index_add(0, chunk_n, values.sum((1, 2)).to(true_nhw.dtype))
         for values in (error_nhw, known_nhw)
     )
-    return (sums_B / counts_B.clamp(min=1)).abs().sum() / (counts_B > 0).sum().clamp(min=1)
+    return torch.where(counts_B > 0, sums_B / counts_B.clamp(min=1), math.nan)
 
 
 def points_loss(said: DenseMaps, batch: Batch, dense: list[int], config: LossConfig) -> Tensor:

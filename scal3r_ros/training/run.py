@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from scal3r_ros.errors import ConfigurationError
-from scal3r_ros.training.config import SIMULATION, DataConfig, TrainingConfig
+from scal3r_ros.training.config import LONG_DRIVES, SIMULATION, DataConfig, TrainingConfig
 from scal3r_ros.training.data.batches import Batch, Unit
 from scal3r_ros.training.data.plan import Plan, Source
 from scal3r_ros.training.data.recorded import RecordedClips
@@ -46,7 +46,10 @@ def train_run(
         stack.callback(run.close)
         say("preparing clips of validation")
         validation = _validation(data, sizes, folder) if run.place.leads else []
-        sources = [_open(source, data, sizes, folder / "clips", "train", stack) for source in data.train]
+        opened = {
+            source: _open(source, data, sizes, folder / "clips", "train", stack) for source in dict.fromkeys(data.train)
+        }
+        sources = [opened[source] for source in data.train]
         trainer = Trainer(config, folder, validation, run)
         say(f"training from step {trainer.progress.step}")
         trainer.train(Plan(data, sources, run.place), until or config.optimiser.steps, report)
@@ -64,8 +67,8 @@ def _validation(data: DataConfig, sizes: list[Size], folder: Path) -> list[Batch
 
 
 def _open(source: str, data: DataConfig, sizes: list[Size], clips: Path, split: Split, stack: ExitStack) -> Source:
-    if source == SIMULATION:
-        return stack.enter_context(SimulatedClips(clips / f"{SIMULATION}_{split}", data, sizes, split))
+    if source in (SIMULATION, LONG_DRIVES):
+        return stack.enter_context(SimulatedClips(clips / f"{source}_{split}", data, sizes, split, source))
     return RecordedClips(Path(source), clips, data.clip_frames, sizes)
 
 

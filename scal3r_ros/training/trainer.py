@@ -22,7 +22,8 @@ from scal3r_ros.training.data.batches import Batch
 from scal3r_ros.training.data.plan import Plan, StepData
 from scal3r_ros.training.forward import ChunkContext, forward_chunks
 from scal3r_ros.training.losses import loss_of
-from scal3r_ros.training.optimising import build_optimiser, follow, prepare_from_scratch, set_rates
+from scal3r_ros.training.memory_units import MemoryWatch, hold_start_small, prepare_memory
+from scal3r_ros.training.optimising import build_optimiser, follow, load_features, prepare_from_scratch, set_rates
 from scal3r_ros.training.parallel import Alone, Together
 from scal3r_ros.training.records.checkpointing import Progress, load_progress, save_progress
 from scal3r_ros.training.records.pictures import write_picture
@@ -135,6 +136,7 @@ class Trainer:
         if not torch.isfinite(norm):
             raise TrainingError(f"the gradient of step {done + 1} is no number: lower optimiser.lr")
         self._optimiser.step()
+        hold_start_small(self.model, config.memory_start)
         follow(self.average, self.model, done, config.ema)
         self.progress = replace(self.progress, step=done + 1)
         return {name: float(value.detach()) for name, value in loss.parts.items()} | {"gradient": float(norm)}
@@ -151,10 +153,14 @@ class Trainer:
     def _validate(self, recorder: Recorder | None) -> None:
         if recorder is None or not self._validation:
             return
-        figures = validate(self.average, self._validation, self._context, self._device, self._autocast)
+        watch = MemoryWatch()
+        figures = validate(
+            self.average, self._validation, self._context, self._device, self._autocast, watch=watch
+        ) | dict(watch.figures())
         frozen = validate(self.average, self._validation, ChunkContext.FROZEN, self._device, self._autocast)
         guessing = validate(self.average, self._validation, self._context, self._device, self._autocast, False)
-        figures |= {f"frozen_{name}": frozen[name] for name in ("depth", "translation", "seam_spread")}
+        figures |= {f"frozen_{name}": frozen[name] for name in ("depth", "translation", "seam_spread", "scale_error")}
+        figures |= {f"memory_gain_{name}": frozen[name] - figures[name] for name in ("scale_error", "depth_in_unit")}
         figures |= {f"uncalibrated_{name}": guessing[name] for name in ("translation", "rotation_deg")}
         score = figures["depth"] + figures["translation"] + figures["rotation_deg"] / 5
         recorder.add("validation", self.progress.step, figures | {"score": score})
@@ -178,9 +184,13 @@ def _start(config: TrainingConfig) -> Scal3R:
     if config.checkpoint:
         path = Path(config.checkpoint).expanduser()
         model = load_backbone(path, preset, config.seed) if config.new_memory else load_checkpoint(path, preset)
+        if config.new_memory:
+            prepare_memory(model)
     else:
         model = random_model(preset, config.seed)
         prepare_from_scratch(model, config.layer_scale)
+        if config.features:
+            load_features(model, Path(config.features).expanduser())
     if config.loss.points == 0 and model.point_head is not None:
         model.point_head.requires_grad_(False)
     return model

@@ -18,7 +18,8 @@ from scal3r_ros.training.losses import (
     points_loss,
     relative_poses,
     relative_size,
-    scale_loss,
+    scale_errors,
+    scale_losses,
 )
 
 CONFIG = LossConfig()
@@ -83,8 +84,28 @@ def test_the_scale_of_whole_chunks_costs_what_their_depths_share(batch_of):
     wrong[:3] *= 1.2
     wrong[3:, ::2] *= 1.1  # half of the rows too far, half of them too near
     wrong[3:, 1::2] /= 1.1
-    assert float(scale_loss(said(wrong), batch, list(range(6)))) == pytest.approx(0.1823 / 2, abs=5e-3)
-    assert float(scale_loss(said(wrong[3:]), batch, [3, 4, 5])) == pytest.approx(0.0, abs=1e-2)
+    every = list(range(6))
+    scales = scale_errors(said(wrong), batch, every)
+    assert scales.tolist() == pytest.approx([0.1823, 0.0], abs=1e-2)
+    parts = scale_losses(scales, None, batch.layout)
+    assert float(parts["scale"]) == pytest.approx(0.1823 / 2, abs=5e-3)
+    assert float(parts["agreement"]) == pytest.approx(0.1823, abs=1e-2)
+    alone = scale_errors(said(wrong[3:]), batch, [3, 4, 5])
+    assert math.isnan(float(alone[0]))
+    assert {name: float(value) for name, value in scale_losses(alone, None, batch.layout).items()} == pytest.approx(
+        {"scale": 0.0, "agreement": 0.0, "scale_sigma": 0.0}, abs=1e-2
+    )
+
+
+def test_the_sigma_that_costs_least_is_the_mean_error_of_scale(batch_of):
+    """A Laplace distribution: over many chunks its likelihood is highest where σ is the mean absolute error."""
+    layout = batch_of(1, 2, 3).layout
+    layout = dataclasses.replace(layout, sequences=400, chunks=2)
+    torch.manual_seed(0)
+    scales = torch.stack((torch.zeros(400), 0.2 * torch.randn(400)), dim=1).flatten()
+    sigmas = torch.linspace(0.05, 0.5, 46)
+    costs = [float(scale_losses(scales, s.log().expand(800), layout)["scale_sigma"]) for s in sigmas]
+    assert float(sigmas[costs.index(min(costs))]) == pytest.approx(float(scales[1::2].abs().mean()), abs=0.011)
 
 
 def test_unknown_depth_costs_nothing_and_sky_costs_confidence(batch_of):

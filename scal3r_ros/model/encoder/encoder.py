@@ -20,8 +20,8 @@ from scal3r_ros.errors import ModelError
 from scal3r_ros.model.encoder.matching import Matched, Matcher, StemUnit
 from scal3r_ros.model.layers.blocks import Block
 
-_IMAGE_MEAN = (0.485, 0.456, 0.406)
-_IMAGE_STD = (0.229, 0.224, 0.225)
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Encoding(NamedTuple):
 
 def normalise_colours(images_S3hw: Tensor) -> Tensor:
     """RGB in 0..1 to the mean and spread the encoders were trained with."""
-    mean = images_S3hw.new_tensor(_IMAGE_MEAN)[:, None, None]
-    std = images_S3hw.new_tensor(_IMAGE_STD)[:, None, None]
+    mean = images_S3hw.new_tensor(IMAGE_MEAN)[:, None, None]
+    std = images_S3hw.new_tensor(IMAGE_STD)[:, None, None]
     return (images_S3hw - mean) / std
 
 
@@ -195,8 +195,3 @@ class StemEncoder(nn.Module):
         matched: Matched = self.matcher(*compared, previous)
         patches_SNC = patches_SNC + matched.tokens
         return Encoding(patches_SNC, nothing_S0, matched.matches, compared[0], matched.compared), matched
-
-
-def build_encoder(config: VitConfig | StemConfig) -> VitEncoder | StemEncoder:
-    """The encoder that `config` describes, with random weights."""
-    return VitEncoder(config) if isinstance(config, VitConfig) else StemEncoder(config)

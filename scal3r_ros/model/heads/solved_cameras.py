@@ -22,6 +22,7 @@ from scal3r_ros.model.layers.blocks import Mlp
 _COMMON_FOCAL = 0.6
 _STEPS = 5
 _DEPTH_SIGMA = 0.2
+_LARGEST_UNIT = 3.0
 # Typical logarithm of the matches' precision; that of confidence − 1 is about zero.
 _COMMON_PRECISION = 5.0
 
@@ -43,26 +44,36 @@ class SeenFrames(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """`pose_encoding` (S, 9); `depth` and `confidence` (S, h, w) in agreement with it."""
+    """`pose_encoding` (S, 9); `depth` and `confidence` (S, h, w) in agreement with it; `seen_depth` (S, h, w) before.
+
+    `log_unit_sigma` (B,): how far the logarithm of each chunk's scale may be wrong, None of a head that does not say.
+    """
 
     pose_encoding: Tensor
     depth: Tensor
     confidence: Tensor
+    seen_depth: Tensor
+    log_unit_sigma: Tensor | None
 
 
 class SolvedCameras(nn.Module):
     """Poses and focal length of a chunk's frames from matches and depth, and the depth that agrees with them.
 
-    `detail_channels`: channels of the image features, whose cells have `cell` pixels.
+    `detail_channels`: channels of the image features, whose cells have `cell` pixels. A head that `says_unit` adds one
+    number per chunk to the logarithm of all its depths, so that the scale is not predicted at every pixel anew.
     """
 
-    def __init__(self, channels: int, detail_channels: int, cell: int) -> None:
+    def __init__(self, channels: int, detail_channels: int, cell: int, says_unit: bool = False) -> None:
         super().__init__()
         self.token_norm = nn.LayerNorm(channels)
         self.lens = Mlp(channels, channels // 2, 1)
         # An untrained head predicts a common focal length.
         nn.init.normal_(self.lens.fc2.weight, std=0.01)
         nn.init.zeros_(self.lens.fc2.bias)
+        self.unit = Mlp(2 * channels, channels // 2, 2) if says_unit else None
+        if self.unit is not None:
+            nn.init.normal_(self.unit.fc2.weight, std=0.01)
+            nn.init.zeros_(self.unit.fc2.bias)
         self.sweep = DepthSweep(detail_channels, channels, cell)
         self.cell = cell
 
@@ -78,6 +89,10 @@ class SolvedCameras(nn.Module):
             focal_B: focal length of each chunk's lens in widths, where it is known; the predicted one is returned too.
         """
         F = len(seen.tokens) // chunks
+        log_unit_sigma_B: Tensor | None = None
+        if self.unit is not None:
+            log_unit_B, log_unit_sigma_B = self._unit(self.unit, seen, chunks)
+            seen = seen._replace(depth=seen.depth * log_unit_B.exp().repeat_interleave(F)[:, None, None])
         later = _later(previous, F, chunks)
         matches_S3YX = seen.matches.float()
         said_S = self.focal(seen.tokens, chunks).repeat_interleave(F)
@@ -96,7 +111,15 @@ class SolvedCameras(nn.Module):
         fov_S2 = 2 * torch.atan(torch.stack((0.5 * height / width / said_S, 0.5 / said_S), dim=-1))
         sign_S1 = torch.where(chained.quat_xyzw[:, 3:] < 0, -1.0, 1.0)
         encoding_S9 = torch.cat((chained.translation, sign_S1 * chained.quat_xyzw, fov_S2), dim=-1)
-        return Measured(encoding_S9, depth_Shw, confidence_Shw)
+        return Measured(encoding_S9, depth_Shw, confidence_Shw, seen.depth, log_unit_sigma_B)
+
+    def _unit(self, unit: Mlp, seen: SeenFrames, chunks: int) -> tuple[Tensor, Tensor]:
+        """What is added to the logarithm of a chunk's depths (B,), and the logarithm of how far that may be wrong."""
+        tokens_SPC = self.token_norm(seen.tokens)
+        patches = _patches_of(seen, 4 * self.cell)
+        frame_SK = torch.cat((tokens_SPC[:, 0], tokens_SPC[:, -patches[0] * patches[1] :].mean(1)), dim=-1)
+        said_B2 = unit(frame_SK.reshape(chunks, -1, frame_SK.shape[-1]).mean(1))
+        return said_B2[:, 0].clamp(-_LARGEST_UNIT, _LARGEST_UNIT), said_B2[:, 1].clamp(-5.0, 1.0)
 
     def focal(self, x_SPC: Tensor, chunks: int = 1) -> Tensor:
         """Focal length (B,) in widths of the image, one a chunk."""
@@ -120,12 +143,16 @@ class SolvedCameras(nn.Module):
             0.5 * (seen.matches[:, 2].float() - _COMMON_PRECISION),
             (self._at_cells(seen.confidence) - 1).clamp(min=1e-4).log(),
         )
-        patch = 4 * self.cell
-        grid = (seen.depth.shape[1] // patch, seen.depth.shape[2] // patch)
+        grid = _patches_of(seen, 4 * self.cell)
         patches_SCyx = seen.tokens[:, -grid[0] * grid[1] :].mT.reshape(S, -1, *grid)
         log_depth_SYX = depth_SYX.clamp(min=1e-4).log()
         told_S2YX = told_S2N.reshape(S, 2, rows, columns)
         return self.sweep(views, log_depth_SYX, told_S2YX, torch.stack(known, dim=1), seen.detail, patches_SCyx)
+
+
+def _patches_of(seen: SeenFrames, patch: int) -> tuple[int, int]:
+    """Rows and columns of patches in a frame."""
+    return seen.depth.shape[1] // patch, seen.depth.shape[2] // patch
 
 
 def in_time(previous: Sequence[int]) -> list[int]:

@@ -111,7 +111,11 @@ class MemoryState:
         if self.rule is MemoryRule.SEQUENTIAL:
             return self._weights.get(layer, unit.initial)
         G = self._total_evidence(layer)
-        return unit.initial if G is None else fast_weights(unit.initial, G, unit.config.newton_schulz_steps)
+        return (
+            unit.initial
+            if G is None
+            else fast_weights(unit.initial, G, unit.config.newton_schulz_steps, unit.config.step_dtype)
+        )
 
     def accumulated_gradient(self) -> Mapping[int, FastWeights]:
         """G of this robot alone by layer, float32; empty for rules without."""
@@ -218,7 +222,7 @@ class MemoryState:
     ) -> FastWeights:
         before = self._weights.get(layer, unit.initial)
         g = self._reduced(gradient_at(before))
-        after = step(before, g, unit.initial, unit.config.newton_schulz_steps)
+        after = step(before, g, unit.initial, unit.config.newton_schulz_steps, unit.config.step_dtype)
         self._weights[layer] = after
         return after
 

@@ -8,7 +8,7 @@ channels, S frames, P tokens of a frame. Fast weights W = (w0, w1, w2): (H, D, M
     G       = Σ_i diag(lr_i) ∂(−L_inner)/∂W                accumulated gradient, over tokens and chunks
     W(G)    = colnorm(W0 + NS5(G))                         one Muon step from the learnt start
 
-Everything here is float32 or wider, except the Newton-Schulz steps, which are bfloat16 as released.
+Everything here is float32 or wider, except the Newton-Schulz steps, which are bfloat16 as released unless told so.
 Source: Scal3R (CVPR 2026), LaCT, Muon.
 """
 
@@ -33,13 +33,22 @@ _TOKENS_AT_ONCE = 16384
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """Adaptive Memory Units after the global blocks `layers`; `base_lr` is the learning rate of an untrained unit."""
+    """Adaptive Memory Units after the global blocks `layers`; `base_lr` is the learning rate of an untrained unit.
+
+    Newton-Schulz steps are bfloat16 as released, or with `float32_steps` what CPUs without such products do faster.
+    """
 
     layers: tuple[int, ...]
     heads: int = 1
     expansion: int = 4
     base_lr: float = 0.01
     newton_schulz_steps: int = 5
+    float32_steps: bool = False
+
+    @property
+    def step_dtype(self) -> torch.dtype:
+        """What Newton-Schulz steps are computed in."""
+        return torch.float32 if self.float32_steps else torch.bfloat16
 
 
 class FastWeights(NamedTuple):
@@ -96,11 +105,14 @@ def _gradient_of_tokens(k_HLD: Tensor, v_HLD: Tensor, lr_3HL1: Tensor, W: FastWe
     )
 
 
-def newton_schulz(G_HIO: Tensor, steps: int) -> Tensor:
-    """The nearest semi-orthogonal matrix of each head, roughly: singular values near one, direction kept; bfloat16."""
+def newton_schulz(G_HIO: Tensor, steps: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """The nearest semi-orthogonal matrix of each head, roughly: singular values near one, direction kept.
+
+    Computed in `dtype`; the released code's is bfloat16.
+    """
     a, b, c = _NEWTON_SCHULZ
     tall = G_HIO.shape[-2] > G_HIO.shape[-1]
-    X = G_HIO.bfloat16()
+    X = G_HIO.to(dtype)
     X = X.mT if tall else X
     X = X / (X.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
@@ -109,19 +121,21 @@ def newton_schulz(G_HIO: Tensor, steps: int) -> Tensor:
     return X.mT if tall else X
 
 
-def step(W: FastWeights, G: FastWeights, norms_of: FastWeights, steps: int) -> FastWeights:
+def step(
+    W: FastWeights, G: FastWeights, norms_of: FastWeights, steps: int, dtype: torch.dtype = torch.bfloat16
+) -> FastWeights:
     """colnorm(W + NS5(G)), every column (dim −2) with the norm it has in `norms_of`."""
 
     def one(w: Tensor, g: Tensor, reference: Tensor) -> Tensor:
-        moved = w + newton_schulz(g, steps)
+        moved = w + newton_schulz(g, steps, dtype)
         return moved / (moved.norm(dim=-2, keepdim=True) + 1e-5) * reference.norm(dim=-2, keepdim=True)
 
     return FastWeights(*(one(w, g, n) for w, g, n in zip(W, G, norms_of, strict=True)))
 
 
-def fast_weights(W0: FastWeights, G: FastWeights, steps: int = 5) -> FastWeights:
-    """W(G): the memory after the accumulated gradient `G` at `W0`."""
-    return step(W0, G, W0, steps)
+def fast_weights(W0: FastWeights, G: FastWeights, steps: int = 5, dtype: torch.dtype = torch.bfloat16) -> FastWeights:
+    """W(G): the memory after the accumulated gradient `G` at `W0`; see `newton_schulz` for `dtype`."""
+    return step(W0, G, W0, steps, dtype)
 
 
 class AdaptiveMemoryUnit(nn.Module):

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model.aggregator import AggregatorConfig
-from scal3r_ros.model.encoder.encoder import VIT_LARGE, VIT_SMALL, StemConfig, VitConfig
+from scal3r_ros.model.encoder.build import EncoderConfig
+from scal3r_ros.model.encoder.efficient import EfficientConfig
+from scal3r_ros.model.encoder.encoder import VIT_LARGE, VIT_SMALL, StemConfig
 from scal3r_ros.model.heads.camera import CameraHeadConfig
 from scal3r_ros.model.heads.dpt import DptHeadConfig
 from scal3r_ros.model.memory.unit import MemoryConfig
@@ -21,18 +23,19 @@ class Preset:
 
     `image_width` is the width in pixels that images are resized to, a multiple of the encoder's patch; `memory` is None
     for a network without memory units; without a point head, points come from depth and cameras alone. Depths are
-    reliable from a confidence of about `confidence_half` on.
+    reliable from a confidence of about `confidence_half` on. With `says_unit` the scale of a chunk is predicted apart.
     """
 
     name: str
     image_width: int
-    encoder: VitConfig | StemConfig
+    encoder: EncoderConfig
     aggregator: AggregatorConfig
     memory: MemoryConfig | None
     camera_head: CameraHeadConfig = field(default_factory=CameraHeadConfig)
     dpt_head: DptHeadConfig = field(default_factory=DptHeadConfig)
     has_point_head: bool = True
     confidence_half: float = 5.0
+    says_unit: bool = False
 
     def __post_init__(self) -> None:
         if self.encoder.channels != self.aggregator.channels:
@@ -61,6 +64,11 @@ class Preset:
         """
         content = dataclasses.asdict(self) | {"encoder_kind": type(self.encoder).__name__}
         del content["name"], content["image_width"], content["confidence_half"]
+        # What is as it was before these could be chosen does not count: weights made then still fit.
+        if not self.says_unit:
+            del content["says_unit"]
+        if self.memory is not None and not self.memory.float32_steps:
+            del content["memory"]["float32_steps"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -112,6 +120,19 @@ TINY = Preset(
     confidence_half=1.8,
 )
 
+LITE = Preset(
+    name="lite",
+    image_width=224,
+    encoder=EfficientConfig(channels=192),
+    aggregator=AggregatorConfig(channels=192, depth=5, heads=3, head_layers=(1, 2, 3, 4), informed_camera=True),
+    # Three small memories beside each other: their Newton-Schulz steps take a ninth of the time of one large one's.
+    memory=MemoryConfig(layers=(2, 3), heads=3, expansion=4, float32_steps=True),
+    dpt_head=DptHeadConfig(levels=(32, 48, 96, 96), fused=48),
+    has_point_head=False,
+    confidence_half=1.8,
+    says_unit=True,
+)
+
 NANO = Preset(
     name="nano",
     image_width=64,
@@ -132,7 +153,7 @@ def _with_state(preset: Preset, times: int) -> Preset:
 
 TINY_2X, TINY_4X = _with_state(TINY, 2), _with_state(TINY, 4)
 
-PRESETS = {preset.name: preset for preset in (FULL, MEDIUM, SMALL, TINY, TINY_2X, TINY_4X, NANO, REFERENCE_SMALL)}
+PRESETS = {preset.name: preset for preset in (FULL, MEDIUM, SMALL, LITE, TINY, TINY_2X, TINY_4X, NANO, REFERENCE_SMALL)}
 
 
 def preset_named(name: str) -> Preset:

@@ -28,7 +28,7 @@ NEAREST_SEEN_M = 0.12
 
 ATTEMPTS = 8
 
-_HELD_OUT_SEEDS = 1 << 62  # each split draws from seeds that the other never uses
+HELD_OUT_SEEDS = 1 << 62  # each split draws from seeds that the other never uses
 
 
 class Kind(NamedTuple):
@@ -122,13 +122,13 @@ def _check(spec: SequenceSpec) -> None:
         raise SimulationError(f"split {spec.split!r} is unknown; choose one of {', '.join(SPLITS)}")
     if spec.kind is not None and spec.kind not in KINDS:
         raise SimulationError(f"kind of clip {spec.kind!r} is unknown; choose one of {', '.join(KINDS)}")
-    if spec.frames < 1 or not 0 <= spec.seed < _HELD_OUT_SEEDS:
+    if spec.frames < 1 or not 0 <= spec.seed < HELD_OUT_SEEDS:
         raise SimulationError(f"clip of {spec.frames} frames from seed {spec.seed} cannot be made")
 
 
 def _attempt(spec: SequenceSpec, attempt: int, images: Path | None, clean: bool) -> Clip | None:
     held_out = spec.split == "held_out"
-    rng = np.random.default_rng([spec.seed + held_out * _HELD_OUT_SEEDS, attempt])
+    rng = np.random.default_rng([spec.seed + held_out * HELD_OUT_SEEDS, attempt])
     names = list(KINDS)
     shares = np.array([KINDS[name].share for name in names])
     drawn = names[int(rng.choice(len(names), p=shares / shares.sum()))]
@@ -140,14 +140,14 @@ def _attempt(spec: SequenceSpec, attempt: int, images: Path | None, clean: bool)
     fov_deg = float(rng.uniform(50.0, 110.0))
     camera = pinhole(spec.width, spec.height, fov_deg if spec.fov_deg is None else spec.fov_deg)
     poses = world.T_world_cam[: spec.frames]
-    sensors = [CLEAN] * spec.frames if clean else _sensors(spec.frames, rng)
+    taken = [CLEAN] * spec.frames if clean else sensors(spec.frames, rng)
     viewer = Viewer(world.mesh, world.atlas, world.light, camera, poses[:, :3, 3])
     moves = np.ones(world.mover_poses.shape[1], np.bool_)
     noise = int(rng.integers(1 << 40))
     views: list[View] = []
     for index in range(spec.frames):
         after = min(index + 1, spec.frames - 1)
-        view = viewer.draw(poses[index], poses[after], world.mover_poses[index], moves, sensors[index], noise + index)
+        view = viewer.draw(poses[index], poses[after], world.mover_poses[index], moves, taken[index], noise + index)
         if view.depth_m.min(where=view.depth_m > 0, initial=np.inf) < NEAREST_SEEN_M:
             return None
         views.append(view)
@@ -160,7 +160,7 @@ def _attempt(spec: SequenceSpec, attempt: int, images: Path | None, clean: bool)
     )
 
 
-def _sensors(frames: int, rng: np.random.Generator) -> list[Sensor]:
+def sensors(frames: int, rng: np.random.Generator) -> list[Sensor]:
     """One camera, its exposure and white balance drifting from frame to frame."""
     time = np.arange(frames, dtype=np.float64)
     balance = np.exp(rng.normal(0.0, 0.08, 3))

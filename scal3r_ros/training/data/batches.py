@@ -83,12 +83,14 @@ def make_batch(
 
     `kept_chunks`: only these chunks of each, where other processes have the others. `forget` tells for each chunk kept
     whether its first frame is encoded as if nothing were known of the frame before it, as where a drive begins; by
-    default all but the first of a sequence know it.
+    default all but the first of a sequence know it, and none where chunks are apart.
     """
     F = sequences[0].shape.frames
     order = FrameOrder.of(F).positions
     kept = kept_chunks or range(sequences[0].shape.chunks)
     layout = Layout(len(sequences), len(kept), F)
+    apart = [sequence.apart for sequence in sequences for _ in kept]
+    forget = [a or (forget is not None and forget[chunk]) for chunk, a in enumerate(apart)]
     images, depths, skies, poses, Ks = [], [], [], [], []
     about_chunk, about_start = [], []
     for sequence in sequences:
@@ -139,7 +141,7 @@ def unit_of(sequence: Sequence, unit: Unit) -> float:
     return float(np.linalg.norm(points + T_ref_cam[:, None, :3, 3], axis=-1)[seen.reshape(F, -1)].mean())
 
 
-def _previous(layout: Layout, shared: int, forget: Items[bool] | None) -> list[int]:
+def _previous(layout: Layout, shared: int, forget: Items[bool]) -> list[int]:
     """For each frame the number, in the batch, of the frame before it in time; of itself where none is known."""
     order = FrameOrder.of(layout.frames)
     first, before_shared = order.places_of([0, layout.frames - shared - 1])
@@ -147,7 +149,7 @@ def _previous(layout: Layout, shared: int, forget: Items[bool] | None) -> list[i
     for chunk in range(layout.all_chunks):
         base = chunk * layout.frames
         places = [base + place for place in order.previous]
-        if chunk % layout.chunks and not (forget is not None and forget[chunk]):
+        if chunk % layout.chunks and not forget[chunk]:
             places[first] = base - layout.frames + before_shared
         previous += places
     return previous

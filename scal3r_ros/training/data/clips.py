@@ -21,7 +21,8 @@ class Clip:
 
     `images` (n, h, w, 3) uint8 RGB; `depth_m` (n, h, w) float16 or wider, z-depth in metres, 0 where there is none;
     `T_world_cam` (n, 4, 4) float64; `K` (3, 3) float64, pixel centres at whole numbers; `zero_is_far`: where depth is 0
-    there is sky, not something unmeasured.
+    there is sky, not something unmeasured. Where `place_frames` is given, so many consecutive frames each show a place
+    of their own, anywhere along the drive.
     """
 
     images: NDArray[np.uint8]
@@ -29,6 +30,7 @@ class Clip:
     T_world_cam: NDArray[np.float64]
     K: NDArray[np.float64]
     zero_is_far: bool
+    place_frames: int | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -45,7 +47,8 @@ class ClipFolder:
 
     def save(self, number: int, clip: Clip) -> None:
         """Writes a clip; it is there only once it is whole. `TrainingError` where the disk does not take it."""
-        cameras = np.concatenate([clip.T_world_cam.reshape(len(clip), 16).ravel(), clip.K.ravel(), [clip.zero_is_far]])
+        flat = (clip.T_world_cam.ravel(), clip.K.ravel(), [clip.zero_is_far, clip.place_frames or 0])
+        cameras = np.concatenate(flat)
         # The cameras are written last: a clip that has them is whole.
         parts: dict[str, NDArray[np.generic]] = {
             "images": clip.images,
@@ -74,7 +77,12 @@ class ClipFolder:
             ) from error
         n = len(images)
         return Clip(
-            images, depth, cameras[: 16 * n].reshape(n, 4, 4), cameras[16 * n : -1].reshape(3, 3), cameras[-1] > 0
+            images,
+            depth,
+            cameras[: 16 * n].reshape(n, 4, 4),
+            cameras[16 * n : 16 * n + 9].reshape(3, 3),
+            cameras[16 * n + 9] > 0,
+            int(cameras[16 * n + 10]) or None,
         )
 
     def remove(self, number: int) -> None:

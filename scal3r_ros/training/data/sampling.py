@@ -5,7 +5,7 @@ Shapes: T chunks of F frames; h × w pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class Sequence:
     """Frames of one clip, cut into chunks.
 
     `shape` tells which chunks; `images` (T, F, h, w, 3) uint8; `depth_m` (T, F, h, w) float32, 0 where there is none;
-    `T_world_cam` (T, F, 4, 4); `K` (3, 3); `zero_is_far` as of the clip.
+    `T_world_cam` (T, F, 4, 4); `K` (3, 3); `zero_is_far` as of the clip. Chunks that are `apart` share no frames.
     """
 
     shape: ChunkShape
@@ -64,14 +64,20 @@ class Sequence:
     T_world_cam: NDArray[np.float64]
     K: NDArray[np.float64]
     zero_is_far: bool
+    apart: bool = False
 
 
 def cut_sequence(clip: Clip, shape: ChunkShape, rng: np.random.Generator, augmentation: Augmentation) -> Sequence:
     """A random sequence of `clip`; equal generators give equal sequences.
 
+    Of a clip of places each chunk is of another place, in any order.
+
     Raises:
         TrainingError: the clip is too short.
     """
+    if clip.place_frames is not None:
+        frames = _frames_of_places(clip, clip.place_frames, shape, rng, augmentation)
+        return _seen(clip, frames, shape, rng, augmentation, apart=True)
     longest = (len(clip) - 1) // max(1, shape.span - 1)
     if longest < 1:
         raise TrainingError(
@@ -83,6 +89,40 @@ def cut_sequence(clip: Clip, shape: ChunkShape, rng: np.random.Generator, augmen
     frames = start + stride * np.arange(shape.span)
     if augmentation.reverse and rng.random() < 0.5:
         frames = frames[::-1]
+    return _seen(clip, frames[shape.positions()], shape, rng, augmentation, apart=False)
+
+
+def _frames_of_places(
+    clip: Clip, place_frames: int, shape: ChunkShape, rng: np.random.Generator, augmentation: Augmentation
+) -> NDArray[np.int64]:
+    """Frames (T, F) of chunks each of which is of a place of its own."""
+    places = len(clip) // place_frames
+    if shape.chunks > places or shape.frames > place_frames:
+        raise TrainingError(
+            f"a drive of {places} places of {place_frames} frames is too short for {shape.chunks} chunks of"
+            f" {shape.frames}"
+        )
+    unaltered = augmentation == replace(NONE, largest_stride=augmentation.largest_stride)
+    chosen = np.arange(shape.chunks) if unaltered else rng.permutation(places)[: shape.chunks]
+    stride = min(augmentation.largest_stride, max(1, (place_frames - 1) // max(1, shape.frames - 1)))
+    stride = stride if unaltered else int(rng.integers(1, stride + 1))
+    room = place_frames - 1 - stride * (shape.frames - 1)
+    start = np.zeros(shape.chunks, int) if unaltered else rng.integers(0, room + 1, shape.chunks)
+    frames = (chosen * place_frames + start)[:, None] + stride * np.arange(shape.frames)
+    return np.asarray(frames[:, ::-1] if augmentation.reverse and rng.random() < 0.5 else frames, np.int64)
+
+
+def _seen(
+    clip: Clip,
+    frames_TF: NDArray[np.int64],
+    shape: ChunkShape,
+    rng: np.random.Generator,
+    augmentation: Augmentation,
+    apart: bool,
+) -> Sequence:
+    """These frames (T, F) of a clip, mirrored and recoloured now and then."""
+    frames, places = np.unique(frames_TF, return_inverse=True)
+    chunks = places.reshape(frames_TF.shape)
     images = np.ascontiguousarray(clip.images[frames])
     depth_m = np.asarray(clip.depth_m[frames], np.float32)
     T, K = clip.T_world_cam[frames], clip.K
@@ -90,8 +130,7 @@ def cut_sequence(clip: Clip, shape: ChunkShape, rng: np.random.Generator, augmen
         images, depth_m, T, K = mirrored(images, depth_m, T, K)
     if augmentation.colour:
         images = recoloured(images, rng, augmentation.colour)
-    chunks = shape.positions()
-    return Sequence(shape, images[chunks], depth_m[chunks], T[chunks], K, clip.zero_is_far)
+    return Sequence(shape, images[chunks], depth_m[chunks], T[chunks], K, clip.zero_is_far, apart)
 
 
 def mirrored(

@@ -12,9 +12,10 @@ from types import TracebackType
 
 from scal3r_ros.errors import TrainingError
 from scal3r_ros.simulation.worlds.clips import SequenceSpec
-from scal3r_ros.training.config import DataConfig
+from scal3r_ros.simulation.worlds.long_drives import DriveSpec
+from scal3r_ros.training.config import LONG_DRIVES, SIMULATION, DataConfig
 from scal3r_ros.training.data.clips import Clip, ClipFolder
-from scal3r_ros.training.data.rendering import render_clip
+from scal3r_ros.training.data.rendering import render_clip, render_places
 
 _POLL_S = 0.05
 _AHEAD = 16
@@ -28,7 +29,9 @@ class SimulatedClips:
     Use as a context: the processes end with it.
     """
 
-    def __init__(self, folder: Path, config: DataConfig, sizes: Items[tuple[int, int]], split: str) -> None:
+    def __init__(
+        self, folder: Path, config: DataConfig, sizes: Items[tuple[int, int]], split: str, source: str = SIMULATION
+    ) -> None:
         self._clips = ClipFolder(folder)
         self._config = config
         self._sizes = len(sizes)
@@ -38,7 +41,7 @@ class SimulatedClips:
         self._processes = [
             context.Process(
                 target=_render,
-                args=(folder, config, tuple(sizes), split, worker, self._wanted, self._oldest, os.getpid()),
+                args=(source, folder, config, tuple(sizes), split, worker, self._wanted, self._oldest, os.getpid()),
                 daemon=True,
             )
             for worker in range(config.workers)
@@ -77,6 +80,7 @@ class SimulatedClips:
 
 
 def _render(
+    source: str,
     folder: Path,
     config: DataConfig,
     sizes: tuple[tuple[int, int], ...],
@@ -100,5 +104,9 @@ def _render(
         if number not in clips:
             width, height = sizes[number % len(sizes)]
             seed = config.seed * _SEEDS_APART + number
-            clips.save(number, render_clip(SequenceSpec(seed, config.clip_frames, width, height, split)))
+            if source == LONG_DRIVES:
+                clip = render_places(DriveSpec(seed, config.places, config.place_frames, width, height, split))
+            else:
+                clip = render_clip(SequenceSpec(seed, config.clip_frames, width, height, split))
+            clips.save(number, clip)
         number += config.workers

@@ -24,7 +24,8 @@ _STANDING = 0.02
 class ChunkErrors:
     """Errors of one chunk.
 
-    `depth`: mean |d̂ − d| / d at the chunk's own scale; `sure_depth`: of the pixels that the network is sure enough of
+    `depth`: mean |d̂ − d| / d at the chunk's own scale; `depth_in_unit`: mean |log d̂ / d| at the scale that was said;
+    `sure_depth`: of the pixels that the network is sure enough of
     to become points, None where it is of none; `log_scale`: logarithm of truth over said, at the median;
     `rotation_deg` and `translation` of every pair of frames, the latter as a share of its distance, at the depth's
     scale, pairs that nearly stand being left out; `neighbour_rotation_deg`; `still_deg`: rotation that a network which
@@ -32,6 +33,7 @@ class ChunkErrors:
     """
 
     depth: float
+    depth_in_unit: float
     sure_depth: float | None
     log_scale: float
     rotation_deg: Array
@@ -66,6 +68,7 @@ def chunk_errors(
     missed = np.linalg.norm(scale * said[moving, :3, 3] - true[moving, :3, 3], axis=1) / distance[moving]
     return ChunkErrors(
         depth,
+        float(np.abs(np.log(said_depth[known] / true_depth[known])).mean()) if known.any() else 0.0,
         float(missed_depth[believed].mean()) if believed.any() else None,
         log_scale,
         rotation,
@@ -77,7 +80,12 @@ def chunk_errors(
 
 
 def summary(sequences: Iterable[list[ChunkErrors]]) -> dict[str, float]:
-    """Figures over all chunks; `seam_spread` is the spread of the logarithm of the scale between chunks that follow."""
+    """Figures over all chunks.
+
+    `seam_spread` is the spread of the logarithm of the scale between chunks that follow; `scale_error` the mean |log|
+    of a later chunk's scale against that of the first of its sequence, and `depth_in_unit` the mean error of depth of
+    later chunks in the first one's unit: both are what a memory of scale makes smaller.
+    """
     by_sequence = list(sequences)
     chunks = [chunk for sequence in by_sequence for chunk in sequence]
     seams = [
@@ -85,6 +93,7 @@ def summary(sequences: Iterable[list[ChunkErrors]]) -> dict[str, float]:
         for sequence in by_sequence
         for earlier, later in itertools.pairwise(sequence)
     ]
+    later_chunks = [(sequence[0], later) for sequence in by_sequence for later in sequence[1:]]
     return {
         "depth": float(np.mean([chunk.depth for chunk in chunks])),
         "sure_depth": _mean([chunk.sure_depth for chunk in chunks if chunk.sure_depth is not None]),
@@ -94,6 +103,8 @@ def summary(sequences: Iterable[list[ChunkErrors]]) -> dict[str, float]:
         "still_deg": _median(chunk.still_deg for chunk in chunks),
         "field_of_view": float(np.median([chunk.field_of_view for chunk in chunks])),
         "seam_spread": float(np.std(seams)) if seams else 0.0,
+        "scale_error": _mean([abs(later.log_scale - first.log_scale) for first, later in later_chunks]),
+        "depth_in_unit": _mean([later.depth_in_unit for _, later in later_chunks]),
     }
 
 

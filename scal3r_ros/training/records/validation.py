@@ -18,6 +18,7 @@ from scal3r_ros.training.data.batches import Batch, Unit, in_time, make_batch
 from scal3r_ros.training.data.clips import Clip
 from scal3r_ros.training.data.sampling import NONE, ChunkShape, cut_sequence
 from scal3r_ros.training.forward import ChunkContext, Outputs, forward_chunks
+from scal3r_ros.training.memory_units import MemoryWatch
 from scal3r_ros.training.records.errors import ChunkErrors, chunk_errors, summary
 
 Array = NDArray[np.float64]
@@ -41,10 +42,14 @@ def validate(
     device: torch.device,
     autocast: bool,
     calibrated: bool = True,
+    watch: MemoryWatch | None = None,
 ) -> dict[str, float]:
-    """Figures of `summary` over all batches; a network that solves for poses is told the lens if `calibrated`."""
+    """Figures of `summary` over all batches; a network that solves for poses is told the lens if `calibrated`.
+
+    `watch` is shown how the memory answers.
+    """
     model.eval()
-    answered = answers(model, batches, context, device, autocast, calibrated)
+    answered = answers(model, batches, context, device, autocast, calibrated, watch)
     return summary([batch_errors(outputs, batch, model.preset.confidence_half) for batch, outputs in answered])
 
 
@@ -56,6 +61,7 @@ def answers(
     device: torch.device,
     autocast: bool,
     calibrated: bool = True,
+    watch: MemoryWatch | None = None,
 ) -> Iterator[tuple[Batch, Outputs]]:
     """What the network says of each batch, with depth for all frames."""
     for batch in batches:
@@ -70,6 +76,7 @@ def answers(
                 within=batch.within,
                 focal_B=batch.focal.to(device) if calibrated else None,
                 context=context,
+                watch=watch,
             )
         yield batch, outputs
 

@@ -5,7 +5,8 @@ import torch
 
 from scal3r_ros.errors import ModelError
 from scal3r_ros.model import random_model
-from scal3r_ros.model.encoder.encoder import StemConfig, VitConfig, VitEncoder, build_encoder
+from scal3r_ros.model.encoder.build import build_encoder
+from scal3r_ros.model.encoder.encoder import StemConfig, VitConfig, VitEncoder
 from scal3r_ros.model.weights.presets import NANO
 
 VIT = VitConfig(channels=32, depth=2, heads=2, patch=4, trained_size=24)

@@ -33,9 +33,9 @@ def drive(frames: int) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
     return T, torch.tensor(np.stack(depths)).float(), torch.tensor(np.stack(matches)).permute(0, 3, 1, 2).float()
 
 
-def quiet_head() -> SolvedCameras:
+def quiet_head(says_unit: bool = False) -> SolvedCameras:
     """A head that takes all that two frames tell of depth, and nothing that is swept."""
-    head = SolvedCameras(24, 8, CELL)
+    head = SolvedCameras(24, 8, CELL, says_unit)
     with torch.no_grad():
         head.sweep.out.weight.zero_()
         head.sweep.out.bias.copy_(torch.tensor([0.0, 0.0, 30.0, -30.0]))
@@ -72,7 +72,7 @@ def test_exact_matches_and_depth_give_true_poses_about_the_first_frame() -> None
     T_world_cam, depth, matches = drive(4)
     order, previous = [1, 0, 2, 3], [1, 1, 0, 2]
     head = quiet_head()
-    encoding, told, _ = said(head, depth[order], matches[order], previous)
+    encoding, told, *_ = said(head, depth[order], matches[order], previous)
     true = se3.invert(T_world_cam[1]) @ T_world_cam[order]
     np.testing.assert_allclose(poses(encoding), true, atol=2e-3)
     torch.testing.assert_close(told, depth[order], rtol=0.02, atol=0)
@@ -92,6 +92,25 @@ def test_chunks_together_are_what_each_is_alone() -> None:
         torch.testing.assert_close(together[1][part], alone[1], atol=1e-5, rtol=1e-5)
 
 
+def test_a_chunks_unit_scales_its_depth_and_its_way() -> None:
+    """Two chunks of the same pictures, the second of which is said to be twice as large."""
+    head = quiet_head(says_unit=True)
+    assert head.unit is not None
+    _, depth, matches = drive(3)
+    plain = said(head, depth, matches, [0, 0, 1])
+    assert plain.log_unit_sigma is not None
+    with torch.no_grad():
+        head.unit.fc2.weight.zero_()
+        head.unit.fc2.bias.copy_(torch.tensor([np.log(2.0), -1.5]))
+    twice = said(head, depth, matches, [0, 0, 1])
+    torch.testing.assert_close(twice.seen_depth, 2 * depth)
+    torch.testing.assert_close(twice.depth, 2 * plain.depth, rtol=1e-2, atol=0)
+    torch.testing.assert_close(twice.pose_encoding[:, :3], 2 * plain.pose_encoding[:, :3], rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(twice.pose_encoding[:, 3:], plain.pose_encoding[:, 3:], rtol=0, atol=1e-4)
+    assert twice.log_unit_sigma is not None
+    torch.testing.assert_close(twice.log_unit_sigma, torch.tensor([-1.5]))
+
+
 def test_parallax_makes_wrong_depth_better() -> None:
     _, depth, matches = drive(3)
     wrong = depth.clone()
@@ -106,7 +125,7 @@ def test_parallax_makes_wrong_depth_better() -> None:
 
 def test_a_single_frame_stands_where_it_is() -> None:
     _, depth, matches = drive(1)
-    encoding, told, _ = said(quiet_head(), depth, matches, [0])
+    encoding, told, *_ = said(quiet_head(), depth, matches, [0])
     np.testing.assert_allclose(poses(encoding)[0], np.eye(4), atol=1e-6)
     torch.testing.assert_close(told, depth)
 
@@ -116,7 +135,7 @@ def test_matches_without_any_texture_leave_finite_poses_and_gradients() -> None:
     matches = matches.clone()
     matches[:, 2] = -20.0
     matches.requires_grad_(True)
-    encoding, told, _ = said(SolvedCameras(24, 8, CELL), depth, matches, [0, 0, 1], focal=None)
+    encoding, told, *_ = said(SolvedCameras(24, 8, CELL), depth, matches, [0, 0, 1], focal=None)
     (encoding.sum() + told.sum()).backward()
     assert torch.isfinite(encoding).all()
     assert torch.isfinite(matches.grad).all()

@@ -17,7 +17,7 @@ def test_fingerprints_tell_presets_apart_but_not_their_names_and_widths():
 
 
 def test_unknown_preset_is_answered_with_the_known_ones():
-    with pytest.raises(ModelError, match="full, medium, small, tiny, tiny_2x, tiny_4x, nano"):
+    with pytest.raises(ModelError, match="full, medium, small, lite, tiny, tiny_2x, tiny_4x, nano"):
         preset_named("huge")
     assert preset_named("full") is FULL
 

@@ -73,3 +73,14 @@ def test_only_where_nothing_was_left_unmeasured_is_a_gap_sky(sequence):
     for far in (True, False):
         with_gap = dataclasses.replace(sequence, depth_m=gap, zero_is_far=far)
         assert bool(make_batch([with_gap], Unit.TYPICAL_DEPTH).sky.any()) == far
+
+
+def test_chunks_that_are_apart_know_no_frame_before_their_first(clip):
+    places = dataclasses.replace(clip, place_frames=3)
+    sequence = cut_sequence(places, ChunkShape(3, 3, 1), np.random.default_rng(0), NONE)
+    batch = make_batch([sequence], Unit.TYPICAL_DEPTH)
+    for chunk in range(3):
+        frames = range(3 * chunk, 3 * chunk + 3)
+        assert all(batch.previous[frame] in frames for frame in frames)
+    first = batch.depth[:3]
+    assert float(first[first > 0].log().mean()) == pytest.approx(0.0, abs=1e-5)

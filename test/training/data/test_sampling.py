@@ -1,5 +1,7 @@
 """Sequences are frames of a clip with their truth, whatever was done to them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,36 @@ def test_colours_change_alike_in_all_frames(clip):
 def test_a_short_clip_is_refused(clip):
     with pytest.raises(TrainingError, match="12 frames is too short for 4 chunks: 16 frames"):
         cut_sequence(clip, ChunkShape(4, 4, 0), np.random.default_rng(0), Augmentation())
+
+
+@pytest.fixture
+def places(clip):
+    """Four places of three frames each."""
+    return dataclasses.replace(clip, place_frames=3)
+
+
+def test_chunks_of_a_drive_are_each_of_a_place_of_its_own(places):
+    shape, first = ChunkShape(3, 2, 1), set()
+    for seed in range(30):
+        sequence = cut_sequence(places, shape, np.random.default_rng(seed), Augmentation(flip=False, colour=0.0))
+        assert sequence.apart
+        numbers = [
+            [int(np.flatnonzero((places.T_world_cam == T).all((1, 2)))[0]) for T in chunk]
+            for chunk in sequence.T_world_cam
+        ]
+        chosen = [{number // 3 for number in chunk} for chunk in numbers]
+        assert all(len(one) == 1 for one in chosen)
+        assert len(set.union(*chosen)) == 3
+        first |= chosen[0]
+    assert first == {0, 1, 2, 3}
+
+
+def test_without_augmentation_places_come_in_their_order(places):
+    sequence = cut_sequence(places, ChunkShape(2, 2, 1), np.random.default_rng(0), NONE)
+    np.testing.assert_array_equal(sequence.images[0], places.images[:2])
+    np.testing.assert_array_equal(sequence.images[1], places.images[3:5])
+
+
+def test_a_drive_of_few_places_is_refused(places):
+    with pytest.raises(TrainingError, match="4 places of 3 frames is too short for 5 chunks of 2"):
+        cut_sequence(places, ChunkShape(5, 2, 1), np.random.default_rng(0), Augmentation())

@@ -97,6 +97,10 @@ class Viewer:
             moving = (number >= 0) & (mover >= 0) & mover_moves[np.maximum(mover, 0)]
         return View(image, depth, moving)
 
+    def expose_anew(self) -> None:
+        """Has exposure set by the next frame, as by the first."""
+        self._level = None
+
     def _exposed_for(self, sensor: Sensor) -> float:
         """The mean light that exposure has settled on."""
         level = max(1e-3, float(np.minimum(self._samples[::4, ::4], 1.5).mean()))
