@@ -1,4 +1,4 @@
-"""What a training run is: one YAML file of the parameters below, nested by their dots.
+"""The configuration of a training run: a YAML file of the parameters below, nested at their dots.
 
 Steps count optimiser steps. A frame counts once for each chunk it is in.
 """
@@ -54,8 +54,8 @@ class DataConfig:
         choices=tuple(unit.value for unit in Unit),
     )
     calibrated: float = parameter(
-        0.7, "share of the steps in which poses are solved with the true focal length, not the one said", minimum=0.0,
-        maximum=1.0,
+        0.7, "share of the steps in which poses are solved with the true focal length, not the predicted one",
+        minimum=0.0, maximum=1.0,
     )  # fmt: skip
     pair_steps: int = parameter(0, "steps at the start with chunks of two frames alone", minimum=0)
     forget: float = parameter(

@@ -4,9 +4,9 @@ Shapes: B sequences of T chunks of F frames, S = B · T · F frames in that orde
 reference; h × w pixels, N patches and P tokens of a frame, L = F · N patch tokens of a chunk, C channels, H memory
 heads, D channels of a head, M hidden channels.
 
-    running   W_t = W(g_1 + … + g_t)         what the mapper does: a chunk knows the ones before it
-    joint     W_t = W(g_1 + … + g_T)         what the authors trained: all chunks know of each other
-    frozen    W_t = W0                       nobody knows of anybody, for comparison
+    running   W_t = W(g_1 + … + g_t)         as the mapper does: a chunk knows the ones before it
+    joint     W_t = W(g_1 + … + g_T)         as the authors trained: all chunks know of each other
+    frozen    W_t = W0                       chunks know nothing of each other, for comparison
 
 Gradients flow through the memory's step to everything that made g. Source: Scal3R (CVPR 2026).
 """
@@ -90,11 +90,11 @@ def forward_chunks(
     with_points: bool = False,
     watch: MemoryWatch | None = None,
 ) -> Outputs:
-    """What the network says of all frames, and of those at `dense` pixel by pixel.
+    """The network's predictions for all frames, dense for those at `dense`.
 
     `previous`: which image the encoder compares each with, see `Scal3R.encode`; `within`: for each of a chunk's frames
     the place in it of the one before, its own for the first; `focal_B`: focal length of each chunk in
-    widths of the image, where the network is to be told; `reduce` sums over processes that each
+    widths of the image, where the network gets it; `reduce` sums over processes that each
     hold some chunks of the same sequences, which takes the context `joint`; `watch` is shown how the memory answers.
     """
     grid = model.grid(images_S3hw)
@@ -107,11 +107,11 @@ def forward_chunks(
         seen = model.depth(features, grid, encoding.detail, layout.all_frames)
         with torch.autocast(images_S3hw.device.type, enabled=False):
             frames = SeenFrames(features[-1].float(), seen.values.float(), seen.confidence.float(), *encoding[2:])
-            said = model.camera_head(frames, within, layout.all_chunks, focal_B)
+            predicted = model.camera_head(frames, within, layout.all_chunks, focal_B)
         kept = list(dense)
-        depth = DenseMaps(said.depth[kept], said.confidence[kept])
-        before = DenseMaps(said.seen_depth[kept], frames.confidence[kept])
-        return Outputs([said.pose_encoding], depth, points, matched, before, said.log_unit_sigma)
+        depth = DenseMaps(predicted.depth[kept], predicted.confidence[kept])
+        before = DenseMaps(predicted.seen_depth[kept], frames.confidence[kept])
+        return Outputs([predicted.pose_encoding], depth, points, matched, before, predicted.log_unit_sigma)
     with torch.autocast(images_S3hw.device.type, enabled=False):
         poses = model.camera_head.refinements(features[-1].float(), layout.all_chunks)
     return Outputs(poses, model.depth(chosen, grid, encoding.detail[list(dense)], max(1, len(dense))), points)
@@ -158,7 +158,7 @@ def _remember(
     reduce: Reduce | None,
     watch: MemoryWatch | None,
 ) -> Tensor:
-    """One memory unit for all chunks, each with the fast weights that it is answered by."""
+    """One memory unit for all chunks, each answered by its own fast weights."""
     unit = model.aggregator.unit(layer)
     assert unit is not None, "only layers with a unit remember"
     q_HLD, k_HLD, v_HLD, lr_3HL1 = model.aggregator.project(unit, x_SPC, tables)
@@ -171,7 +171,7 @@ def _remember(
     if context is ChunkContext.FROZEN:
         return model.aggregator.remember(unit, x_SPC, projections.q, unit.initial)
     g = gradient(projections, unit.initial)
-    G = FastWeights(*(_evidence(w, layout, context, reduce) for w in g))
+    G = FastWeights(*(_answering_gradient(w, layout, context, reduce) for w in g))
     W = fast_weights(unit.initial, G, unit.config.newton_schulz_steps, unit.config.step_dtype)
     answered_SPC = model.aggregator.remember(unit, x_SPC, projections.q, W)
     if watch is not None:
@@ -180,8 +180,8 @@ def _remember(
     return answered_SPC
 
 
-def _evidence(g: Tensor, layout: Layout, context: ChunkContext, reduce: Reduce | None) -> Tensor:
-    """Evidence (B · T, H, …) that answers each chunk, from what each chunk teaches."""
+def _answering_gradient(g: Tensor, layout: Layout, context: ChunkContext, reduce: Reduce | None) -> Tensor:
+    """Accumulated gradient (B · T, H, …) that answers each chunk, from the gradient of each chunk."""
     taught = g.reshape(layout.sequences, layout.chunks, *g.shape[1:])
     if context is ChunkContext.RUNNING:
         return taught.cumsum(1).flatten(0, 1)

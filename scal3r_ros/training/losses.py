@@ -1,4 +1,4 @@
-"""What the network is wrong by.
+"""The losses.
 
 Shapes: B sequences of T chunks of F frames, S frames of the batch, n of them with dense maps, h × w pixels.
 
@@ -7,7 +7,7 @@ Shapes: B sequences of T chunks of F frames, S frames of the batch, n of them wi
     matching   cross entropy of the stem's correlation with the true places, see matching.py
     motion     |ê| p − log p                                                 error of the matches, precision p
     scale      |s_t| with s_t = mean log(d̂ / d) of each chunk
-    agreement  |s_t − s_1| of later chunks; and |s_t − s_1| / σ_t + log σ_t of the σ that is said
+    agreement  |s_t − s_1| of later chunks; and |s_t − s_1| / σ_t + log σ_t of the σ that is predicted
     dense      mean (c + w_p) · e − α log c + mean |∇ (d̂ − d)|               e = |d̂ − d| or of their logarithms
 
 Source: VGGT and Scal3R (camera, dense), DUSt3R (confidence), MiDaS (gradient over scales).
@@ -36,7 +36,7 @@ _LARGEST_RATIO = math.log(3.0)
 
 @dataclass(frozen=True)
 class LossConfig:
-    """How much each error counts."""
+    """The weight of each error."""
 
     camera: float = parameter(5.0, "weight of the poses' encodings", minimum=0.0)
     discount: float = parameter(0.6, "of each earlier iteration of the camera head", minimum=0.0, maximum=1.0)
@@ -53,28 +53,28 @@ class LossConfig:
         choices=("log", "linear", "relative"),
     )
     plain: float = parameter(
-        0.0, "weight of the error of depth however confident, beside that by confidence", minimum=0.0
+        0.0, "weight of the error of depth regardless of confidence, besides the one weighted by it", minimum=0.0
     )
     points: float = parameter(0.0, "weight of the point head; 0 leaves it as it is", minimum=0.0)
     gradient: float = parameter(1.0, "weight of the gradients within depth and points", minimum=0.0)
     confidence: float = parameter(0.2, "α: the reward for confidence", minimum=0.0)
-    matching: float = parameter(0.3, "weight of where the stem finds places in the frame before", minimum=0.0)
-    motion: float = parameter(0.2, "weight of the refined matches and of how precise they are said to be", minimum=0.0)
-    depth_seen: float = parameter(0.5, "weight of the depth before the motion was known", minimum=0.0)
-    scale: float = parameter(0.0, "weight of the scale of whole chunks, which the memory is to carry", minimum=0.0)
+    matching: float = parameter(0.3, "weight of the stem's matching with the frame before", minimum=0.0)
+    motion: float = parameter(0.2, "weight of the refined matches and of their predicted precision", minimum=0.0)
+    depth_seen: float = parameter(0.5, "weight of the depth predicted from single frames", minimum=0.0)
+    scale: float = parameter(0.0, "weight of the scale of chunks, which the memory is to carry", minimum=0.0)
     agreement: float = parameter(
         0.0, "weight of the scale of later chunks against that of a sequence's first, which absolute errors drown",
         minimum=0.0,
     )  # fmt: skip
     scale_sigma: float = parameter(
-        0.0, "weight of how far a chunk's scale is said to be wrong, of a network that says so", minimum=0.0
+        0.0, "weight of how far a chunk's scale is predicted to be wrong, of a network that says so", minimum=0.0
     )
-    sky: float = parameter(0.3, "error that pixels of the sky count as, so that they are not trusted", minimum=0.0)
+    sky: float = parameter(0.3, "error assigned to pixels of the sky, so that their confidence is low", minimum=0.0)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """`total`, to be made small, and its `parts` before they were weighted."""
+    """`total`, to be minimised, and its unweighted `parts`."""
 
     total: Tensor
     parts: dict[str, Tensor]
@@ -119,8 +119,8 @@ def camera_loss(estimates: list[Tensor], truth_S9: Tensor, config: LossConfig) -
 
 def neighbour_loss(encodings_S9: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Mean error between neighbours: of rotation (radians, if small) and of translation (share of the distance)."""
-    said, true = (relative_poses(in_time(encodings, batch)) for encodings in (encodings_S9, batch.poses))
-    turned = said[0] @ true[0].mT
+    predicted, true = (relative_poses(in_time(encodings, batch)) for encodings in (encodings_S9, batch.poses))
+    turned = predicted[0] @ true[0].mT
     axis = torch.stack(
         (
             turned[..., 2, 1] - turned[..., 1, 2],
@@ -129,8 +129,8 @@ def neighbour_loss(encodings_S9: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         )
     )
     distance = true[1].norm(dim=-1)
-    missed = smooth_norm(said[1] - true[1]) / (distance + _NEAREST_SHARE)
-    # A pair that hardly moved may be missed by many times its distance: it must not outweigh all others.
+    missed = smooth_norm(predicted[1] - true[1]) / (distance + _NEAREST_SHARE)
+    # The error of a pair that hardly moved may be many times its distance: it must not outweigh all others.
     return smooth_norm(0.5 * axis.movedim(0, -1)).mean(), missed.log1p().mean()
 
 
@@ -148,14 +148,14 @@ def relative_poses(encodings_BF9: Tensor) -> tuple[Tensor, Tensor]:
     return R_later_earlier, t[:, 1:] - (R_later_earlier @ t[:, :-1, :, None])[..., 0]
 
 
-def depth_loss(said: DenseMaps, true_nhw: Tensor, sky_nhw: Tensor, config: LossConfig) -> Tensor:
-    """Confidence-weighted error and gradients of depth where it is known, and mistrust of the sky."""
+def depth_loss(predicted: DenseMaps, true_nhw: Tensor, sky_nhw: Tensor, config: LossConfig) -> Tensor:
+    """Confidence-weighted error and gradients of depth where it is known, and the confidence of the sky."""
     known_nhw = true_nhw > 0
     safe_nhw = torch.where(known_nhw, true_nhw, 1.0)
-    said_nhw = said.values.float()
-    error_nhw = said_nhw - safe_nhw if config.depth_error == "linear" else said_nhw.log() - safe_nhw.log()
+    predicted_nhw = predicted.values.float()
+    error_nhw = predicted_nhw - safe_nhw if config.depth_error == "linear" else predicted_nhw.log() - safe_nhw.log()
     size_nhw = relative_size(error_nhw) if config.depth_error == "relative" else error_nhw.abs()
-    confidence_nhw = said.confidence.float()
+    confidence_nhw = predicted.confidence.float()
     loss = _dense_loss(error_nhw[..., None], size_nhw, confidence_nhw, known_nhw, config)
     loss = loss + config.plain * (size_nhw * known_nhw).sum() / known_nhw.sum().clamp(min=1)
     far = (confidence_nhw * config.sky - config.confidence * confidence_nhw.log()) * sky_nhw
@@ -163,7 +163,7 @@ def depth_loss(said: DenseMaps, true_nhw: Tensor, sky_nhw: Tensor, config: LossC
 
 
 def scale_losses(scale_B: Tensor, log_sigma_B: Tensor | None, layout: Layout) -> dict[str, Tensor]:
-    """Of the scale errors (B · T,) of all chunks: by themselves, against the first's, and of the σ said of the latter.
+    """Of the scale errors (B · T,) of all chunks: absolute, relative to the first chunk, and of σ predicted for these.
 
     Chunks without depth have no error and count in none.
     """
@@ -185,11 +185,13 @@ def scale_losses(scale_B: Tensor, log_sigma_B: Tensor | None, layout: Layout) ->
     return parts
 
 
-def scale_errors(said: DenseMaps, batch: Batch, dense: list[int]) -> Tensor:
+def scale_errors(predicted: DenseMaps, batch: Batch, dense: list[int]) -> Tensor:
     """mean log(d̂ / d) of every chunk (B · T,): what its depths are wrong by together; NaN where none is known."""
     true_nhw = batch.depth[dense]
     known_nhw = true_nhw > 0
-    error_nhw = torch.where(known_nhw, said.values.float().log() - torch.where(known_nhw, true_nhw, 1.0).log(), 0.0)
+    error_nhw = torch.where(
+        known_nhw, predicted.values.float().log() - torch.where(known_nhw, true_nhw, 1.0).log(), 0.0
+    )
     chunk_n = torch.tensor(dense, device=true_nhw.device) // batch.layout.frames
     sums_B, counts_B = (
         true_nhw.new_zeros(batch.layout.all_chunks).index_add(0, chunk_n, values.sum((1, 2)).to(true_nhw.dtype))
@@ -198,7 +200,7 @@ def scale_errors(said: DenseMaps, batch: Batch, dense: list[int]) -> Tensor:
     return torch.where(counts_B > 0, sums_B / counts_B.clamp(min=1), math.nan)
 
 
-def points_loss(said: DenseMaps, batch: Batch, dense: list[int], config: LossConfig) -> Tensor:
+def points_loss(predicted: DenseMaps, batch: Batch, dense: list[int], config: LossConfig) -> Tensor:
     """The same for points in the chunk's frame, in the unit of the sequence."""
     depth_nhw, T_n44 = batch.depth[dense], batch.T_chunk_cam[dense]
     height, width = depth_nhw.shape[1:]
@@ -208,8 +210,8 @@ def points_loss(said: DenseMaps, batch: Batch, dense: list[int], config: LossCon
     pixels_hw3 = torch.stack((u, v, torch.ones_like(u)), dim=-1).float()
     rays_nhw3 = pixels_hw3 @ torch.linalg.inv(batch.K[dense]).mT[:, None]
     points_nhw3 = (depth_nhw[..., None] * rays_nhw3) @ T_n44[:, None, :3, :3].mT + T_n44[:, None, None, :3, 3]
-    error_nhw3 = said.values.float() - points_nhw3
-    return _dense_loss(error_nhw3, smooth_norm(error_nhw3), said.confidence.float(), depth_nhw > 0, config)
+    error_nhw3 = predicted.values.float() - points_nhw3
+    return _dense_loss(error_nhw3, smooth_norm(error_nhw3), predicted.confidence.float(), depth_nhw > 0, config)
 
 
 def relative_size(error: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
-"""Memory units that can be used: how untrained ones start, what is held as they learn, and how much they are heard.
+"""Memory units that training can use: their initial weights, the limit on W0, and metrics of their use.
 
-A unit as it is drawn learns associations that no query asks for: W0 outweighs the one step W(G), queries are no keys.
+A unit with random weights learns associations that no query asks for: W0 outweighs the one step W(G), and queries
+have nothing in common with keys.
 Shapes: C channels, H memory heads, D channels of a head, N patch tokens.
 """
 
@@ -22,7 +23,7 @@ LARGEST_START = 0.5
 
 @torch.no_grad()
 def prepare_memory(model: Scal3R) -> None:
-    """Untrained units made ready to be used: queries ask as keys were told, W0 is small, answers are heard."""
+    """Initial weights of untrained units: queries equal keys, W0 is small, the gate lets answers through."""
     for _, unit in model.aggregator.units():
         channels = unit.qkv.weight.shape[1]
         queries, keys = slice(0, channels), slice(channels, 2 * channels)
@@ -51,10 +52,10 @@ def step_norm(w_HIO: Tensor) -> float:
 
 
 class MemoryWatch:
-    """How much units are used, averaged over all chunks.
+    """Metrics of the use of units, averaged over all chunks.
 
     `same_answer`: cosine between f_W(q) and f_W0(q), one where learning changes no answer; `change`: ‖W − W0‖ / ‖W0‖;
-    `heard`: length of the answers as a share of that of the tokens they are added to.
+    `answer_share`: length of the answers as a share of that of the tokens they are added to.
     """
 
     def __init__(self) -> None:
@@ -64,18 +65,18 @@ class MemoryWatch:
     def see(
         self, layer: int, unit: AdaptiveMemoryUnit, q_THND: Tensor, W: FastWeights, tokens: tuple[Tensor, Tensor]
     ) -> None:
-        """One unit answering T chunks, whose patch tokens before and after the answer are `tokens`."""
+        """Takes in one unit that answers T chunks, whose patch tokens before and after the answer are `tokens`."""
         learnt, start = apply(q_THND, W), apply(q_THND, unit.initial)
         same = torch.cosine_similarity(learnt, start, dim=-1).mean()
         moved = torch.stack([(w - w0).square().sum((-3, -2, -1)) for w, w0 in zip(W, unit.initial, strict=True)]).sum(0)
         size = torch.stack([w0.square().sum() for w0 in unit.initial]).sum()
         before, after = tokens
-        heard = (after - before).norm(dim=-1).mean() / before.norm(dim=-1).mean()
-        values = {"same_answer": same, "change": (moved / size).sqrt().mean(), "heard": heard}
+        share = (after - before).norm(dim=-1).mean() / before.norm(dim=-1).mean()
+        values = {"same_answer": same, "change": (moved / size).sqrt().mean(), "answer_share": share}
         for name, value in values.items():
             self._values.setdefault(f"memory_{name}_{layer}", []).append(float(value))
 
-    def figures(self) -> Iterator[tuple[str, float]]:
+    def metrics(self) -> Iterator[tuple[str, float]]:
         """Means by name and layer."""
         for name, values in self._values.items():
             yield name, sum(values) / len(values)

@@ -1,4 +1,4 @@
-"""The optimiser's parts: which parameters learn how fast, when, and their running average."""
+"""The optimiser: parameter groups, learning-rate schedule, and the running average of the weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def rate_share(step: int, config: OptimiserConfig) -> float:
 
 @torch.no_grad()
 def follow(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
-    """Moves the running average of the weights on by one step; it is young at the start, so that it is no old news."""
+    """Updates the running average of the weights by one step; its decay starts small, to forget the random start."""
     young = min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - young)
 
@@ -78,7 +78,7 @@ def load_features(model: Scal3R, path: Path) -> None:
     """Sets the features of an encoder that takes them to those in `path`, a file of tensors by name.
 
     Raises:
-        TrainingError: the encoder takes none, or the file can not be read.
+        TrainingError: the encoder takes none, or the file cannot be read.
         ModelError: it holds other tensors.
     """
     if not isinstance(model.encoder, EfficientEncoder):
@@ -86,5 +86,5 @@ def load_features(model: Scal3R, path: Path) -> None:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"features {path} can not be read: {error}") from error
+        raise TrainingError(f"features {path} cannot be read: {error}") from error
     model.encoder.load_imagenet(weights)

@@ -35,7 +35,7 @@ def train_run(
     """Starts or continues the run in `folder` and trains until `until` steps, by default all, are done.
 
     Raises:
-        TrainingError: data that can not be trained on, or a checkpoint that can not be continued.
+        TrainingError: data that cannot be trained on, or a checkpoint that cannot be continued.
         ConfigurationError: sizes that are none.
     """
     if config.threads:

@@ -1,4 +1,4 @@
-"""The training run: data, forward, loss, step, average, validation, checkpoint, over and over."""
+"""The training loop: data, forward, loss, step, average, validation, checkpoint."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Trainer:
         run: the other processes.
 
     Raises:
-        TrainingError: the folder's checkpoint can not be continued.
+        TrainingError: the folder's checkpoint cannot be continued.
         ModelError: the weights to start from do not fit the preset.
     """
 
@@ -156,7 +156,7 @@ class Trainer:
         watch = MemoryWatch()
         figures = validate(
             self.average, self._validation, self._context, self._device, self._autocast, watch=watch
-        ) | dict(watch.figures())
+        ) | dict(watch.metrics())
         frozen = validate(self.average, self._validation, ChunkContext.FROZEN, self._device, self._autocast)
         guessing = validate(self.average, self._validation, self._context, self._device, self._autocast, False)
         figures |= {f"frozen_{name}": frozen[name] for name in ("depth", "translation", "seam_spread", "scale_error")}

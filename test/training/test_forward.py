@@ -38,10 +38,10 @@ def test_chunks_at_once_are_chunks_one_after_another(model, batch_of, context, r
                 encoding = Encoding(*(rows[chunk] for rows in whole))
                 grid = model.grid(batch.images)
                 features = model.aggregate(encoding.patches, grid, memory)
-                said = model.decode(features, grid, encoding, previous=batch.within)
-                torch.testing.assert_close(together.poses[-1][chunk], said.pose_encoding, atol=ROUNDING, rtol=ROUNDING)
+                alone = model.decode(features, grid, encoding, previous=batch.within)
+                torch.testing.assert_close(together.poses[-1][chunk], alone.pose_encoding, atol=ROUNDING, rtol=ROUNDING)
                 torch.testing.assert_close(
-                    together.depth.values[chunk], said.depth.values, atol=ROUNDING, rtol=ROUNDING
+                    together.depth.values[chunk], alone.depth.values, atol=ROUNDING, rtol=ROUNDING
                 )
                 place += frames
 
@@ -57,8 +57,8 @@ def test_joint_context_is_the_released_algorithm(model, batch_of):
         together = forward(model, batch, ChunkContext.JOINT)
         apart = list(reconstruct_offline(model, chunks, InMemory(), previous=lambda _: within))
     for chunk, prediction in enumerate(apart):
-        said = together.poses[-1][4 * chunk : 4 * chunk + 4]
-        torch.testing.assert_close(said, prediction.pose_encoding, atol=ROUNDING, rtol=ROUNDING)
+        predicted = together.poses[-1][4 * chunk : 4 * chunk + 4]
+        torch.testing.assert_close(predicted, prediction.pose_encoding, atol=ROUNDING, rtol=ROUNDING)
 
 
 def test_what_a_chunk_says_depends_on_those_before_it_alone(model, batch_of):

@@ -25,7 +25,7 @@ from scal3r_ros.training.losses import (
 CONFIG = LossConfig()
 
 
-def said(values: torch.Tensor, confidence: float = 1.0) -> DenseMaps:
+def predicted(values: torch.Tensor, confidence: float = 1.0) -> DenseMaps:
     return DenseMaps(values, torch.full(values.shape[:3], confidence))
 
 
@@ -39,7 +39,7 @@ def test_the_truth_costs_nothing(batch_of, error):
     points = (batch.depth[..., None] * rays) @ batch.T_chunk_cam[:, None, :3, :3].mT
     points = points + batch.T_chunk_cam[:, None, None, :3, 3]
     dense = list(range(6))
-    loss = loss_of(Outputs([batch.poses] * 4, said(batch.depth), said(points)), batch, dense, config)
+    loss = loss_of(Outputs([batch.poses] * 4, predicted(batch.depth), predicted(points)), batch, dense, config)
     for name, value in loss.parts.items():
         assert float(value) == pytest.approx(0.0, abs=2e-3), name
 
@@ -57,7 +57,9 @@ def test_neighbours_are_compared_in_angle_and_share_of_the_distance(batch_of):
 def test_a_factor_in_depth_costs_its_logarithm_and_has_no_gradients_within(batch_of):
     batch = batch_of(1, 1, 2)
     config = dataclasses.replace(CONFIG, confidence=0.0)
-    assert float(depth_loss(said(1.2 * batch.depth), batch.depth, batch.sky, config)) == pytest.approx(0.1823, abs=1e-3)
+    assert float(depth_loss(predicted(1.2 * batch.depth), batch.depth, batch.sky, config)) == pytest.approx(
+        0.1823, abs=1e-3
+    )
 
 
 def test_depth_too_large_costs_its_share_and_depth_too_small_its_logarithm():
@@ -73,9 +75,9 @@ def test_plain_error_counts_however_little_is_believed(batch_of):
     batch = batch_of(1, 1, 2)
     config = dataclasses.replace(CONFIG, confidence=0.0, plain=2.0)
     for confidence in (1.0, 5.0):
-        loss = depth_loss(said(1.2 * batch.depth, confidence), batch.depth, batch.sky, config)
-        unbelieved = depth_loss(said(batch.depth, confidence), batch.depth, batch.sky, config)
-        assert float(loss - unbelieved) == pytest.approx((confidence + 2.0) * math.log(1.2), abs=5e-3)
+        loss = depth_loss(predicted(1.2 * batch.depth, confidence), batch.depth, batch.sky, config)
+        unconfident = depth_loss(predicted(batch.depth, confidence), batch.depth, batch.sky, config)
+        assert float(loss - unconfident) == pytest.approx((confidence + 2.0) * math.log(1.2), abs=5e-3)
 
 
 def test_the_scale_of_whole_chunks_costs_what_their_depths_share(batch_of):
@@ -85,12 +87,12 @@ def test_the_scale_of_whole_chunks_costs_what_their_depths_share(batch_of):
     wrong[3:, ::2] *= 1.1  # half of the rows too far, half of them too near
     wrong[3:, 1::2] /= 1.1
     every = list(range(6))
-    scales = scale_errors(said(wrong), batch, every)
+    scales = scale_errors(predicted(wrong), batch, every)
     assert scales.tolist() == pytest.approx([0.1823, 0.0], abs=1e-2)
     parts = scale_losses(scales, None, batch.layout)
     assert float(parts["scale"]) == pytest.approx(0.1823 / 2, abs=5e-3)
     assert float(parts["agreement"]) == pytest.approx(0.1823, abs=1e-2)
-    alone = scale_errors(said(wrong[3:]), batch, [3, 4, 5])
+    alone = scale_errors(predicted(wrong[3:]), batch, [3, 4, 5])
     assert math.isnan(float(alone[0]))
     assert {name: float(value) for name, value in scale_losses(alone, None, batch.layout).items()} == pytest.approx(
         {"scale": 0.0, "agreement": 0.0, "scale_sigma": 0.0}, abs=1e-2
@@ -115,9 +117,9 @@ def test_unknown_depth_costs_nothing_and_sky_costs_confidence(batch_of):
     wild = batch.depth.clone()
     wild[:, :4] = 1000.0
     unknown = torch.zeros_like(batch.sky)
-    assert float(depth_loss(said(wild), hole, unknown, CONFIG)) == pytest.approx(0.0, abs=1e-6)
-    costs = [float(depth_loss(said(wild, c), hole, hole == 0, CONFIG)) for c in (1.0, 2.0, 4.0)]
-    free = [float(depth_loss(said(wild, c), hole, unknown, CONFIG)) for c in (1.0, 2.0, 4.0)]
+    assert float(depth_loss(predicted(wild), hole, unknown, CONFIG)) == pytest.approx(0.0, abs=1e-6)
+    costs = [float(depth_loss(predicted(wild, c), hole, hole == 0, CONFIG)) for c in (1.0, 2.0, 4.0)]
+    free = [float(depth_loss(predicted(wild, c), hole, unknown, CONFIG)) for c in (1.0, 2.0, 4.0)]
     grown = [cost - without for cost, without in zip(costs, free, strict=True)]
     assert grown[0] < grown[1] < grown[2]
 
@@ -134,4 +136,4 @@ def test_gradients_see_edges_not_offsets():
 def test_points_are_held_against_depth_and_camera(batch_of):
     batch = batch_of(1, 1, 2)
     nothing = torch.zeros(*batch.depth.shape, 3)
-    assert float(points_loss(said(nothing), batch, [0, 1], CONFIG)) > 0.5
+    assert float(points_loss(predicted(nothing), batch, [0, 1], CONFIG)) > 0.5

@@ -58,17 +58,17 @@ def lens_of(outputs: Outputs) -> Tensor:
     return 2.0 * (outputs.poses[-1][::FRAMES, 8] - 1.0)
 
 
-def answers(model, images: Tensor, said: Callable[[Outputs], Tensor], context: ChunkContext, watch=None) -> Tensor:
+def answers(model, images: Tensor, answer_of: Callable[[Outputs], Tensor], context: ChunkContext, watch=None) -> Tensor:
     layout = Layout(len(images), CHUNKS, FRAMES)
     dense = list(range(0, layout.all_frames, FRAMES))
     previous = [0] * layout.all_frames
     within = [0] * FRAMES
     flat = images.flatten(0, 2)
     outputs = forward_chunks(model, flat, previous, layout, dense, within=within, context=context, watch=watch)
-    return said(outputs).reshape(-1, CHUNKS)
+    return answer_of(outputs).reshape(-1, CHUNKS)
 
 
-def learn(toy: Toy, said: Callable[[Outputs], Tensor], steps: int):
+def learn(toy: Toy, answer_of: Callable[[Outputs], Tensor], steps: int):
     """A network trained on a toy, and mean errors of all chunks (T,) of new sequences: running, frozen."""
     model = random_model(QUICK_NANO, 0)
     prepare_from_scratch(model, 0.5)
@@ -76,7 +76,7 @@ def learn(toy: Toy, said: Callable[[Outputs], Tensor], steps: int):
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
         images, asked = toy(generator, 8)
-        loss = (answers(model, images, said, ChunkContext.RUNNING) - asked).abs().mean()
+        loss = (answers(model, images, answer_of, ChunkContext.RUNNING) - asked).abs().mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -88,7 +88,7 @@ def learn(toy: Toy, said: Callable[[Outputs], Tensor], steps: int):
     images, asked = toy(torch.Generator().manual_seed(1), 64)
     with torch.no_grad():
         errors = [
-            (answers(model, images, said, context) - asked).abs().mean(0)
+            (answers(model, images, answer_of, context) - asked).abs().mean(0)
             for context in (ChunkContext.RUNNING, ChunkContext.FROZEN)
         ]
     return model, *errors
@@ -99,14 +99,14 @@ def learn(toy: Toy, said: Callable[[Outputs], Tensor], steps: int):
 def test_a_memory_carries_the_first_chunks_scale():
     model, running, frozen = learn(one_number, scale_of, 200)
     assert (running[1:] <= 0.5 * frozen[1:]).all()
-    # What makes it possible: answers change with what was learnt, and are heard.
+    # What makes it possible: answers change with what was learnt, and take part in the features.
     watch = MemoryWatch()
     with torch.no_grad():
         images, _ = one_number(torch.Generator().manual_seed(2), 8)
         answers(model, images, scale_of, ChunkContext.RUNNING, watch)
-    used = dict(watch.figures())
+    used = dict(watch.metrics())
     assert min(used[f"memory_same_answer_{layer}"] for layer in QUICK_NANO.memory.layers) < 0.8
-    assert max(used[f"memory_heard_{layer}"] for layer in QUICK_NANO.memory.layers) > 0.05
+    assert max(used[f"memory_answer_share_{layer}"] for layer in QUICK_NANO.memory.layers) > 0.05
 
 
 @pytest.mark.slow

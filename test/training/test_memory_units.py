@@ -31,10 +31,10 @@ def test_prepared_units_ask_as_they_were_told(model):
             prepare_memory(model)
         for layer, unit in model.aggregator.units():
             with torch.no_grad():
-                told = projections_of(unit, torch.randn(1, 8, 64))
-                W = fast_weights(unit.initial, gradient(told, unit.initial))
-                answer = (torch.nn.functional.silu(told.q @ W.w0) * (told.q @ W.w2)) @ W.w1
-            likeness[layer, prepared] = float(torch.cosine_similarity(answer, told.v, dim=-1).mean())
+                taught = projections_of(unit, torch.randn(1, 8, 64))
+                W = fast_weights(unit.initial, gradient(taught, unit.initial))
+                answer = (torch.nn.functional.silu(taught.q @ W.w0) * (taught.q @ W.w2)) @ W.w1
+            likeness[layer, prepared] = float(torch.cosine_similarity(answer, taught.v, dim=-1).mean())
     for layer, _ in model.aggregator.units():
         assert likeness[layer, False] < 0.3
         assert likeness[layer, True] > 0.6
@@ -42,12 +42,12 @@ def test_prepared_units_ask_as_they_were_told(model):
 
 def test_the_start_is_held_small_and_what_is_small_is_left(model):
     hold_start_small(model, LARGEST_START)
-    held = [[w.clone() for w in unit.initial] for _, unit in model.aggregator.units()]
-    for weights in held:
+    starts = [[w.clone() for w in unit.initial] for _, unit in model.aggregator.units()]
+    for weights in starts:
         for w in weights:
             assert float(w.detach().norm(dim=-2).max()) <= LARGEST_START * step_norm(w) * 1.0001
     hold_start_small(model, 2 * LARGEST_START)
-    for weights, (_, unit) in zip(held, model.aggregator.units(), strict=True):
+    for weights, (_, unit) in zip(starts, model.aggregator.units(), strict=True):
         for before, after in zip(weights, unit.initial, strict=True):
             torch.testing.assert_close(before, after)
 
@@ -66,13 +66,13 @@ def test_figures_of_a_memory_that_has_learnt_nothing_and_of_one_turned_round(mod
     learnt_nothing, turned = MemoryWatch(), MemoryWatch()
     start = FastWeights(*(w[None] for w in unit.initial))
     learnt_nothing.see(1, unit, q, start, (tokens, tokens))
-    assert dict(learnt_nothing.figures()) == pytest.approx(
-        {"memory_same_answer_1": 1.0, "memory_change_1": 0.0, "memory_heard_1": 0.0}, abs=1e-6
+    assert dict(learnt_nothing.metrics()) == pytest.approx(
+        {"memory_same_answer_1": 1.0, "memory_change_1": 0.0, "memory_answer_share_1": 0.0}, abs=1e-6
     )
     turned.see(1, unit, q, start._replace(w1=-start.w1), (tokens, 1.5 * tokens))
-    figures = dict(turned.figures())
+    figures = dict(turned.metrics())
     assert figures["memory_same_answer_1"] == pytest.approx(-1.0, abs=1e-5)
-    assert figures["memory_heard_1"] == pytest.approx(0.5, rel=1e-5)
+    assert figures["memory_answer_share_1"] == pytest.approx(0.5, rel=1e-5)
     size = sum(float(w.square().sum()) for w in unit.initial)
     expected = (4 * float(unit.w1.square().sum()) / size) ** 0.5
     assert figures["memory_change_1"] == pytest.approx(expected, rel=1e-4)

@@ -8,7 +8,8 @@ channels, S frames, P tokens of a frame. Fast weights W = (w0, w1, w2): (H, D, M
     G       = Σ_i diag(lr_i) ∂(−L_inner)/∂W                accumulated gradient, over tokens and chunks
     W(G)    = colnorm(W0 + NS5(G))                         one Muon step from the learnt start
 
-Everything here is float32 or wider, except the Newton-Schulz steps, which are bfloat16 as released unless told so.
+Everything here is float32 or wider, except the Newton-Schulz steps: bfloat16 as released, float32 where the preset sets
+`float32_steps`.
 Source: Scal3R (CVPR 2026), LaCT, Muon.
 """
 

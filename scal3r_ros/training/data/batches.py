@@ -21,7 +21,7 @@ from scal3r_ros.training.forward import Layout
 
 
 class Unit(Enum):
-    """What is one in the targets of a sequence, measured in its first chunk.
+    """The unit of the targets of a sequence, measured in its first chunk.
 
     MEAN_DISTANCE is that of all points from the reference camera, as VGGT and Scal3R were trained; TYPICAL_DEPTH the
     geometric mean of all depths, which a few far points do not move.
@@ -36,8 +36,8 @@ class Batch:
     """One step's data.
 
     `images` (S, 3, h, w) in 0..1; `previous`: which image the encoder compares each with; `order`: place of each frame
-    of a chunk in time (F,); `poses` (S, 9) encodings of T_cam_chunk; `depth` (S, h, w), 0 where there is none; `sky`
-    (S, h, w): there is none because it is too far; `K` (S, 3, 3); `T_chunk_cam` (S, 4, 4)
+    of a chunk in time (F,); `poses` (S, 9) encodings of T_cam_chunk; `depth` (S, h, w), 0 where unknown; `sky`
+    (S, h, w): unknown because it is too far away; `K` (S, 3, 3); `T_chunk_cam` (S, 4, 4)
     and, about the first chunk's reference camera for all chunks, `T_start_cam`. All in the sequence's unit.
     """
 
@@ -54,7 +54,7 @@ class Batch:
 
     @property
     def within(self) -> list[int]:
-        """For each of a chunk's frames the place in it of the one before; its own for the first."""
+        """For each frame of a chunk the index of the frame before it; its own for the first."""
         return FrameOrder.of(self.layout.frames).previous
 
     @property
@@ -126,7 +126,7 @@ def make_batch(
 
 
 def unit_of(sequence: Sequence, unit: Unit) -> float:
-    """Metres that are one in the targets; 1 where the first chunk has no depth at all."""
+    """Metres per unit of the targets; 1 where the first chunk has no depth at all."""
     depth_m = sequence.depth_m[0]
     seen = depth_m > 0
     if not seen.any():

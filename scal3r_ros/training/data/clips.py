@@ -1,4 +1,4 @@
-"""Posed RGB-D clips: what all training data is, simulated or recorded, and how it lies on disk.
+"""Posed RGB-D clips, the form of all training data, simulated or recorded, and their storage.
 
 Shapes: n frames of h × w pixels.
 """
@@ -17,11 +17,11 @@ from scal3r_ros.errors import TrainingError
 
 @dataclass(frozen=True)
 class Clip:
-    """Consecutive frames of one drive with their truth.
+    """Consecutive frames of one drive with ground truth.
 
     `images` (n, h, w, 3) uint8 RGB; `depth_m` (n, h, w) float16 or wider, z-depth in metres, 0 where there is none;
-    `T_world_cam` (n, 4, 4) float64; `K` (3, 3) float64, pixel centres at whole numbers; `zero_is_far`: where depth is 0
-    there is sky, not something unmeasured. Where `place_frames` is given, so many consecutive frames each show a place
+    `T_world_cam` (n, 4, 4) float64; `K` (3, 3) float64, pixel centres at whole numbers; `zero_is_far`: depth 0 means
+    sky, not unmeasured. Where `place_frames` is given, so many consecutive frames each show a place
     of their own, anywhere along the drive.
     """
 
@@ -37,7 +37,7 @@ class Clip:
 
 
 class ClipFolder:
-    """Numbered clips as uncompressed `.npy` files in a folder, read without copying what is not asked for."""
+    """Numbered clips as uncompressed `.npy` files in a folder, memory-mapped."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,10 +46,10 @@ class ClipFolder:
         return self._path(number, "cameras").exists()
 
     def save(self, number: int, clip: Clip) -> None:
-        """Writes a clip; it is there only once it is whole. `TrainingError` where the disk does not take it."""
+        """Writes a clip; it exists only once it is complete. `TrainingError` where the disk does not take it."""
         flat = (clip.T_world_cam.ravel(), clip.K.ravel(), [clip.zero_is_far, clip.place_frames or 0])
         cameras = np.concatenate(flat)
-        # The cameras are written last: a clip that has them is whole.
+        # The cameras are written last: a clip that has them is complete.
         parts: dict[str, NDArray[np.generic]] = {
             "images": clip.images,
             "depth": clip.depth_m.astype(np.float16),
@@ -64,7 +64,7 @@ class ClipFolder:
                     np.save(file, array)
                 partial.replace(path)
         except OSError as error:
-            raise TrainingError(f"clip {number} can not be written to {self._folder}: {error}") from error
+            raise TrainingError(f"clip {number} cannot be written to {self._folder}: {error}") from error
 
     def load(self, number: int) -> Clip:
         """A clip whose pixels stay on disk until they are used; `TrainingError` where it is damaged or missing."""
@@ -73,7 +73,7 @@ class ClipFolder:
             cameras = np.load(self._path(number, "cameras"))
         except (OSError, ValueError, EOFError) as error:
             raise TrainingError(
-                f"clip {number} of {self._folder} can not be read: {error}; delete the folder"
+                f"clip {number} of {self._folder} cannot be read: {error}; delete the folder"
             ) from error
         n = len(images)
         return Clip(

@@ -130,9 +130,9 @@ def clip_of(frames: Items[PosedFrame], width: int, height: int) -> Clip:
 
 
 def _cut(frames: Iterator[PosedFrame], length: int) -> Iterator[list[PosedFrame]]:
-    held: list[PosedFrame] = []
+    window: list[PosedFrame] = []
     for frame in frames:
-        held.append(frame)
-        if len(held) == length:
-            yield held
-            held = held[max(1, length // 2) :]
+        window.append(frame)
+        if len(window) == length:
+            yield window
+            window = window[max(1, length // 2) :]

@@ -8,7 +8,7 @@ from scal3r_ros.training.data.clips import Clip
 
 
 def render_clip(spec: SequenceSpec) -> Clip:
-    """The clip of a spec, whose truth has no gaps: where depth is 0 there is sky."""
+    """The clip of a spec; its ground truth has no gaps: depth 0 means sky."""
     rendered = render_sequence(spec)
     return Clip(rendered.images, rendered.depth_m, rendered.T_world_cam, rendered.intrinsics.K, zero_is_far=True)
 

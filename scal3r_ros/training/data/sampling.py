@@ -1,4 +1,4 @@
-"""From a clip to one training sequence: which of its frames make which chunk, seen how.
+"""From a clip to one training sequence: its frames are grouped into chunks and augmented.
 
 Shapes: T chunks of F frames; h × w pixels.
 """
@@ -35,9 +35,9 @@ class ChunkShape:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much what is seen may differ from what was rendered or recorded.
+    """The augmentation of rendered or recorded frames.
 
-    `largest_stride`: every how many frames at most; `colour`: spread of the logarithms of gain and contrast.
+    `largest_stride`: the largest step between frames; `colour`: spread of the logarithms of gain and contrast.
     """
 
     largest_stride: int = 3
@@ -47,14 +47,14 @@ class Augmentation:
 
 
 NONE = Augmentation(largest_stride=1, flip=False, reverse=False, colour=0.0)
-"""Frames as they are, from the start of the clip, one after another."""
+"""Unaltered frames from the start of the clip, one after another."""
 
 
 @dataclass(frozen=True)
 class Sequence:
     """Frames of one clip, cut into chunks.
 
-    `shape` tells which chunks; `images` (T, F, h, w, 3) uint8; `depth_m` (T, F, h, w) float32, 0 where there is none;
+    `shape` is that of the chunks; `images` (T, F, h, w, 3) uint8; `depth_m` (T, F, h, w) float32, 0 where unknown;
     `T_world_cam` (T, F, 4, 4); `K` (3, 3); `zero_is_far` as of the clip. Chunks that are `apart` share no frames.
     """
 
@@ -136,7 +136,7 @@ def _seen(
 def mirrored(
     images: NDArray[np.uint8], depth_m: NDArray[np.float32], T_world_cam: NDArray[np.float64], K: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """The world in a mirror: left and right change places in images and in space."""
+    """Mirrored frames: left and right are swapped in images and in space."""
     mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
     K = K.copy()
     K[0, 2] = images.shape[-2] - 1 - K[0, 2]

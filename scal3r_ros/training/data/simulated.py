@@ -1,4 +1,4 @@
-"""Clips of made-up worlds, rendered by processes of their own while the network trains."""
+"""Clips of simulated worlds, rendered by separate processes while the network trains."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SEEDS_APART = 10_000_000
 
 
 class SimulatedClips:
-    """A stream of clips in a folder: a step may take those rendered for it, never more, however fast the renderers are.
+    """A stream of clips in a folder: a step may use the clips planned for it and no more, however fast rendering is.
 
-    Clips that a stopped run left in the folder are used again, so it must belong to one configuration.
+    Clips of a stopped run are used again, so the folder must belong to one configuration.
     Use as a context: the processes end with it.
     """
 
@@ -69,7 +69,7 @@ class SimulatedClips:
         return range(first, count, self._sizes)
 
     def clip(self, number: int) -> Clip:
-        """A clip; has it rendered and waits for it. `TrainingError` where the process that renders it has died."""
+        """A clip; requests it and waits for it. `TrainingError` where the process that renders it has died."""
         self._wanted.value = max(self._wanted.value, number + 1)
         while number not in self._clips:
             dead = [process for process in self._processes if not process.is_alive()]

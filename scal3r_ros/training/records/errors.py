@@ -1,7 +1,7 @@
-"""How good a network is on sequences whose truth is known: the figures of validation.
+"""The errors of a network on sequences with ground truth: the metrics of validation.
 
-Shapes: C chunks of F frames in order of time, h × w pixels. What the network says is compared up to one scale a chunk,
-that of its depth; the scales themselves say how well chunks of a sequence agree.
+Shapes: C chunks of F frames in order of time, h × w pixels. Predictions are compared up to one scale per chunk,
+that of its depth; the scales themselves show how well chunks of a sequence agree.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _STANDING = 0.02
 class ChunkErrors:
     """Errors of one chunk.
 
-    `depth`: mean |d̂ − d| / d at the chunk's own scale; `depth_in_unit`: mean |log d̂ / d| at the scale that was said;
+    `depth`: mean |d̂ − d| / d at the chunk's own scale; `depth_in_unit`: mean |log d̂ / d| at the predicted scale;
     `sure_depth`: of the pixels that the network is sure enough of
-    to become points, None where it is of none; `log_scale`: logarithm of truth over said, at the median;
+    to become points, None where there are none; `log_scale`: median logarithm of true over predicted depth;
     `rotation_deg` and `translation` of every pair of frames, the latter as a share of its distance, at the depth's
-    scale, pairs that nearly stand being left out; `neighbour_rotation_deg`; `still_deg`: rotation that a network which
-    says nothing would be wrong by; `field_of_view`: relative.
+    scale, pairs that nearly stand being left out; `neighbour_rotation_deg`; `still_deg`: rotation error of a network
+    that predicts no motion; `field_of_view`: relative.
     """
 
     depth: float
@@ -44,7 +44,7 @@ class ChunkErrors:
 
 
 def chunk_errors(
-    said_T_chunk_cam: Array,
+    predicted_T_chunk_cam: Array,
     said_depth: Array,
     true_T_chunk_cam: Array,
     true_depth: Array,
@@ -57,19 +57,19 @@ def chunk_errors(
     scale = np.exp(log_scale)
     missed_depth = np.abs(scale * said_depth[known] / true_depth[known] - 1.0)
     depth = float(missed_depth.mean()) if known.any() else 0.0
-    believed = np.ones(len(missed_depth), bool) if sure is None else sure[known]
+    confident = np.ones(len(missed_depth), bool) if sure is None else sure[known]
     unit = float(np.median(true_depth[known])) if known.any() else 1.0
     first, second = np.triu_indices(len(true_T_chunk_cam), 1)
-    said = se3.invert(said_T_chunk_cam[first]) @ said_T_chunk_cam[second]
+    predicted = se3.invert(predicted_T_chunk_cam[first]) @ predicted_T_chunk_cam[second]
     true = se3.invert(true_T_chunk_cam[first]) @ true_T_chunk_cam[second]
-    rotation = np.degrees(se3.rotation_angle(said[:, :3, :3].transpose(0, 2, 1) @ true[:, :3, :3]))
+    rotation = np.degrees(se3.rotation_angle(predicted[:, :3, :3].transpose(0, 2, 1) @ true[:, :3, :3]))
     distance = np.linalg.norm(true[:, :3, 3], axis=1)
     moving = distance > _STANDING * unit
-    missed = np.linalg.norm(scale * said[moving, :3, 3] - true[moving, :3, 3], axis=1) / distance[moving]
+    missed = np.linalg.norm(scale * predicted[moving, :3, 3] - true[moving, :3, 3], axis=1) / distance[moving]
     return ChunkErrors(
         depth,
         float(np.abs(np.log(said_depth[known] / true_depth[known])).mean()) if known.any() else 0.0,
-        float(missed_depth[believed].mean()) if believed.any() else None,
+        float(missed_depth[confident].mean()) if confident.any() else None,
         log_scale,
         rotation,
         missed,

@@ -1,4 +1,4 @@
-"""What a network says of clips it never trains on, and how wrong it is.
+"""Predictions and errors of a network on clips that it never trains on.
 
 Shapes: T chunks of F frames, h × w pixels.
 """
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 def validation_batches(
     clips: Iterable[Clip], shape: ChunkShape, unit: Unit, largest_stride: int = 1
 ) -> Iterator[Batch]:
-    """Some frames of each clip in chunks of `shape`, a batch each: as far apart as in training, otherwise unaltered."""
+    """Frames of each clip in chunks of `shape`, one batch each: as far apart as in training, otherwise unaltered."""
     rng = np.random.default_rng(0)
     unaltered = replace(NONE, largest_stride=largest_stride)
     for clip in clips:
@@ -44,7 +44,7 @@ def validate(
     calibrated: bool = True,
     watch: MemoryWatch | None = None,
 ) -> dict[str, float]:
-    """Figures of `summary` over all batches; a network that solves for poses is told the lens if `calibrated`.
+    """Metrics of `summary` over all batches; a network that solves for poses gets the true lens if `calibrated`.
 
     `watch` is shown how the memory answers.
     """
@@ -63,7 +63,7 @@ def answers(
     calibrated: bool = True,
     watch: MemoryWatch | None = None,
 ) -> Iterator[tuple[Batch, Outputs]]:
-    """What the network says of each batch, with depth for all frames."""
+    """The network's predictions for each batch, with depth for all frames."""
     for batch in batches:
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             dense = list(range(batch.layout.all_frames))
@@ -82,8 +82,8 @@ def answers(
 
 
 @dataclass(frozen=True)
-class Said:
-    """What was said of a chunk of F frames in order of time, and the truth; depth and confidence (F, h, w)."""
+class Prediction:
+    """Predictions for a chunk of F frames in order of time, and the ground truth; depth and confidence (F, h, w)."""
 
     T_chunk_cam: Array
     depth: Array
@@ -92,19 +92,21 @@ class Said:
     true_depth: Array
 
 
-def said_and_true(outputs: Outputs, batch: Batch) -> list[Said]:
+def predicted_and_true(outputs: Outputs, batch: Batch) -> list[Prediction]:
     """Each chunk of a batch that has depth for all frames."""
     T_cam_chunk = decode_pose(outputs.poses[-1].cpu().double(), 1, 1)[0]
     T_chunk_cam = torch.from_numpy(se3.invert(se3.se3(T_cam_chunk[:, :, :3].numpy(), T_cam_chunk[:, :, 3].numpy())))
     maps = (T_chunk_cam, outputs.depth.values, outputs.depth.confidence, batch.T_chunk_cam, batch.depth)
     chunks = zip(*(in_time(values.cpu().double(), batch).numpy() for values in maps), strict=True)
-    return [Said(*chunk) for chunk in chunks]
+    return [Prediction(*chunk) for chunk in chunks]
 
 
-def chunk_errors_of(said: Said, fov_ratio: float, sure_from: float) -> ChunkErrors:
-    """`chunk_errors` of what was said; depth counts as sure from a confidence of `sure_from`."""
-    sure = said.confidence >= sure_from
-    return chunk_errors(said.T_chunk_cam, said.depth, said.true_T_chunk_cam, said.true_depth, fov_ratio, sure)
+def chunk_errors_of(predicted: Prediction, fov_ratio: float, sure_from: float) -> ChunkErrors:
+    """`chunk_errors` of predictions; depth counts as sure from a confidence of `sure_from`."""
+    sure = predicted.confidence >= sure_from
+    return chunk_errors(
+        predicted.T_chunk_cam, predicted.depth, predicted.true_T_chunk_cam, predicted.true_depth, fov_ratio, sure
+    )
 
 
 def batch_errors(outputs: Outputs, batch: Batch, sure_from: float) -> list[ChunkErrors]:
@@ -112,6 +114,6 @@ def batch_errors(outputs: Outputs, batch: Batch, sure_from: float) -> list[Chunk
     said_fov = in_time(outputs.poses[-1][:, 8].cpu(), batch).mean(1)
     ratios = (said_fov / in_time(batch.poses[:, 8], batch).mean(1)).tolist()
     return [
-        chunk_errors_of(said, ratio, sure_from)
-        for said, ratio in zip(said_and_true(outputs, batch), ratios, strict=True)
+        chunk_errors_of(predicted, ratio, sure_from)
+        for predicted, ratio in zip(predicted_and_true(outputs, batch), ratios, strict=True)
     ]

@@ -22,10 +22,10 @@ def test_poses_are_those_of_the_clip_about_each_chunks_middle_frame(sequence):
     T_cam_chunk, K = decode_pose(batch.poses.double(), *batch.images.shape[-2:])
     unit = unit_of(sequence, Unit.TYPICAL_DEPTH)
     for chunk in range(3):
-        said = in_time(T_cam_chunk, batch)[chunk].numpy()
+        predicted = in_time(T_cam_chunk, batch)[chunk].numpy()
         true = se3.invert(sequence.T_world_cam[chunk]) @ sequence.T_world_cam[chunk, 1]  # the second of four is first
         true[:, :3, 3] /= unit
-        np.testing.assert_allclose(said, true[:, :3], atol=1e-5)
+        np.testing.assert_allclose(predicted, true[:, :3], atol=1e-5)
     np.testing.assert_allclose(K[0, 0, 0], sequence.K[0, 0], rtol=1e-5)
 
 

@@ -47,7 +47,7 @@ def test_a_damaged_clip_is_one_sentence(tmp_path, clip):
     folder.save(3, clip)
     assert 3 in folder
     (tmp_path / "0000003.images.npy").write_bytes(b"")
-    with pytest.raises(TrainingError, match=r"clip 3 of .* can not be read"):
+    with pytest.raises(TrainingError, match=r"clip 3 of .* cannot be read"):
         folder.load(3)
     folder.remove(3)
     assert 3 not in folder

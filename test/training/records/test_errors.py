@@ -18,9 +18,9 @@ def truth():
 
 def test_the_truth_in_any_scale_is_without_error(truth):
     T, depth = truth
-    said = T.copy()
-    said[:, :3, 3] /= 3
-    errors = chunk_errors(said, depth / 3, T, depth, 1.0)
+    predicted = T.copy()
+    predicted[:, :3, 3] /= 3
+    errors = chunk_errors(predicted, depth / 3, T, depth, 1.0)
     assert errors.depth == pytest.approx(0.0, abs=1e-12)
     assert errors.log_scale == pytest.approx(np.log(3))
     assert errors.rotation_deg.max() < 1e-5
@@ -31,9 +31,9 @@ def test_the_truth_in_any_scale_is_without_error(truth):
 
 def test_known_errors_are_found(truth):
     T, depth = truth
-    said = T.copy()
-    said[:, :3, 3] *= 1.1
-    errors = chunk_errors(said, depth, T, depth, 0.9)
+    predicted = T.copy()
+    predicted[:, :3, 3] *= 1.1
+    errors = chunk_errors(predicted, depth, T, depth, 0.9)
     np.testing.assert_allclose(errors.translation, 0.1, atol=1e-9)
     assert errors.field_of_view == pytest.approx(0.1)
     still = chunk_errors(np.tile(np.eye(4), (4, 1, 1)), depth, T, depth, 1.0)
@@ -51,13 +51,13 @@ def test_seams_are_between_chunks_of_one_sequence(truth):
 
 def test_depth_that_is_not_believed_does_not_count_as_sure():
     T, depth = np.tile(np.eye(4), (2, 1, 1)), np.full((2, 4, 6), 2.0)
-    said = depth.copy()
-    said[:, 0] *= 3
+    predicted = depth.copy()
+    predicted[:, 0] *= 3
     sure = np.ones(depth.shape, bool)
     sure[:, 0] = False
-    errors = chunk_errors(T, said, T, depth, 1.0, sure)
+    errors = chunk_errors(T, predicted, T, depth, 1.0, sure)
     assert errors.sure_depth == pytest.approx(0.0)
     assert errors.depth == pytest.approx(0.5)
-    nothing = chunk_errors(T, said, T, depth, 1.0, np.zeros(depth.shape, bool))
+    nothing = chunk_errors(T, predicted, T, depth, 1.0, np.zeros(depth.shape, bool))
     assert nothing.sure_depth is None
     assert summary([[errors, nothing]])["sure_depth"] == pytest.approx(0.0)
