@@ -85,15 +85,16 @@ def street(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> li
 
 @pytest.fixture(scope="session")
 def film(street_camera: Intrinsics, street_town: Town) -> Callable[[Sequence[np.ndarray]], list[Frame]]:
-    """Renders what a camera sees at the poses given, ten times a second; a pose met again is drawn only once."""
-    drawn: dict[bytes, np.ndarray] = {}
+    """Renders what a camera sees at the poses given, ten times a second; a pose met again is drawn only once.
+
+    The images' noise depends on the poses of a call alone, so that no test depends on those before it.
+    """
 
     def shoot(poses: Sequence[np.ndarray]) -> list[Frame]:
-        new = {pose.tobytes(): pose for pose in poses if pose.tobytes() not in drawn}
-        if new:
-            way = Trajectory(even_stamps(len(new), 10.0), np.stack(list(new.values())))
-            images = render_frames(way, street_camera, town=street_town, workers=2)
-            drawn.update(zip(new, (frame.image for frame in images), strict=True))
+        new = {pose.tobytes(): pose for pose in poses}
+        way = Trajectory(even_stamps(len(new), 10.0), np.stack(list(new.values())))
+        images = render_frames(way, street_camera, town=street_town, workers=2)
+        drawn = dict(zip(new, (frame.image for frame in images), strict=True))
         stamps = even_stamps(len(poses), 10.0)
         return [Frame(i, int(stamps[i]), drawn[pose.tobytes()], street_camera) for i, pose in enumerate(poses)]
 

@@ -113,7 +113,7 @@ def estimate_motion(
     T[:shared] = start.T_ref_cam
     points, known = start.points_of(table)
     turned = is_pure_rotation(table, T, shared - 1, sigma)
-    if turned is not None and stop_would_show(table, T, shared - 1, points, known, sigma):
+    if turned is not None and stop_would_show(table, T, shared - 1, points, known, start.near_depth, sigma):
         return _stayed(table, turned, shared - 1, points, known)
     measured = list(range(shared)) if len(start.ids) else []  # without points, those frames were only carried on
     points, known = _grow(table, T, measured, points, known, sigma, config)

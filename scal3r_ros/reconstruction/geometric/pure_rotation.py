@@ -52,21 +52,21 @@ def is_pure_rotation(table: TrackTable, T_ref_cam: Array, first: int, sigma: flo
 
 
 def stop_would_show(
-    table: TrackTable, T_ref_cam: Array, first: int, points: Array, known: NDArray[np.bool_], sigma: float
+    table: TrackTable, T_ref_cam: Array, first: int, points: Array, known: NDArray[np.bool_], near: float, sigma: float
 ) -> bool:
     """Whether the way that the camera would have gone at its speed before frame `first` would have shown in its image.
 
     Where only far points are in view, a rotation explains the image of a camera at full speed as well, and says
-    nothing of whether it goes on. A camera that stood before may stand on. `points` (n, 3) are those of the `known`
-    (n,) tracks.
+    nothing of whether it goes on. A camera whose way would not show even past points at the depth `near` stood before,
+    as far as its images can tell, and may stand on. `points` (n, 3) are those of the `known` (n,) tracks.
     """
-    way = T_ref_cam[first, :3, 3] - T_ref_cam[max(first - 1, 0), :3, 3]
+    frames_on = len(T_ref_cam) - 1 - first
+    way = frames_on * (T_ref_cam[first, :3, 3] - T_ref_cam[max(first - 1, 0), :3, 3])
     tracks = np.unique(table.track[(table.frame > first) & known[table.track]])
-    if not np.any(way) or len(tracks) < MIN_COMMON:
+    if np.linalg.norm(way) <= TURN_SIGMA * sigma * near or len(tracks) < MIN_COMMON:
         return True
     there = points[tracks] - T_ref_cam[first, :3, 3]
-    frames_on = len(T_ref_cam) - 1 - first
-    moved = there - frames_on * way
+    moved = there - way
     lengths = np.linalg.norm(there, axis=1) * np.linalg.norm(moved, axis=1)
     parallax = np.linalg.norm(np.cross(there, moved), axis=1) / np.maximum(lengths, 1e-12)
     return bool(np.percentile(parallax, 75) > TURN_SIGMA * sigma)
