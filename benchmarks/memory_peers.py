@@ -31,7 +31,7 @@ from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.peers import MemoryPeers
+from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
 
 FRAMES = 3
 IMAGE = (64, 128)
@@ -83,7 +83,8 @@ class _Node:
         network = NetworkConfig(preset=preset, device="cpu", precision="fp32", image_width=IMAGE[1])
         self._peers: MemoryPeers | None = None
         if rendezvous is not None:
-            self._peers = MemoryPeers(MemoryPeersConfig(rendezvous, name, PERIOD_S, DEADLINE_S), name, model)
+            config = MemoryPeersConfig(rendezvous, name=name, period_s=PERIOD_S, deadline_s=DEADLINE_S)
+            self._peers = MemoryPeers(config, name, SharedNetwork.of(model))
         self._reconstructor = NetworkReconstructor(network, model, peers=self._peers)
         self._layers = [layer for layer, _ in model.aggregator.units()]
         self._chunks = 0

@@ -22,7 +22,7 @@ from scal3r_ros.reconstruction.protocol import Chunk, ChunkStep, Frame, Reconstr
 from scal3r_ros.reconstruction.refinement.adjustment import BundleRefinement, RefinementConfig
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.peers import MemoryPeers
+from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
 
 TINY = "tiny"
 
@@ -139,7 +139,7 @@ def _sharing(config: CoreConfig, name: str) -> Reconstructor:
             f"memory_peers.rendezvous is set, but {network.checkpoint or 'the network'} has no memory units to share: "
             "use a checkpoint with memory, or leave it empty"
         )
-    peers = MemoryPeers(config.memory_peers, f"{platform.node()}/{name.strip('/')}", model)
+    peers = MemoryPeers(config.memory_peers, f"{platform.node()}/{name.strip('/')}", SharedNetwork.of(model))
     return NetworkReconstructor(network, model, peers=peers, refine=_refinement(config))
 
 

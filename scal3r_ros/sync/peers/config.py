@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import ConfigurationError
+from scal3r_ros.sync.transport.interfaces import Address
 
 _NAME = re.compile(r"[A-Za-z0-9_./-]{1,100}")
 _INVALID = re.compile(r"[^A-Za-z0-9_./-]+")
@@ -19,6 +19,23 @@ class MemoryPeersConfig:
 
     rendezvous: str = parameter(
         "", "host:port where mapping nodes that share their memory find each other, the same for all; empty shares none"
+    )
+    key_file: str = parameter(
+        "", "file with a key of 16 bytes or more, the same for all nodes and readable by its owner only: who does not "
+        "know it cannot join; without one, only this machine or memory_peers.interface can be shared on",
+    )  # fmt: skip
+    interface: str = parameter(
+        "", "name or address of the network interface over which memory is shared; empty takes the one that leads to "
+        "the rendezvous",
+    )  # fmt: skip
+    backend: str = parameter(
+        "auto", "how memory travels: nccl between GPUs on a wire, tcp, or gloo where all peers are trusted; auto takes "
+        "nccl where both ends can, else tcp",
+        choices=("auto", "nccl", "tcp", "gloo"),
+    )  # fmt: skip
+    excluded: tuple[str, ...] = parameter(("",), "names of peers that are not to be shared with")
+    forget_broken: bool = parameter(
+        False, "take all that a peer has taught out of the memory when it sends numbers that are not finite, or huge"
     )
     name: str = parameter("", "name of this node among its peers, unique; empty takes host and node name")
     period_s: float = parameter(
@@ -32,16 +49,6 @@ class MemoryPeersConfig:
         0.0, "how long after a peer's last message its share of the memory is kept; 0 keeps it for ever", unit="s",
         minimum=0.0, maximum=1e9,
     )  # fmt: skip
-
-
-class Address(NamedTuple):
-    """The address of a rendezvous."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 def parse_address(text: str) -> Address:

@@ -5,41 +5,37 @@ changed, and both add the same numbers to the copy: what rounding left out is pa
 copy becomes G itself a few rounds after G stops changing. A round in which nothing changed is a header.
 
     round  =  (header of a layer, its numbers in pieces)*  final header
-    header =  int64 [magic, kind, layer, round]
+    header =  int64 [magic, kind, layer, number, size], SHA-256 of the numbers, HMAC-SHA256 of all before
+
+Headers are numbered from 0 on each connection, and the HMAC has a key of that connection and direction: what is lost,
+repeated, out of order, torn or of somebody else is refused before it is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import hmac
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from scal3r_ros.errors import Scal3rError
 from scal3r_ros.model import FastWeights, Scal3R
+from scal3r_ros.sync.transport.handshake import MAC, mac
+from scal3r_ros.sync.transport.wire import BrokenGradientError, RefusedError, Wire, as_bytes
 
 PIECE = 1 << 20
 """Most numbers in one message: two megabytes."""
 
+HUGE = 1e18
+"""A norm that no gradient of a working network reaches."""
+
 _MAGIC = 0x5CA13
-_HEADER = 4
-
-
-class LinkError(Scal3rError):
-    """A connection to a peer that is of no more use; the message follows the peer's name in a sentence."""
-
-
-class Wire(Protocol):
-    """One end of a connection to a peer. All methods raise `LinkError`; one thread may send while another receives."""
-
-    def send(self, tensor: Tensor, timeout_s: float) -> None:
-        """Returns when the peer has taken `tensor`."""
-
-    def receive(self, tensor: Tensor, timeout_s: float) -> None:
-        """Fills `tensor` with what the peer sends."""
+_FIELDS = struct.Struct("<5q32s")
 
 
 class _Kind(IntEnum):
@@ -75,13 +71,17 @@ class GradientLayout:
 
 
 class GradientSender:
-    """Sends this node's accumulated gradient to one peer, and knows the copy that the peer has of it."""
+    """Sends this node's accumulated gradient to one peer, and knows the copy that the peer has of it.
 
-    def __init__(self, layout: GradientLayout) -> None:
+    `key` signs the headers; see `handshake.Seal`.
+    """
+
+    def __init__(self, layout: GradientLayout, key: bytes = b"") -> None:
         self._layout = layout
+        self._key = key
         self._copy: dict[int, Tensor] = {}
         self._exact: dict[int, FastWeights] = {}
-        self._rounds = 0
+        self._headers = 0
 
     def send(self, wire: Wire, gradients: Mapping[int, FastWeights], timeout_s: float, farewell: bool = False) -> int:
         """Sends one round and returns how many bytes of numbers it took: 0 when the peer's copy is exact.
@@ -98,7 +98,6 @@ class GradientSender:
             elif self._exact.get(layer) is not G:
                 sent += self._send_layer(wire, layer, G, timeout_s)
         self._send_header(wire, _Kind.FAREWELL if farewell else _Kind.END, 0, timeout_s)
-        self._rounds += 1
         return sent
 
     def _send_layer(self, wire: Wire, layer: int, G: FastWeights, timeout_s: float) -> int:
@@ -109,14 +108,19 @@ class GradientSender:
         if not change.any() and copy is not None:
             self._exact[layer] = G
             return 0
-        self._send_header(wire, _Kind.CHANGED, layer, timeout_s)
+        self._send_header(wire, _Kind.CHANGED, layer, timeout_s, change)
         for piece in _pieces(change):
             wire.send(piece, timeout_s)
         self._copy[layer] = change.float() if copy is None else copy + change.float()
         return change.numel() * change.element_size()
 
-    def _send_header(self, wire: Wire, kind: _Kind, layer: int, timeout_s: float) -> None:
-        wire.send(torch.tensor([_MAGIC, kind, layer, self._rounds], dtype=torch.int64), timeout_s)
+    def _send_header(
+        self, wire: Wire, kind: _Kind, layer: int, timeout_s: float, numbers: Tensor | None = None
+    ) -> None:
+        size = 0 if numbers is None else numbers.numel()
+        fields = _FIELDS.pack(_MAGIC, kind, layer, self._headers, size, _digest(numbers))
+        self._headers += 1
+        wire.send(torch.frombuffer(bytearray(fields + mac(self._key, fields)), dtype=torch.uint8), timeout_s)
 
 
 @dataclass(frozen=True)
@@ -128,50 +132,91 @@ class ReceivedGradients:
     farewell: bool
 
 
-class GradientReceiver:
-    """Receives the accumulated gradient of one peer."""
+class _Header(NamedTuple):
+    kind: _Kind
+    layer: int
+    digest: bytes
 
-    def __init__(self, layout: GradientLayout) -> None:
+
+class GradientReceiver:
+    """Receives the accumulated gradient of one peer.
+
+    Args:
+        layout: of the gradient, as this node has it.
+        key: signs the peer's headers.
+        largest: the largest norm of a layer that is plausible.
+    """
+
+    def __init__(
+        self, layout: GradientLayout, key: bytes = b"", largest: Callable[[int], float] = lambda layer: HUGE
+    ) -> None:
         self._layout = layout
+        self._key = key
+        self._largest = largest
         self._flat: dict[int, Tensor] = {}
         self._gradients: dict[int, FastWeights] = {}
-        self._rounds = 0
+        self._headers = 0
 
     def receive(self, wire: Wire, first_within_s: float, timeout_s: float) -> ReceivedGradients:
-        """Receives one round, whose first header comes within `first_within_s`; raises `LinkError`."""
+        """Receives one round, whose first header comes within `first_within_s`.
+
+        Raises:
+            RefusedError: something that is not the peer's next message.
+            BrokenGradientError: a gradient that is not finite, or larger than is plausible.
+            LinkError: nothing comes any more.
+        """
         received, layers = 0, set[int]()
         while True:
-            kind, layer = self._receive_header(wire, timeout_s if layers else first_within_s)
+            header = self._receive_header(wire, timeout_s if layers else first_within_s)
+            kind, layer = header.kind, header.layer
             if kind in (_Kind.END, _Kind.FAREWELL):
-                self._rounds += 1
                 return ReceivedGradients(dict(self._gradients), received, kind is _Kind.FAREWELL)
             if layer not in self._layout.shapes or layer in layers:
-                raise LinkError(f"sent layer {layer}, which is not due")
+                raise RefusedError(f"sent layer {layer}, which is not due")
             layers.add(layer)
             if kind is _Kind.EMPTIED:
                 self._flat.pop(layer, None)
                 self._gradients.pop(layer, None)
             else:
-                received += self._receive_layer(wire, layer, timeout_s)
+                received += self._receive_layer(wire, layer, header.digest, timeout_s)
 
-    def _receive_layer(self, wire: Wire, layer: int, timeout_s: float) -> int:
+    def _receive_layer(self, wire: Wire, layer: int, digest: bytes, timeout_s: float) -> int:
         change = torch.empty(self._layout.size(layer), dtype=torch.bfloat16)
         for piece in _pieces(change):
             wire.receive(piece, timeout_s)
-        if not change.isfinite().all():
-            raise LinkError("sent numbers that are not finite")
+        if _digest(change) != digest:
+            raise RefusedError("sent numbers that were changed on the way")
         copy = self._flat.get(layer)
-        self._flat[layer] = change.float() if copy is None else copy + change.float()
-        self._gradients[layer] = self._layout.unflatten(layer, self._flat[layer])
+        flat = change.float() if copy is None else copy + change.float()
+        if not flat.isfinite().all():
+            raise BrokenGradientError("sent numbers that are not finite")
+        norm, largest = float(flat.norm()), self._largest(layer)
+        if norm > largest:
+            raise BrokenGradientError(f"sent a gradient of norm {norm:.2g} at layer {layer}, above {largest:.2g}")
+        self._flat[layer] = flat
+        self._gradients[layer] = self._layout.unflatten(layer, flat)
         return change.numel() * change.element_size()
 
-    def _receive_header(self, wire: Wire, timeout_s: float) -> tuple[_Kind, int]:
-        header = torch.zeros(_HEADER, dtype=torch.int64)
-        wire.receive(header, timeout_s)
-        magic, kind, layer, number = header.tolist()
-        if magic != _MAGIC or kind not in set(_Kind) or number != self._rounds:
-            raise LinkError("sent what is no message of this protocol")
-        return _Kind(kind), layer
+    def _receive_header(self, wire: Wire, timeout_s: float) -> _Header:
+        buffer = torch.zeros(_FIELDS.size + MAC, dtype=torch.uint8)
+        wire.receive(buffer, timeout_s)
+        content = buffer.numpy().tobytes()
+        fields, signature = content[: _FIELDS.size], content[_FIELDS.size :]
+        magic, kind, layer, number, size, digest = _FIELDS.unpack(fields)
+        if not hmac.compare_digest(signature, mac(self._key, fields)):
+            raise RefusedError("sent a message that it has not signed")
+        if magic != _MAGIC or kind not in set(_Kind):
+            raise RefusedError("sent what is no message of this protocol")
+        if number != self._headers:
+            raise RefusedError(f"sent message {number} where {self._headers} was due")
+        if size != (self._layout.size(layer) if kind == _Kind.CHANGED and layer in self._layout.shapes else 0):
+            raise RefusedError(f"sent {size} numbers for layer {layer}, which it does not have")
+        self._headers += 1
+        return _Header(_Kind(kind), layer, digest)
+
+
+def _digest(numbers: Tensor | None) -> bytes:
+    return hashlib.sha256(b"" if numbers is None else as_bytes(numbers)).digest()
 
 
 def _pieces(flat: Tensor) -> Iterator[Tensor]:

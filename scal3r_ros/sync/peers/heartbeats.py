@@ -28,7 +28,7 @@ class Heartbeats:
         """Takes the current beats."""
         for name, beat in beats.items():
             heartbeat = self._heartbeats.get(name)
-            if heartbeat is None or heartbeat.beat != beat:
+            if heartbeat is None or _newer(beat, heartbeat.beat):
                 self._heartbeats[name] = _Heartbeat(beat, self._now(), changed=heartbeat is not None)
 
     def recent(self, name: str) -> bool:
@@ -38,3 +38,11 @@ class Heartbeats:
     def alive(self, name: str) -> bool:
         """Whether the beat of a member has changed lately."""
         return self.recent(name) and self._heartbeats[name].changed
+
+
+def _newer(beat: bytes, before: bytes) -> bool:
+    """Whether a beat, `session count`, follows another one: an old one that is shown again does not."""
+    if not beat:
+        return False
+    (session, _, count), (session_before, _, count_before) = beat.rpartition(b" "), before.rpartition(b" ")
+    return session != session_before or int(count or b"0") > int(count_before or b"0")

@@ -15,17 +15,21 @@ import torch
 
 from scal3r_ros.model import FastWeights
 from scal3r_ros.sync.peers.exchange import (
+    HUGE,
     GradientLayout,
     GradientReceiver,
     GradientSender,
-    LinkError,
     ReceivedGradients,
-    Wire,
 )
 from scal3r_ros.sync.peers.member import Member
+from scal3r_ros.sync.transport.handshake import Seal
+from scal3r_ros.sync.transport.wire import BrokenGradientError, LinkError, RefusedError, Wire
 
 _LAST_ROUNDS = 5
 """Most rounds in a farewell: as many as correct the rounding in bfloat16."""
+
+_HUGE_RATIO = 1e6
+"""A peer's gradient this much larger than this node's own is no matter of more chunks."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +46,9 @@ class LinkEvents(Protocol):
     def on_sent(self, link: Link, sent: int) -> None:
         """A round was sent to the peer."""
 
+    def on_refused(self, link: Link, why: str) -> None:
+        """Something that came over the link must not be used; the link ends."""
+
     def on_ended(self, link: Link, why: str) -> None:
         """The link was connected and is over; reported once and last."""
 
@@ -52,7 +59,7 @@ class Link:
     Args:
         me, peer: this node and the session at the other end.
         token: names the connection; the same at both ends.
-        connect: makes the connection, and may be slow.
+        connect: makes the connection, with a handshake, and may be slow.
         layout: of the accumulated gradient.
         gradients: this node's accumulated gradient now; must not wait.
         events: receives what happens.
@@ -63,7 +70,7 @@ class Link:
         me: Member,
         peer: Member,
         token: str,
-        connect: Callable[[], Wire],
+        connect: Callable[[], tuple[Wire, Seal]],
         layout: GradientLayout,
         gradients: Callable[[], Mapping[int, FastWeights]],
         events: LinkEvents,
@@ -72,6 +79,8 @@ class Link:
         self.token = token
         self.was_connected = False
         self.farewell_received = False
+        self.peer_is_broken = False
+        """Whether the peer has sent a gradient that no working network has."""
         self._period_s = me.period_s
         self._deadline_s = max(me.deadline_s, peer.deadline_s)
         self._connect = connect
@@ -80,6 +89,7 @@ class Link:
         self._events = events
         self._lock = threading.Lock()
         self._why: str | None = None
+        self._wire: Wire | None = None
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._finished = threading.Event()
@@ -130,21 +140,25 @@ class Link:
     def _run(self) -> None:
         with torch.no_grad():
             try:
-                wire = self._connect()
-                listener = threading.Thread(target=self._listen, args=(wire,), name=self._threads[0].name, daemon=True)
+                wire, seal = self._connect()
+                self._wire = wire
+                if self.broken:
+                    wire.close()
+                name = self._threads[0].name
+                listener = threading.Thread(target=self._listen, args=(wire, seal.receiving), name=name, daemon=True)
                 self._threads.append(listener)
                 listener.start()
-                self._send(wire)
+                self._send(wire, seal.sending)
             except LinkError as error:
-                self._fail(str(error))
+                self._fail_by(error)
             except Exception as error:  # a link must not die unseen
                 _log.exception("the link to memory peer %s failed by a defect", self.peer.name)
                 self._fail(f"could not be sent to ({type(error).__name__})")
             finally:
                 self._finished.set()
 
-    def _send(self, wire: Wire) -> None:
-        sender = GradientSender(self._layout)
+    def _send(self, wire: Wire, key: bytes) -> None:
+        sender = GradientSender(self._layout, key)
         while not self.broken:
             if self._ending.is_set():
                 for _ in range(_LAST_ROUNDS):
@@ -157,8 +171,8 @@ class Link:
             self._events.on_sent(self, sender.send(wire, self._gradients(), self._deadline_s))
             self._wake.wait(self._period_s)
 
-    def _listen(self, wire: Wire) -> None:
-        receiver = GradientReceiver(self._layout)
+    def _listen(self, wire: Wire, key: bytes) -> None:
+        receiver = GradientReceiver(self._layout, key, self._largest_plausible)
         with torch.no_grad():
             try:
                 while not self.broken:
@@ -173,10 +187,22 @@ class Link:
                         self.farewell_received = True
                         self._fail("has ended")
             except LinkError as error:
-                self._fail(str(error))
+                self._fail_by(error)
             except Exception as error:  # a link must not die unseen
                 _log.exception("the link to memory peer %s failed by a defect", self.peer.name)
                 self._fail(f"could not be received from ({type(error).__name__})")
+
+    def _largest_plausible(self, layer: int) -> float:
+        """The largest norm that a peer's gradient may have, by this node's own; any but a senseless one without."""
+        own = self._gradients().get(layer)
+        norm = 0.0 if own is None else float(torch.stack([w.detach().float().norm() for w in own]).norm())
+        return _HUGE_RATIO * norm if 0 < norm < HUGE else HUGE
+
+    def _fail_by(self, error: LinkError) -> None:
+        if isinstance(error, RefusedError) and not self.broken:
+            self.peer_is_broken = isinstance(error, BrokenGradientError)
+            self._events.on_refused(self, str(error))
+        self._fail(str(error))
 
     def _fail(self, why: str) -> None:
         with self._lock:
@@ -184,5 +210,7 @@ class Link:
                 return
             self._why = why
         self._wake.set()
+        if self._wire is not None:
+            self._wire.close()
         if self.was_connected and not self._ending.is_set():
             self._events.on_ended(self, why)

@@ -37,6 +37,10 @@ class PeerStates:
                 if before.get(layer) is not gradients.get(layer):
                     self._sum(layer)
 
+    def take_out(self, peer: str) -> None:
+        """Takes what a peer has taught out of the sums."""
+        self.put(peer, {})
+
     def _sum(self, layer: int) -> None:
         # In the order of names, so that all nodes round alike.
         parts = [self._by_peer[peer][layer] for peer in sorted(self._by_peer) if layer in self._by_peer[peer]]

@@ -2,7 +2,7 @@
 
 G_total = own G + the latest G of each peer
 
-chunks ──► own G ──► Link ═══ Gloo ═══ Link of another node ──► PeerStates ──► its chunks
+chunks ──► own G ──► Link ═══ Wire ═══ Link of another node ──► PeerStates ──► its chunks
                       ▲
        Rendezvous ────┘ which nodes there are, and how to reach them
 """
@@ -15,28 +15,49 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+import torch
+
+from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.model import FastWeights, Scal3R, weights_fingerprint
+from scal3r_ros.sync.peers.access import Access
 from scal3r_ros.sync.peers.config import MemoryPeersConfig, check_name, parse_address, tidy_name
-from scal3r_ros.sync.peers.exchange import GradientLayout, LinkError, ReceivedGradients, Wire
-from scal3r_ros.sync.peers.gloo_wire import GlooWire, address_towards
+from scal3r_ros.sync.peers.exchange import GradientLayout, ReceivedGradients
 from scal3r_ros.sync.peers.heartbeats import Heartbeats
 from scal3r_ros.sync.peers.link import Link
+from scal3r_ros.sync.peers.links import Links
 from scal3r_ros.sync.peers.member import Member
 from scal3r_ros.sync.peers.peer_state import PeerStates
 from scal3r_ros.sync.peers.registry import PeerBook
-from scal3r_ros.sync.peers.rendezvous import Board, Offer, Rendezvous, RendezvousError
+from scal3r_ros.sync.peers.rendezvous import Board, Rendezvous, RendezvousError
+from scal3r_ros.sync.transport.connecting import backends_of
 
 _BEAT_S = 1.0
 _BEATS_TO_MEET = 3
 """After so many heartbeats a node knows which others there are."""
 _SILENCE_S = 15.0
 """How long the rendezvous may keep a heartbeat waiting before the node logs it."""
-_LONGEST_BACK_OFF_S = 30.0
 _CLOSE_S = 2.0
 """How long `close` waits for threads to end after the farewell; one that waits for a stopped peer is left behind."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SharedNetwork:
+    """What peers have to know of a network: fingerprints of preset and weights, layout of the gradient, its device."""
+
+    preset: str
+    weights: str
+    layout: GradientLayout
+    device: torch.device
+
+    @classmethod
+    def of(cls, model: Scal3R) -> SharedNetwork:
+        """A network in this process."""
+        device = model.aggregator.camera_token.device
+        return cls(model.preset.fingerprint(), weights_fingerprint(model), GradientLayout.of(model), device)
 
 
 class MemoryPeers:
@@ -45,34 +66,47 @@ class MemoryPeers:
     Args:
         config: where the nodes meet, and how often they exchange.
         name: this node's name where `config.name` is empty.
-        model: the network whose memory is shared; the others need the same.
+        network: the network whose memory is shared; the others need the same.
 
     Raises:
-        ConfigurationError: the rendezvous or the name cannot be used.
+        ConfigurationError: the rendezvous, the name, the key, the interface or the transport cannot be used.
     """
 
-    def __init__(self, config: MemoryPeersConfig, name: str, model: Scal3R) -> None:
+    def __init__(self, config: MemoryPeersConfig, name: str, network: SharedNetwork) -> None:
         self._address = parse_address(config.rendezvous)
         self._config = config
+        self._access = Access.of(config, self._address)
+        self._excluded = frozenset(name for name in config.excluded if name)
+        backends = backends_of(network.device)
+        if config.backend not in ("auto", *backends):
+            raise ConfigurationError(
+                f"memory_peers.backend is {config.backend}, but the network is on {network.device}, which can use "
+                f"{', '.join(backends)}: set auto"
+            )
         self._me = Member(
             name=check_name(config.name) if config.name else tidy_name(name),
             session=uuid.uuid4().hex,
-            preset=model.preset.fingerprint(),
-            weights=weights_fingerprint(model),
+            preset=network.preset,
+            weights=network.weights,
             period_s=config.period_s,
             deadline_s=config.deadline_s,
+            backends=backends,
+            wanted=config.backend,
         )
-        self._layout = GradientLayout.of(model)
-        self._states = PeerStates(model.aggregator.camera_token.device)
+        self._states = PeerStates(network.device)
         self._book = PeerBook()
-        self._rendezvous = Rendezvous(self._address, self._me.name)
-        self._own: Callable[[], Mapping[int, FastWeights]] = dict
-        self._links: dict[str, Link] = {}
+        self._rendezvous = Rendezvous(self._address, self._me.name, self._access.key)
         self._heartbeats = Heartbeats()
-        self._retry_at_s: dict[str, float] = {}
-        self._back_off_s: dict[str, float] = {}
-        self._ended_sessions: set[str] = set()
-        self._tokens: dict[str, str] = {}
+        self._links = Links(
+            self._me,
+            self._access,
+            self._rendezvous,
+            self._heartbeats,
+            network.layout,
+            network.device,
+            self._book,
+            self,
+        )
         self._awaited: frozenset[str] = frozenset()
         self._beats = 0
         self._closing = threading.Event()
@@ -85,7 +119,8 @@ class MemoryPeers:
 
     def start(self, gradients: Callable[[], Mapping[int, FastWeights]]) -> None:
         """Begins to share the accumulated gradient, by layer; it must not wait, and its tensors must not change."""
-        self._own = gradients
+        self._links.own = gradients
+        _log.info("memory is shared at %s: %s", self._address, self._access)
         self._last_beat_s = time.monotonic()
         atexit.register(self._end)
         for thread in self._threads:
@@ -108,7 +143,7 @@ class MemoryPeers:
             return
         self._wait_for_awaited(time.monotonic() + self._config.deadline_s)
         self._closing.set()
-        links = list(self._links.values())
+        links = list(self._links)
         for link in links:
             link.finish()
         end_s = time.monotonic() + self._config.deadline_s
@@ -126,10 +161,10 @@ class MemoryPeers:
         Registered from the start, as Python ignores what is registered while it ends.
         """
         self.close()
-        self._join(max((link.longest_wait_s for link in list(self._links.values())), default=_CLOSE_S))
+        self._join(max((link.longest_wait_s for link in list(self._links)), default=_CLOSE_S))
 
     def _running(self) -> list[threading.Thread]:
-        links = list(self._links.values())
+        links = list(self._links)
         return [t for t in (*self._threads, *(t for link in links for t in link.threads)) if t.is_alive()]
 
     def _join(self, longest_s: float) -> None:
@@ -141,14 +176,14 @@ class MemoryPeers:
     def _wait_for_awaited(self, until_s: float) -> None:
         """Lets peers finish connecting: a drive may be shorter than that takes."""
         while time.monotonic() < until_s and self._threads[0].is_alive():
-            missing = [name for name in self._awaited if name not in self._links or self._links[name].connecting]
+            missing = [name for name in self._awaited if self._links.connecting(name)]
             if self._beats > _BEATS_TO_MEET and not missing:
                 return
             time.sleep(0.02)
 
     def on_connected(self, link: Link) -> None:
         """See `LinkEvents`."""
-        self._back_off_s.pop(link.peer.name, None)
+        self._links.met(link.peer.name)
         self._book.connected(link.peer.name)
 
     def on_received(self, link: Link, received: ReceivedGradients) -> None:
@@ -160,12 +195,23 @@ class MemoryPeers:
         """See `LinkEvents`."""
         self._book.sent(link.peer.name, sent)
 
+    def on_refused(self, link: Link, why: str) -> None:
+        """See `LinkEvents`."""
+        if link.peer_is_broken:
+            self._links.not_again(link.peer.session)
+            if self._config.forget_broken:
+                self._states.take_out(link.peer.name)
+            earlier = "is taken out" if self._config.forget_broken else "stays (memory_peers.forget_broken)"
+            self._book.refused(link.peer.name, f"it {why}; what it has taught before {earlier}")
+        else:
+            self._book.message_refused(link.peer.name, why)
+
     def on_ended(self, link: Link, why: str) -> None:
         """See `LinkEvents`."""
         if link.farewell_received:
-            self._ended_sessions.add(link.peer.session)
+            self._links.not_again(link.peer.session)
             self._book.left(link.peer.name)
-        else:
+        elif not link.peer_is_broken:
             self._book.lost(link.peer.name, why)
 
     def _run(self) -> None:
@@ -205,9 +251,12 @@ class MemoryPeers:
             return
         self._rendezvous.beat(self._me, self._beats)
         others = [peer for peer in board.members.values() if peer.name != self._me.name]
+        for name in board.unsigned - {self._me.name}:
+            self._book.refused(name, "it has another key: give all nodes the same memory_peers.key_file")
+        others = [peer for peer in others if peer.name not in self._excluded]
         for peer in others:
-            self._maintain(peer, board)
-        self._awaited = frozenset(peer.name for peer in others if self._welcome(peer))
+            self._links.maintain(peer, board, self._closing.is_set())
+        self._awaited = frozenset(peer.name for peer in others if self._links.welcome(peer))
 
     def _hold_name(self, board: Board) -> bool:
         """Whether this node has its name, or takes it now; two nodes that are alive cannot have the same."""
@@ -226,71 +275,3 @@ class MemoryPeers:
             self._rendezvous.register(self._me)
         self._book.log_again("name")
         return True
-
-    def _maintain(self, peer: Member, board: Board) -> None:
-        """Refuses a peer, or connects to it where there is no connection."""
-        self._book.knows(peer.name)
-        refusal = self._me.refusal(peer)
-        if refusal is not None:
-            if self._heartbeats.alive(peer.name):
-                self._book.refused(peer.name, refusal)
-            return
-        link = self._links.get(peer.name)
-        if link is not None:
-            if link.peer.session != peer.session:
-                link.drop("was restarted")
-            if not link.ended:
-                return
-            self._clear_away(link)
-        if self._closing.is_set() or not self._welcome(peer):
-            return
-        if self._me.name < peer.name:
-            self._offer(peer)
-        else:
-            self._accept(peer, board.offers.get(peer.name))
-
-    def _welcome(self, peer: Member) -> bool:
-        """Whether a peer is alive, has not said farewell and has the same network."""
-        return (
-            self._heartbeats.alive(peer.name)
-            and peer.session not in self._ended_sessions
-            and self._me.refusal(peer) is None
-        )
-
-    def _clear_away(self, link: Link) -> None:
-        name = link.peer.name
-        del self._links[name]
-        back_off_s = 0.0 if link.was_connected else self._back_off_s.get(name, _BEAT_S / 2)
-        self._retry_at_s[name] = time.monotonic() + back_off_s
-        self._back_off_s[name] = min(_LONGEST_BACK_OFF_S, max(_BEAT_S, 2 * back_off_s))
-        if self._me.name < name:
-            self._rendezvous.forget_offer(name, link.token)
-
-    def _offer(self, peer: Member) -> None:
-        if time.monotonic() < self._retry_at_s.get(peer.name, 0.0):
-            return
-        token = uuid.uuid4().hex
-        self._rendezvous.offer(peer.name, Offer(token, (self._me.session, peer.session)))
-        self._connect(peer, token, rank=0)
-
-    def _accept(self, peer: Member, offer: Offer | None) -> None:
-        if offer is None or offer.sessions != (peer.session, self._me.session):
-            return
-        if offer.token != self._tokens.get(peer.name):
-            self._connect(peer, offer.token, rank=1)
-
-    def _connect(self, peer: Member, token: str, rank: int) -> None:
-        timeout_s = max(self._me.deadline_s, peer.deadline_s)
-        self._tokens[peer.name] = token
-
-        def connect() -> Wire:
-            try:
-                store = self._rendezvous.link_store(timeout_s)
-                host = address_towards(self._address)
-            except (RuntimeError, OSError) as error:
-                raise LinkError(f"cannot be connected with: {error}") from error
-            return GlooWire(store, self._rendezvous.prefix(token), rank, host, timeout_s)
-
-        link = Link(self._me, peer, token, connect, self._layout, self._own, self)
-        self._links[peer.name] = link
-        link.start()

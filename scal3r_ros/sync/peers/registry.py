@@ -30,6 +30,7 @@ class _Entry:
     rounds: int = 0
     received: int = 0
     sent: int = 0
+    refusals: int = 0
 
 
 class PeerBook:
@@ -68,13 +69,22 @@ class PeerBook:
         _log.info("memory peer %s has ended; what it has taught stays", name)
 
     def refused(self, name: str, why: str) -> None:
-        """A peer cannot be shared with; logged once for each reason."""
+        """A peer cannot be shared with, as it is now; counted and logged once for each reason."""
         with self._lock:
             entry = self._entries.setdefault(name, _Entry())
             if entry.presence is Presence.REFUSED and entry.why == why:
                 return
-            entry.presence, entry.why = Presence.REFUSED, why
+            entry.presence, entry.why, entry.refusals = Presence.REFUSED, why, entry.refusals + 1
         _log.error("memory peer %s is refused: %s; until then each learns alone", name, why)
+
+    def message_refused(self, name: str, why: str) -> None:
+        """A message, or a handshake, was not used; each is counted, and each reason logged once for each peer."""
+        with self._lock:
+            entry = self._entries.setdefault(name, _Entry())
+            entry.refusals += 1
+        self.log_once(
+            f"{name} {why}", logging.WARNING, f"a message in the name of memory peer {name} is refused: it {why}"
+        )
 
     def log_once(self, topic: str, level: int, sentence: str) -> None:
         """Logs what is not about one peer; again only after `log_again`."""
@@ -113,7 +123,10 @@ class PeerBook:
         with self._lock:
             entries = sorted(self._entries.items())
             connected = sum(entry.presence is Presence.CONNECTED for _, entry in entries)
-            metrics: dict[str, int | float] = {"peers": connected, "peers_known": len(entries)}
+            refusals = sum(entry.refusals for _, entry in entries)
+            metrics: dict[str, int | float] = {
+                "peers": connected, "peers_known": len(entries), "peer_refusals": refusals
+            }  # fmt: skip
             for name, entry in entries:
                 if entry.received_s is not None:
                     metrics |= {

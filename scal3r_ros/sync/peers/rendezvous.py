@@ -7,7 +7,10 @@ stopped, so all calls belong on one thread for which no other waits.
     scal3r/member/NAME         the node that has a name
     scal3r/beat/NAME           changes while it is alive
     scal3r/offer/LOWER/HIGHER  a connection that the node with the lower name offers to the other
-    scal3r/link/TOKEN/…        what the two need to connect, see GlooWire
+    scal3r/link/TOKEN/…        what the two need to connect, see transport/connecting.py
+
+Everything but the names is signed with the key that the nodes share: whoever can write to the store without it can
+hinder nodes from meeting, but cannot join them.
 """
 
 from __future__ import annotations
@@ -25,12 +28,16 @@ from torch._C._distributed_c10d import TCPStore
 from torch.distributed import DistStoreError
 
 from scal3r_ros.errors import Scal3rError
-from scal3r_ros.sync.peers.config import Address
 from scal3r_ros.sync.peers.member import Member
+from scal3r_ros.sync.transport.connecting import address_key
+from scal3r_ros.sync.transport.handshake import opened, sign
+from scal3r_ros.sync.transport.interfaces import Address
 
 _ROOT = "scal3r"
 _NAMES = f"{_ROOT}/names"
 _STORE_TIMEOUT_S = 5.0
+_MOST_NAMES = 256
+"""So that nobody can keep a node busy with names."""
 
 
 class RendezvousError(Scal3rError):
@@ -47,19 +54,24 @@ class Offer:
 
 @dataclass(frozen=True)
 class Board:
-    """The content of the rendezvous: `members` and `beats` by name, `offers` by the name of the node that offers."""
+    """The content of the rendezvous: `members` and `beats` by name, `offers` by the name of the node that offers.
+
+    `unsigned` are names whose entry was not signed with this node's key.
+    """
 
     members: Mapping[str, Member]
     beats: Mapping[str, bytes]
     offers: Mapping[str, Offer]
+    unsigned: frozenset[str]
 
 
 class Rendezvous:
     """The rendezvous seen from one node; the first call connects, and the next one after it was lost."""
 
-    def __init__(self, address: Address, name: str) -> None:
+    def __init__(self, address: Address, name: str, key: bytes = b"") -> None:
         self._address = address
         self._name = name
+        self._key = key
         self._store: TCPStore | None = None
 
     def read(self) -> Board:
@@ -68,18 +80,26 @@ class Rendezvous:
         members: dict[str, Member] = {}
         beats: dict[str, bytes] = {}
         offers: dict[str, Offer] = {}
+        unsigned: set[str] = set()
         with self._connected() as store:
-            for key in sorted(set((_get(store, _NAMES) or b"").decode(errors="replace").split())):
+            names = sorted(set((_get(store, _NAMES) or b"").decode(errors="replace").split()))
+            for key in names[:_MOST_NAMES]:
                 name = unquote(key)
-                member = Member.from_json(_get(store, f"{_ROOT}/member/{key}") or b"")
+                entry = _get(store, f"{_ROOT}/member/{key}")
+                text = opened(self._key, f"member/{name}", entry or b"")
+                member = Member.from_json((text or "").encode())
                 if member is None or member.name != name:
+                    if entry:
+                        unsigned.add(name)
                     continue
                 members[name] = member
-                beats[name] = _get(store, f"{_ROOT}/beat/{key}") or b""
-                offer = _offer(_get(store, f"{_ROOT}/offer/{key}/{me}") or b"")
-                if offer is not None:
-                    offers[name] = offer
-        return Board(members, beats, offers)
+                beat = opened(self._key, f"beat/{name}", _get(store, f"{_ROOT}/beat/{key}") or b"") or ""
+                beats[name] = beat.encode() if beat.rpartition(" ")[0] == member.session else b""
+                offer = opened(self._key, f"offer/{name}/{self._name}", _get(store, f"{_ROOT}/offer/{key}/{me}") or b"")
+                made = _offer((offer or "").encode())
+                if made is not None:
+                    offers[name] = made
+        return Board(members, beats, offers, frozenset(unsigned))
 
     def register(self, member: Member) -> None:
         """Gives `member` its name."""
@@ -88,11 +108,12 @@ class Rendezvous:
             if name not in (_get(store, _NAMES) or b"").decode(errors="replace").split():
                 untyped: Any = store  # its types lack `append`
                 untyped.append(_NAMES, f"{name}\n")
-        self._set(f"member/{name}", member.to_json())
+        self._set(f"member/{name}", sign(self._key, f"member/{member.name}", member.to_json()))
 
     def beat(self, member: Member, count: int) -> None:
         """Shows that `member` is alive."""
-        self._set(f"beat/{quote(member.name, safe='')}", f"{member.session} {count}")
+        text = sign(self._key, f"beat/{member.name}", f"{member.session} {count}")
+        self._set(f"beat/{quote(member.name, safe='')}", text)
 
     def leave(self, member: Member) -> None:
         """Frees the name of `member`, where it has it, and disconnects."""
@@ -106,14 +127,15 @@ class Rendezvous:
     def offer(self, to: str, offer: Offer) -> None:
         """Offers a connection to the node called `to`."""
         key = f"offer/{quote(self._name, safe='')}/{quote(to, safe='')}"
-        self._set(key, json.dumps({"token": offer.token, "sessions": offer.sessions}))
+        text = json.dumps({"token": offer.token, "sessions": offer.sessions})
+        self._set(key, sign(self._key, f"offer/{self._name}/{to}", text))
 
     def forget_offer(self, to: str, token: str) -> None:
         """Removes what two nodes needed to connect."""
         with self._connected() as store:
             store.delete_key(f"{_ROOT}/offer/{quote(self._name, safe='')}/{quote(to, safe='')}")
             for rank in (0, 1):
-                store.delete_key(f"{self.prefix(token)}/0/{rank}")  # where Gloo puts its addresses
+                store.delete_key(address_key(self.prefix(token), rank))
 
     def link_store(self, timeout_s: float) -> TCPStore:
         """A separate client for a new connection, on another thread; raises `RuntimeError`."""

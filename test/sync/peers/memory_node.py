@@ -23,7 +23,7 @@ from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.peers import MemoryPeers
+from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
 
 FRAMES = 3
 SIZE = (32, 64)
@@ -49,7 +49,7 @@ class Node:
     def __init__(self, seed: int, preset: str, **given: Any) -> None:
         model = random_model(PRESETS[preset], seed).requires_grad_(False)
         self.layers = [layer for layer, _ in model.aggregator.units()]
-        self.peers = MemoryPeers(MemoryPeersConfig(**given), "unnamed", model)
+        self.peers = MemoryPeers(MemoryPeersConfig(**given), "unnamed", SharedNetwork.of(model))
         config = NetworkConfig(preset=preset, device="cpu", precision="fp32")
         self.network = NetworkReconstructor(config, model, peers=self.peers)
 

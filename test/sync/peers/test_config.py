@@ -46,6 +46,19 @@ def test_only_the_same_network_and_protocol_are_shared_with_and_both_sides_agree
         assert word in other.refusal(ME)
 
 
+def test_both_sides_choose_the_same_transport():
+    gpu = dataclasses.replace(ME, name="g", backends=("nccl", "tcp", "gloo"))
+    for one, other, chosen in (
+        (gpu, gpu, "nccl"),
+        (gpu, ME, "tcp"),
+        (dataclasses.replace(gpu, wanted="gloo"), dataclasses.replace(gpu, wanted="gloo"), "gloo"),
+        (dataclasses.replace(gpu, wanted="gloo"), gpu, None),
+        (dataclasses.replace(gpu, wanted="nccl"), ME, None),
+    ):
+        assert one.backend_with(other) == other.backend_with(one) == chosen
+        assert (one.refusal(other) is None) == (chosen is not None)
+
+
 def test_a_member_survives_the_rendezvous_and_garbage_is_none():
     assert Member.from_json(ME.to_json().encode()) == ME
     for text in (b"", b"\xff\xfe", b"[]", b"{}", b'{"name": 3}', b"null", ME.to_json().replace("5.0", "1e99").encode()):
@@ -56,7 +69,7 @@ def test_a_member_survives_the_rendezvous_and_garbage_is_none():
 def test_metrics_give_a_peers_age_and_what_went_to_and_fro():
     clock = [0.0]
     book = PeerBook(lambda: clock[0])
-    assert book.metrics() == {"peers": 0, "peers_known": 0}
+    assert book.metrics() == {"peers": 0, "peers_known": 0, "peer_refusals": 0}
     book.knows("b")
     book.connected("b")
     book.received("b", 100)
@@ -97,6 +110,10 @@ NETWORK = {"network.preset": "nano", "network.allow_random_weights": True, "netw
 @pytest.mark.parametrize(
     ("change", "word"),
     [
+        ({"memory_peers.rendezvous": "192.0.2.7:29500"}, "there is no key"),
+        ({"memory_peers.key_file": "/nonexistent"}, "cannot be read"),
+        ({"memory_peers.interface": "nosuch0"}, "this machine has only"),
+        ({"memory_peers.backend": "nccl"}, "set auto"),
         ({"reconstructor": "geometric"}, "has no memory"),
         ({"network.memory.rule": "sequential"}, "rule sequential"),
         ({"network.memory.rule": "frozen"}, "rule frozen"),
@@ -120,13 +137,14 @@ def test_an_offline_memory_is_not_shared(tmp_path):
 def test_who_lives_is_who_was_seen_to_beat_and_only_silence_frees_a_name():
     clock = [0.0]
     heartbeats = Heartbeats(lambda: clock[0])
-    heartbeats.update({"b": b"1"})
+    heartbeats.update({"b": b"s 1"})
     assert heartbeats.recent("b")
     assert not heartbeats.alive("b")  # may be what a dead one left
     clock[0] = 1.0
-    heartbeats.update({"b": b"2"})
+    heartbeats.update({"b": b"s 2"})
     assert heartbeats.alive("b")
     clock[0] = 1.0 + DEAD_AFTER_S
-    heartbeats.update({"b": b"2"})
+    for old in (b"s 2", b"s 1", b""):
+        heartbeats.update({"b": old})
     assert not heartbeats.recent("b")
     assert not heartbeats.recent("never heard of")

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import queue
+import contextlib
+import hashlib
+import hmac
+import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from wires import TRANSPORTS, connected
 
 from scal3r_ros.model import FastWeights
 from scal3r_ros.sync.peers.exchange import (
     GradientLayout,
     GradientReceiver,
     GradientSender,
-    LinkError,
     ReceivedGradients,
 )
 from scal3r_ros.sync.peers.peer_state import PeerStates
+from scal3r_ros.sync.transport.memory import Fault, memory_pair
+from scal3r_ros.sync.transport.wire import BrokenGradientError, LinkError, RefusedError
 
 SHAPES = (torch.Size((1, 4, 8)), torch.Size((1, 8, 4)), torch.Size((1, 4, 8)))
 LAYOUT = GradientLayout({2: SHAPES, 5: SHAPES})
-
-
-class Pipe:
-    """One direction of a wire, within this process."""
-
-    def __init__(self) -> None:
-        self.messages: queue.Queue[torch.Tensor] = queue.Queue()
-
-    def send(self, tensor: torch.Tensor, timeout_s: float) -> None:
-        self.messages.put(tensor.clone())
-
-    def receive(self, tensor: torch.Tensor, timeout_s: float) -> None:
-        try:
-            tensor.copy_(self.messages.get_nowait())
-        except queue.Empty:
-            raise LinkError("does not answer") from None
 
 
 def gradients(seed: int, scale: float = 1.0, layers: tuple[int, ...] = (2, 5)) -> dict[int, FastWeights]:
@@ -45,20 +35,24 @@ def gradients(seed: int, scale: float = 1.0, layers: tuple[int, ...] = (2, 5)) -
     }
 
 
-@pytest.fixture
-def round_of():
-    """Sends one round through a pipe; the bytes it took and what was received."""
-    pipe, sender, receiver = Pipe(), GradientSender(LAYOUT), GradientReceiver(LAYOUT)
+@pytest.fixture(params=TRANSPORTS)
+def round_of(request):
+    """Sends one round over each transport; the bytes it took and what was received."""
+    (here, mine), (there, theirs) = connected(request.param)
+    sender, receiver = GradientSender(LAYOUT, mine.sending), GradientReceiver(LAYOUT, theirs.receiving)
 
     def go(own: dict[int, FastWeights], farewell: bool = False) -> tuple[int, ReceivedGradients]:
-        sent = sender.send(pipe, own, 1.0, farewell)
-        received = receiver.receive(pipe, 1.0, 1.0)
-        assert pipe.messages.empty()
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(sender.send, here, own, 20.0, farewell)
+            received = receiver.receive(there, 20.0, 20.0)
+            sent = sending.result(20.0)
         assert received.bytes == sent
         assert received.farewell == farewell
         return sent, received
 
-    return go
+    yield go
+    here.close()
+    there.close()
 
 
 def error(own: dict[int, FastWeights], received: ReceivedGradients) -> float:
@@ -115,36 +109,106 @@ def test_a_farewell_is_received(round_of):
     assert round_of({}, farewell=True)[1].farewell
 
 
+KEY = b"what both ends agreed on"
+FIELDS = struct.Struct("<5q32s")
+
+
+def header(
+    kind: int, layer: int = 0, number: int = 0, size: int = 0, magic: int = 0x5CA13, key: bytes = KEY,
+    numbers: bytes = b"",
+) -> torch.Tensor:  # fmt: skip
+    fields = FIELDS.pack(magic, kind, layer, number, size, hashlib.sha256(numbers).digest())
+    signature = hmac.digest(key, len(fields).to_bytes(8, "little") + fields, "sha256")
+    return torch.frombuffer(bytearray(fields + signature), dtype=torch.uint8)
+
+
 def hear(*messages: torch.Tensor) -> ReceivedGradients:
-    pipe = Pipe()
+    here, there = memory_pair()
     for message in messages:
-        pipe.send(message, 1.0)
-    return GradientReceiver(LAYOUT).receive(pipe, 1.0, 1.0)
+        here.send(message, 1.0)
+    return GradientReceiver(LAYOUT, KEY).receive(there, 0.0, 0.0)
 
 
-def header(kind: int, layer: int = 0, number: int = 0, magic: int = 0x5CA13) -> torch.Tensor:
-    return torch.tensor([magic, kind, layer, number])
+def layer_of(values: torch.Tensor, layer: int = 2, number: int = 0) -> list[torch.Tensor]:
+    raw = values.view(torch.uint8).numpy().tobytes()
+    return [header(1, layer=layer, number=number, size=len(values), numbers=raw), values]
+
+
+SIZE = LAYOUT.size(2)
+ONES = torch.ones(SIZE, dtype=torch.bfloat16)
+
+
+def test_a_round_made_by_hand_is_heard():
+    received = hear(*layer_of(ONES), header(3, number=1))
+    assert float(received.gradients[2].w0.sum()) == received.gradients[2].w0.numel()
 
 
 @pytest.mark.parametrize(
     "first",
-    [header(3, magic=7), header(9), header(0), header(3, number=4), header(1, layer=3), header(2, layer=-1)],
-    ids=["magic", "kind", "zero", "round", "layer", "negative layer"],
-)
-def test_what_is_no_message_ends_the_link(first):
-    with pytest.raises(LinkError):
+    [
+        header(3, magic=7),
+        header(9),
+        header(0),
+        header(3, number=4),
+        header(1, layer=3),
+        header(2, layer=-1),
+        header(1, layer=2, size=SIZE + 1),
+        header(1, layer=2, size=2**40),
+        header(1, layer=2, size=-1),
+        header(3, size=5),
+        header(3, key=b"another"),
+        header(3, key=b""),
+        header(3)[:-1],
+        torch.zeros(5_000_000, dtype=torch.uint8),
+    ],
+    ids=[
+        "magic", "kind", "zero", "replayed", "layer", "negative layer", "one number more", "oversized",
+        "negative size", "end with numbers", "another key", "no key", "short", "huge",
+    ],
+)  # fmt: skip
+def test_what_is_no_message_is_refused(first):
+    with pytest.raises(RefusedError):
         hear(first)
 
 
-def test_a_layer_sent_twice_ends_the_link():
-    with pytest.raises(LinkError, match="layer 2"):
-        hear(header(2, layer=2), header(2, layer=2))
+def test_a_layer_sent_twice_is_refused():
+    with pytest.raises(RefusedError, match="layer 2"):
+        hear(header(2, layer=2), header(2, layer=2, number=1))
 
 
-def test_numbers_that_are_not_finite_end_the_link():
-    size = LAYOUT.size(2)
-    with pytest.raises(LinkError, match="not finite"):
-        hear(header(1, layer=2), torch.full((size,), float("inf"), dtype=torch.bfloat16))
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_numbers_that_are_not_finite_mean_a_broken_peer(value):
+    with pytest.raises(BrokenGradientError, match="not finite"):
+        hear(*layer_of(torch.full((SIZE,), value, dtype=torch.bfloat16)))
+
+
+def test_huge_numbers_mean_a_broken_peer():
+    with pytest.raises(BrokenGradientError, match="norm"):
+        hear(*layer_of(torch.full((SIZE,), 1e30, dtype=torch.bfloat16)))
+
+
+def test_numbers_that_differ_from_what_the_header_signed_are_refused():
+    other = ONES.clone()
+    other[3] = 2.0
+    with pytest.raises(RefusedError, match="changed on the way"):
+        hear(layer_of(ONES)[0], other)
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+@pytest.mark.parametrize("number", range(5))
+def test_no_fault_of_the_network_changes_a_number(fault, number):
+    """The message with that number of two rounds suffers the fault: what was heard before stays, and no more is."""
+    here, there = memory_pair(lambda index: fault if index == number else None)
+    sender, receiver = GradientSender(LAYOUT, KEY), GradientReceiver(LAYOUT, KEY)
+    own = [gradients(1, layers=(2,)), gradients(1, scale=2.0, layers=(2,))]
+    heard: list[ReceivedGradients] = []
+    for G in own:
+        sender.send(here, G, 0.0)
+    with contextlib.suppress(LinkError):
+        heard += (receiver.receive(there, 0.0, 0.0) for _ in range(3))
+    assert len(heard) < 3
+    for G, received in zip(own, heard, strict=False):
+        assert error(G, received) < 4e-3
 
 
 def test_the_sum_of_shares_is_that_of_the_latest_and_does_not_depend_on_the_order_they_came_in():

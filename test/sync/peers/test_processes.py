@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from scal3r_ros.cli.main import app
 from scal3r_ros.model import PRESETS, random_model
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.peers import MemoryPeers
+from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -201,7 +201,7 @@ def test_the_end_of_the_process_waits_for_what_close_left_behind(start, address,
     at_exit: list[Callable[[], None]] = []
     monkeypatch.setattr(atexit, "register", at_exit.append)
     config = MemoryPeersConfig(name="a", rendezvous=address, period_s=0.2, deadline_s=8.0)
-    peers = MemoryPeers(config, "a", random_model(PRESETS["nano"], 0))
+    peers = MemoryPeers(config, "a", SharedNetwork.of(random_model(PRESETS["nano"], 0)))
     peers.start(dict)
     b = start("b").ready()
     assert within(lambda: peers.metrics()["peers"] == 1)

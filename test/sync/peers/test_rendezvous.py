@@ -8,10 +8,9 @@ import socket
 import pytest
 
 from scal3r_ros.sync.peers import rendezvous
-from scal3r_ros.sync.peers.config import Address
-from scal3r_ros.sync.peers.gloo_wire import address_towards
 from scal3r_ros.sync.peers.member import Member
 from scal3r_ros.sync.peers.rendezvous import Offer, Rendezvous, RendezvousError
+from scal3r_ros.sync.transport.interfaces import Address, address_towards
 
 A = Member("town/a", "session of a", "preset", "weights", 5.0, 10.0)
 B = dataclasses.replace(A, name="b c", session="session of b")

@@ -1,17 +1,20 @@
-"""A connection between two processes: a Gloo process group of two, found through a store."""
+"""A connection between two processes: a Gloo process group of two, found through a store.
+
+Only for peers that are trusted not to send too much: Gloo ends the process when a message is larger than the buffer
+that waits for it. Each message is announced by its size, so that an honest mistake is refused; a lie is not.
+"""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, ProcessGroupGloo, Store, Work
 
-from scal3r_ros.sync.peers.config import Address
-from scal3r_ros.sync.peers.exchange import LinkError
+from scal3r_ros.sync.transport.wire import LinkError, wrong_size
 
 _TAG = 1
 
@@ -40,16 +43,28 @@ class GlooWire:
         except RuntimeError as error:
             raise LinkError(f"cannot be connected with ({_first_line(error)})") from error
         self._other = 1 - rank
+        self._closed = False
 
     def send(self, tensor: Tensor, timeout_s: float) -> None:
-        """Returns when the peer has taken `tensor`."""
-        self._wait(self._begin(self._group.send, tensor), timeout_s)
+        """See `Wire`."""
+        for part in (torch.tensor([tensor.nbytes]), tensor):
+            self._wait(self._begin(self._group.send, part), timeout_s)
 
     def receive(self, tensor: Tensor, timeout_s: float) -> None:
-        """Fills `tensor` with what the peer sends."""
+        """See `Wire`."""
+        size = torch.zeros(1, dtype=torch.int64)
+        self._wait(self._begin(self._group.recv, size), timeout_s)
+        if size.item() != tensor.nbytes:
+            raise wrong_size(int(size.item()), tensor.nbytes)
         self._wait(self._begin(self._group.recv, tensor), timeout_s)
 
+    def close(self) -> None:
+        """See `Wire`; a thread that waits goes on to its deadline, for Gloo has no way to end it earlier."""
+        self._closed = True
+
     def _begin(self, operation: Callable[[list[Tensor], int, int], Work], tensor: Tensor) -> Work:
+        if self._closed:
+            raise LinkError("closed the connection")
         try:
             return operation([tensor], self._other, _TAG)
         except RuntimeError as error:
@@ -60,14 +75,6 @@ class GlooWire:
             work.wait(timedelta(seconds=timeout_s))
         except RuntimeError as error:
             raise LinkError(_reason(error)) from error
-
-
-def address_towards(address: Address) -> str:
-    """The address of the interface that leads to `address`: the host name often stands for the loopback."""
-    family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.connect(where)  # of a datagram socket: chooses the interface and sends nothing
-        return str(probe.getsockname()[0])
 
 
 def _reason(error: RuntimeError) -> str:
