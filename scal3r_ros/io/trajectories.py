@@ -93,6 +93,17 @@ def tum_bytes(trajectory: Trajectory) -> bytes:
     return "".join(lines).encode()
 
 
+def kitti_bytes(trajectory: Trajectory) -> bytes:
+    """A row of the 12 numbers of a pose's upper 3×4, row by row, for each pose; without stamps."""
+    rows = trajectory.T_ref_cam[:, :3, :].reshape(-1, KITTI_COLUMNS)
+    return "".join(" ".join(f"{value:.9e}" for value in row) + "\n" for row in rows.tolist()).encode()
+
+
+def times_bytes(stamps_ns: NDArray[np.int64]) -> bytes:
+    """Stamps (n,) in seconds with every nanosecond, one a line, as `read_times` takes them."""
+    return "".join(f"{stamp // 10**9}.{stamp % 10**9:09d}\n" for stamp in stamps_ns.tolist()).encode()
+
+
 def _read_table(path: Path) -> tuple[list[list[str]], NDArray[np.float64]]:
     """The words (n rows of equally many) and their numbers (n, columns); lines that start with # are left out."""
     try:

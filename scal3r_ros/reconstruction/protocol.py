@@ -53,6 +53,22 @@ class Chunk:
     shared: int
 
 
+@dataclass(frozen=True, eq=False)
+class TrackedPoints:
+    """Scene points with the views that see them.
+
+    `points` (n, 3) float64 and `colours` (n, 3) uint8 RGB, `error_px` (n,) mean reprojection error in pixels. Of m
+    observations `point` (m,) int64 is the point, ascending, `view` (m,) int64 the view, `uv` (m, 2) float32 the pixel.
+    """
+
+    points: NDArray[np.float64]
+    colours: NDArray[np.uint8]
+    error_px: NDArray[np.float64]
+    point: NDArray[np.int64]
+    view: NDArray[np.int64]
+    uv: NDArray[np.float32]
+
+
 class ChunkHealth(Enum):
     """Whether a chunk's geometry was measured, or what was missing to measure it."""
 

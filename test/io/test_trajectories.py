@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.io.trajectories import even_stamps, read_times, read_trajectory, tum_bytes
+from scal3r_ros.io.trajectories import even_stamps, kitti_bytes, read_times, read_trajectory, times_bytes, tum_bytes
 
 STAMPS = np.array([1_700_000_000_123_456_789, 1_700_000_000_223_456_789, 1_700_000_001_000_000_001], np.int64)
 
@@ -114,3 +115,15 @@ def test_stamps_in_nanoseconds_are_known_by_their_size(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_trajectory(tmp_path / "t.tum").stamps_ns, STAMPS)
     (tmp_path / "times.txt").write_text("\n".join(map(str, STAMPS)))
     np.testing.assert_array_equal(read_times(tmp_path / "times.txt"), STAMPS)
+
+
+def test_kitti_rows_and_times_come_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    trajectory = Trajectory(1_700_000_000_123_456_789 + np.arange(6) * 33_333_333, se3.exp(rng.normal(size=(6, 6))))
+    (tmp_path / "poses.txt").write_bytes(kitti_bytes(trajectory))
+    (tmp_path / "times.txt").write_bytes(times_bytes(trajectory.stamps_ns))
+    read = read_trajectory(tmp_path / "poses.txt", read_times(tmp_path / "times.txt"))
+    np.testing.assert_array_equal(read.stamps_ns, trajectory.stamps_ns)
+    np.testing.assert_allclose(read.T_ref_cam, trajectory.T_ref_cam, atol=1e-8)
+    evo = file_interface.read_kitti_poses_file(tmp_path / "poses.txt")
+    np.testing.assert_allclose(np.stack(evo.poses_se3), trajectory.T_ref_cam, atol=1e-8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
@@ -26,3 +27,10 @@ FIRST_STAMP_NS = 1_000_000_000 * 1_000_000_000
 def typestore() -> Typestore:
     """The definitions of the standard ROS 2 messages; those used here are the same in every supported distribution."""
     return get_typestore(Stores.ROS2_JAZZY)
+
+
+def header(stamp_ns: int, frame: str) -> Any:
+    """A message's header."""
+    types = typestore().types
+    stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame)

@@ -38,6 +38,7 @@ from scal3r_ros.io.bags.topics import (
     TRUE_DEPTH_TOPIC,
     TRUE_POSE_TOPIC,
     WORLD_FRAME,
+    header,
     typestore,
 )
 from scal3r_ros.io.calibration import CameraCalibration
@@ -144,7 +145,7 @@ class BagWriter:
         """Writes the calibration that belongs to the image of the same stamp."""
         types = typestore().types
         message = types["sensor_msgs/msg/CameraInfo"](
-            header=_header(stamp_ns, CAMERA_FRAME),
+            header=header(stamp_ns, CAMERA_FRAME),
             height=calibration.height,
             width=calibration.width,
             distortion_model=calibration.distortion_model,
@@ -164,13 +165,19 @@ class BagWriter:
         position = types["geometry_msgs/msg/Point"](*map(float, T_world_cam[:3, 3]))
         orientation = _quaternion(T_world_cam)
         pose = types["geometry_msgs/msg/Pose"](position=position, orientation=orientation)
-        message = types["geometry_msgs/msg/PoseStamped"](header=_header(stamp_ns, WORLD_FRAME), pose=pose)
+        message = types["geometry_msgs/msg/PoseStamped"](header=header(stamp_ns, WORLD_FRAME), pose=pose)
         self._write(TRUE_POSE_TOPIC, stamp_ns, message)
+
+    def write_message(self, topic: str, stamp_ns: int, message: Any, latched: bool = False) -> None:
+        """Writes any message of the standard packages, recorded at `stamp_ns`; `latched` topics reach late
+        subscribers when the bag is played.
+        """
+        self._write(topic, stamp_ns, message, latched)
 
     def _write_array(self, topic: str, stamp_ns: int, image: NDArray[Any], encoding: str) -> None:
         height, width = image.shape[:2]
         message = typestore().types["sensor_msgs/msg/Image"](
-            header=_header(stamp_ns, CAMERA_FRAME),
+            header=header(stamp_ns, CAMERA_FRAME),
             height=height,
             width=width,
             encoding=encoding,
@@ -180,7 +187,7 @@ class BagWriter:
         )
         self._write(topic, stamp_ns, message)
 
-    def _write(self, topic: str, stamp_ns: int, message: Any) -> None:
+    def _write(self, topic: str, stamp_ns: int, message: Any, latched: bool = False) -> None:
         if self._writer is None:
             raise SequenceError(f"bag {self._path} is not open; write to it inside its `with` block")
         writer, kind = self._writer, message.__msgtype__
@@ -190,7 +197,10 @@ class BagWriter:
             )
             self._write(STATIC_TRANSFORM_TOPIC, stamp_ns, _static_transform(stamp_ns, self._T_base_cam))
         if topic not in self._connections:
-            self._connections[topic] = writer.add_connection(topic, kind, typestore=typestore())
+            qos = [LATCHED] if latched else []
+            self._connections[topic] = writer.add_connection(
+                topic, kind, typestore=typestore(), offered_qos_profiles=qos
+            )
         data = typestore().serialize_cdr(message, kind)
         self._attempt(lambda: writer.write(self._connections[topic], stamp_ns, data))
 
@@ -224,16 +234,10 @@ def _static_transform(stamp_ns: int, T_base_cam: NDArray[np.float64]) -> Any:
         translation=types["geometry_msgs/msg/Vector3"](*map(float, T_base_cam[:3, 3])), rotation=_quaternion(T_base_cam)
     )
     stamped = types["geometry_msgs/msg/TransformStamped"](
-        header=_header(stamp_ns, BASE_FRAME), child_frame_id=CAMERA_FRAME, transform=transform
+        header=header(stamp_ns, BASE_FRAME), child_frame_id=CAMERA_FRAME, transform=transform
     )
     return types[TRANSFORMS](transforms=[stamped])
 
 
 def _quaternion(T: NDArray[np.float64]) -> Any:
     return typestore().types["geometry_msgs/msg/Quaternion"](*map(float, quat_xyzw(T[:3, :3])))
-
-
-def _header(stamp_ns: int, frame: str) -> Any:
-    types = typestore().types
-    stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
-    return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame)

@@ -85,18 +85,38 @@ class SavedMap:
 
     def cloud(self) -> PointCloud:
         """All points that the map shows: those on disk for offloaded submaps, else those of the point map."""
-        arrays = self._stored.arrays(POINTS)
-        clouds = []
-        on_disk = {submap_of(name): name for name in self._stored.names(PREFIX)}
-        for submap, name in on_disk.items():
-            cloud = unpacked(self._stored.arrays(name))
-            points = self._anchors[submap].apply(cloud.points).astype(np.float32)
-            clouds.append(PointCloud(points, cloud.colours))
-        observations = int(arrays.get("min_observations", np.array(1)))
-        resident = PointMap(PointMapConfig(min_observations=observations))
-        resident.restore(arrays)
-        clouds.append(resident.cloud(without=on_disk))
+        on_disk = self._on_disk()
+        clouds = [*(self._offloaded(submap) for submap in on_disk), self._resident().cloud(without=on_disk)]
         points, colours = (
             np.concatenate(parts) for parts in zip(*((c.points, c.colours) for c in clouds), strict=True)
         )
         return PointCloud(points, colours)
+
+    def submap_clouds(self) -> tuple[tuple[int, PointCloud], ...]:
+        """The same points by submap: the stamp in ns of its last frame, and its cloud in `map`, oldest first.
+
+        A submap whose frames all belong to later ones has the stamp of the submap before it.
+        """
+        frames = self._stored.arrays(FRAMES)
+        on_disk, resident, every = self._on_disk(), self._resident(), set(self._anchors)
+        stamp_ns, clouds = int(frames["stamp_ns"].min()) if len(frames["stamp_ns"]) else 0, []
+        for submap in sorted(every):
+            stamps = frames["stamp_ns"][frames["submap"] == submap]
+            stamp_ns = int(stamps.max()) if len(stamps) else stamp_ns
+            cloud = self._offloaded(submap) if submap in on_disk else resident.cloud(without=every - {submap})
+            if len(cloud.points):
+                clouds.append((stamp_ns, cloud))
+        return tuple(clouds)
+
+    def _on_disk(self) -> dict[int, str]:
+        return {submap_of(name): name for name in self._stored.names(PREFIX)}
+
+    def _offloaded(self, submap: int) -> PointCloud:
+        cloud = unpacked(self._stored.arrays(self._on_disk()[submap]))
+        return PointCloud(self._anchors[submap].apply(cloud.points).astype(np.float32), cloud.colours)
+
+    def _resident(self) -> PointMap:
+        arrays = self._stored.arrays(POINTS)
+        resident = PointMap(PointMapConfig(min_observations=int(arrays.get("min_observations", np.array(1)))))
+        resident.restore(arrays)
+        return resident

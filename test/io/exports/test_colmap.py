@@ -1,14 +1,18 @@
-"""COLMAP's conventions by its own formula."""
+"""COLMAP's conventions by its own formula, and its own library."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.geometry.projection import backproject_pixels
-from scal3r_ros.io.colmap import colmap_bytes
+from scal3r_ros.geometry.projection import backproject_pixels, project
+from scal3r_ros.io.exports.colmap import colmap_bytes
 from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.reconstruction.protocol import TrackedPoints
 
 RNG = np.random.default_rng(0)
 CLOUD = PointCloud(RNG.normal(0, 5, (500, 3)).astype(np.float32), RNG.integers(0, 256, (500, 3), dtype=np.uint8))
@@ -41,3 +45,24 @@ def test_colmap_projects_a_point_to_where_we_see_it() -> None:
     np.testing.assert_allclose(points[:, 1:4], CLOUD.points, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(points[:, 4:7], CLOUD.colours)
     assert model["images.txt"].decode().splitlines()[3::2] == [""] * 4  # no image points
+
+
+def test_pycolmap_projects_tracked_points_to_where_they_were_seen(tmp_path: Path) -> None:
+    pycolmap = pytest.importorskip("pycolmap")
+    T = np.stack([se3.se3(np.eye(3), [0.3 * number, 0.0, 0.0]) for number in range(4)])
+    points = np.column_stack([RNG.uniform(-2, 2, (30, 2)), RNG.uniform(6, 9, 30)])
+    point, view = (part.ravel() for part in np.meshgrid(np.arange(30), np.arange(4), indexing="ij"))
+    uv = np.stack([project(points[p] - T[v, :3, 3], CAMERA)[0] for p, v in zip(point, view, strict=True)])
+    shift = 0.25  # pixels to the right, in every image alike
+    tracked = TrackedPoints(
+        points, CLOUD.colours[:30], np.full(30, shift), point, view, (uv + np.array([shift, 0])).astype(np.float32)
+    )
+    names = [f"{number}.png" for number in range(4)]
+    for name, content in colmap_bytes(T, [CAMERA] * 4, names, tracked).items():
+        (tmp_path / name).write_bytes(content)
+    model = pycolmap.Reconstruction(tmp_path)
+    assert (model.num_reg_images(), model.num_points3D(), model.compute_num_observations()) == (4, 30, 120)
+    assert model.compute_mean_reprojection_error() == pytest.approx(shift, abs=1e-4)
+    model.update_point_3d_errors()  # by its own projection
+    assert model.compute_mean_reprojection_error() == pytest.approx(shift, abs=1e-3)
+    assert sorted(image.name for image in model.images.values()) == names

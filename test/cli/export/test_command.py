@@ -6,13 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import laspy
 import numpy as np
 import open3d as o3d
 import pytest
 import yaml
 from evo.tools import file_interface
+from rosbags.highlevel import AnyReader
 
-from scal3r_ros.io.trajectories import read_trajectory
+from scal3r_ros.io.bags.topics import typestore
+from scal3r_ros.io.clouds.ply import read_ply
+from scal3r_ros.io.datasets import find_sequence
+from scal3r_ros.io.sources import open_source
+from scal3r_ros.io.trajectories import read_times, read_trajectory
 from scal3r_ros.mapping.storage.contents import SavedMap
 
 Scal3r = Callable[..., Any]
@@ -43,6 +50,58 @@ def test_a_saved_map_is_what_the_run_wrote_in_every_format(scal3r: Scal3r, saved
     assert [line.split()[9] for line in images] == [f"drive_0/{stamp:019d}.png" for stamp in stamps]
 
 
+def test_images_of_the_drive_come_with_points_that_they_see(
+    scal3r: Scal3r, saved: Path, street_bag: Path, tmp_path: Path
+) -> None:
+    pycolmap = pytest.importorskip("pycolmap")
+    wanted = ("--colmap", tmp_path / "colmap", "--nerfstudio", tmp_path / "ns", "--images", street_bag)
+    for source in (saved, tmp_path / "out"):  # a map and a result alike
+        done = scal3r("export", source, *wanted, "--every", 2)
+        assert done.code == 0, done
+        model = pycolmap.Reconstruction(tmp_path / "colmap" / "sparse" / "0")
+        model.update_point_3d_errors()
+        assert model.num_reg_images() == 12
+        assert model.num_points3D() > 50
+        assert model.compute_mean_track_length() >= 3
+        assert model.compute_mean_reprojection_error() < 1.0
+    with open_source(street_bag) as reader:
+        frames = {frame.stamp_ns: frame.image for frame in reader.frames()}
+    for image in model.images.values():
+        pixels = cv2.imread(str(tmp_path / "colmap" / "images" / image.name))
+        np.testing.assert_array_equal(pixels[..., ::-1], frames[int(image.name.removesuffix(".png"))])
+    again = find_sequence(tmp_path / "ns")
+    assert again is not None
+    assert again.ground_truth is not None
+    assert [path.name for path in again.paths] == sorted(image.name for image in model.images.values())
+    every = read_trajectory(tmp_path / "out" / "trajectory.tum").T_ref_cam
+    np.testing.assert_allclose(again.ground_truth.T_ref_cam, every[::2], atol=1e-6)
+    cloud = np.asarray(o3d.io.read_point_cloud(str(tmp_path / "ns" / "points.ply")).points)
+    assert len(cloud) == len(read_ply(tmp_path / "out" / "map.ply").points)
+
+
+def test_an_aligned_map_is_in_metres_and_in_the_frame_of_the_trajectory(
+    scal3r: Scal3r, saved: Path, street_bag: Path, tmp_path: Path
+) -> None:
+    wanted = ("--tum", tmp_path / "a.tum", "--las", tmp_path / "a.laz", "--kitti", tmp_path / "k.txt")
+    done = scal3r("export", saved, *wanted, "--bag", tmp_path / "bag", "--align", street_bag)
+    assert done.code == 0, done
+    with open_source(street_bag) as reader:
+        truth = reader.ground_truth()
+    assert truth is not None
+    moved = read_trajectory(tmp_path / "a.tum")
+    rows = np.searchsorted(truth.stamps_ns, moved.stamps_ns)
+    away = np.linalg.norm((moved.T_ref_cam - truth.T_ref_cam[rows])[:, :3, 3], axis=1)
+    length = np.linalg.norm(np.diff(truth.T_ref_cam[:, :3, 3], axis=0), axis=1).sum()
+    assert away.max() < 0.03 * length
+    with laspy.open(tmp_path / "a.laz") as las:
+        assert las.header.point_count == len(read_ply(tmp_path / "out" / "map.ply").points)
+    np.testing.assert_allclose(
+        read_trajectory(tmp_path / "k.txt", read_times(tmp_path / "k_times.txt")).T_ref_cam, moved.T_ref_cam, atol=1e-7
+    )
+    with AnyReader([tmp_path / "bag"], default_typestore=typestore()) as reader:
+        assert {topic: found.msgcount for topic, found in reader.topics.items()}["/odometry"] == len(moved)
+
+
 def test_a_map_is_loaded_and_the_drive_goes_on_in_a_frame_of_its_own(
     scal3r: Scal3r, saved: Path, street_bag: Path, tmp_path: Path
 ) -> None:
@@ -60,7 +119,14 @@ def test_a_map_is_loaded_and_the_drive_goes_on_in_a_frame_of_its_own(
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
-    [((), "nothing to export"), (("--tum", "a.tum", "--drive", 1), "has 1 drives"), (("--ply", "file/a"), "written")],
+    [
+        ((), "nothing to export"),
+        (("--tum", "a.tum", "--drive", 1), "has 1 drives"),
+        (("--ply", "file/a"), "written"),
+        (("--nerfstudio", "a"), "--images"),
+        (("--las", "a.xyz"), "neither .las nor .laz"),
+        (("--colmap", "a", "--images", "other"), "stamp of a posed frame"),
+    ],
 )
 def test_what_can_not_be_exported_is_one_sentence(
     scal3r: Scal3r,
@@ -72,6 +138,8 @@ def test_what_can_not_be_exported_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
+    Path("other").mkdir()
+    cv2.imwrite("other/5.0.png", np.zeros((20, 30), np.uint8))
     done = scal3r("export", saved, *arguments)
     assert done.code == 1
     assert sentence in done.err
