@@ -1,4 +1,8 @@
-"""Optimal anchors of a graph of submaps, by iSAM2 over Similarity3, and the loops that contradict the rest."""
+"""Optimal anchors of a graph of submaps, by iSAM2 over Similarity3, and which of its loops contradict the rest.
+
+The first submap holds the map where it is. It is released in those directions that observations of submaps measure: in
+scale once the unit is the metre, in tilt where gravity is known, in all where positions are.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,49 @@ from dataclasses import dataclass
 
 import gtsam
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from scal3r_ros.geometry.sim3 import Sim3, largest_change, rows_of
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
+from scal3r_ros.mapping.graph.factors import HELD, edge_factor, from_gtsam, observation_factor, prior_factor, to_gtsam
+from scal3r_ros.mapping.graph.observations import (
+    METRIC_SIGMA,
+    Observation,
+    PositionObservation,
+    UpObservation,
+    metres_per_unit,
+)
 
-_GTSAM_ORDER = np.array([3, 4, 5, 0, 1, 2, 6])
-"""GTSAM's tangent of Similarity3 is (rotation, translation, log scale), ours (translation, rotation, log scale)."""
-_PRIOR_SIGMA = 1e-5
+Array = NDArray[np.float64]
+
+_RELEASED = (5.0, 0.1, 3.0)
+"""Sigmas of the first submap where it is released: translation in units of `map`, rotation in rad, log of the scale."""
 _MOST_UPDATES = 60
 _CONVERGED = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
 class GraphProblem:
-    """The graph at one moment: what there is to solve. `anchors` are where a solution starts from."""
+    """The graph at one moment: what there is to solve. `anchors` are where a solution starts from.
+
+    `constraints` and the last `new_observations` of the `observations` were not solved before. `metric`: the unit of
+    `map` is the metre.
+    """
 
     generation: int
     anchors: Mapping[int, Sim3]
     edges: tuple[Edge, ...]
     constraints: tuple[Edge, ...]
+    observations: tuple[Observation, ...] = ()
+    new_observations: int = 0
+    metric: bool = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything was not solved before."""
+        return bool(self.constraints) or self.new_observations > 0
 
     def path_length(self, i: int, j: int) -> float:
         """Length in map units of the shortest path from submap i to j along edges; loops cost nothing.
@@ -49,12 +75,42 @@ class GraphProblem:
 
 @dataclass(frozen=True, eq=False)
 class GraphSolution:
-    """Optimal anchors of a problem, which of its loops contradict the others, and whether there was a solution."""
+    """Optimal anchors of a problem, which of its loops contradict the others, and whether there was a solution.
+
+    `metric`: their unit is the metre. `scale_sigma` is then the standard deviation of the newest submap's log scale.
+    """
 
     problem: GraphProblem
     anchors: Mapping[int, Sim3]
     rejected: tuple[Edge, ...] = ()
     solved: bool = True
+    metric: bool = False
+    scale_sigma: float | None = None
+
+
+@dataclass(frozen=True)
+class _Gauge:
+    """What the first submap is released in."""
+
+    scale: bool
+    tilt: bool
+    position: bool
+
+    def covariance(self, anchor: Sim3) -> Array | None:
+        """Covariance (7, 7) of the first submap, in the order of `Sim3.log`; None where it is not released at all.
+
+        Tilt and yaw are about axes of `map`.
+        """
+        if not (self.scale or self.tilt or self.position):
+            return None
+        translation, rotation, log_scale = _RELEASED
+        tilt = rotation if self.tilt or self.position else HELD
+        yaw = rotation if self.position else HELD
+        covariance = np.zeros((7, 7))
+        covariance[:3, :3] = np.eye(3) * (translation / anchor.scale if self.position else HELD) ** 2
+        covariance[3:6, 3:6] = anchor.R.T @ np.diag(np.square([tilt, tilt, yaw])) @ anchor.R
+        covariance[6, 6] = (log_scale if self.scale else HELD) ** 2
+        return covariance
 
 
 class GraphSolver:
@@ -68,44 +124,62 @@ class GraphSolver:
         """Begin anew with the next problem."""
         self._isam: gtsam.ISAM2 | None = None
         self._inside: list[Edge] = []
+        self._observed: set[int] = set()  # ids of the observations inside
+        self._gauge = _Gauge(scale=False, tilt=False, position=False)
 
     def solve(self, problem: GraphProblem) -> GraphSolution:
         """The optimum of a problem, without those of its loops that contradict it."""
-        if not problem.constraints:
-            return GraphSolution(problem, problem.anchors)
+        if not problem.pending:
+            return GraphSolution(problem, problem.anchors, metric=problem.metric)
+        start, metric = _in_metres(problem)
+        observations = [o for o in problem.observations if metric or isinstance(o, UpObservation)]
         edges = [*problem.edges, *problem.constraints]
+        if not observations and not any(edge.kind is EdgeKind.LOOP for edge in edges) and not problem.constraints:
+            return GraphSolution(problem, start, metric=metric)
         rejected: list[Edge] = []
         try:
             while True:
-                anchors = self._optimum(problem.anchors, edges)
+                anchors = self._optimum(start, edges, observations, metric)
                 worst = self._worst_loop(anchors, edges)
                 if worst is None:
-                    return GraphSolution(problem, anchors, tuple(rejected))
+                    sigma = self._scale_sigma(max(anchors)) if metric else None
+                    return GraphSolution(problem, anchors, tuple(rejected), metric=metric, scale_sigma=sigma)
                 rejected.append(worst)
                 edges = [edge for edge in edges if edge is not worst]
         except RuntimeError:  # GTSAM's sign of an indeterminate system
             self.forget()
-            return GraphSolution(problem, problem.anchors, problem.constraints, solved=False)
+            return GraphSolution(problem, problem.anchors, problem.constraints, solved=False, metric=problem.metric)
 
-    def _optimum(self, anchors: Mapping[int, Sim3], edges: list[Edge]) -> dict[int, Sim3]:
+    def _optimum(
+        self, anchors: Mapping[int, Sim3], edges: list[Edge], observations: list[Observation], metric: bool
+    ) -> dict[int, Sim3]:
         factors, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
         kept = {id(edge) for edge in edges}
-        if self._isam is None or any(id(edge) not in kept for edge in self._inside):
+        gauge = _Gauge(
+            scale=metric,
+            tilt=any(isinstance(o, UpObservation) for o in observations),
+            position=any(isinstance(o, PositionObservation) for o in observations),
+        )
+        if self._isam is None or gauge != self._gauge or any(id(edge) not in kept for edge in self._inside):
+            self.forget()
             parameters = gtsam.ISAM2Params()
             parameters.setRelinearizeThreshold(_CONVERGED)
             parameters.relinearizeSkip = 1
-            self._isam, self._inside = gtsam.ISAM2(parameters), []
+            self._isam, self._gauge = gtsam.ISAM2(parameters), gauge
             first, anchor = next(iter(anchors.items()))
-            noise = gtsam.noiseModel.Isotropic.Sigma(7, _PRIOR_SIGMA)
-            factors.add(gtsam.PriorFactorSimilarity3(first, _to_gtsam(anchor), noise))
+            factors.add(prior_factor(first, anchor, gauge.covariance(anchor)))
         isam, inside = self._isam, {id(edge) for edge in self._inside}
         new_edges = [edge for edge in edges if id(edge) not in inside]
         for edge in new_edges:
-            factors.add(_factor(edge))
+            factors.add(edge_factor(edge))
+        for observation in observations:
+            if id(observation) not in self._observed:
+                factors.add(observation_factor(observation))
         for index, anchor in anchors.items():
             if not isam.valueExists(index):
-                values.insert(index, _to_gtsam(anchor))
+                values.insert(index, to_gtsam(anchor))
         self._inside = [*self._inside, *new_edges]
+        self._observed |= {id(observation) for observation in observations}
         isam.update(factors, values)
         solved = _estimate(isam, anchors)
         for _ in range(_MOST_UPDATES):
@@ -114,6 +188,10 @@ class GraphSolver:
             if largest_change(before, solved) < _CONVERGED:
                 break
         return solved
+
+    def _scale_sigma(self, submap: int) -> float:
+        assert self._isam is not None
+        return float(np.sqrt(self._isam.marginalCovariance(submap)[6, 6]))
 
     def _worst_loop(self, anchors: Mapping[int, Sim3], edges: list[Edge]) -> Edge | None:
         """The loop of the largest Mahalanobis distance from the solution, where that is too large."""
@@ -125,26 +203,20 @@ class GraphSolver:
         return loops[worst] if distances[worst] > self._max_conflict else None
 
 
+def _in_metres(problem: GraphProblem) -> tuple[Mapping[int, Sim3], bool]:
+    """The anchors to start from, in metres as soon as these are known, and whether they are."""
+    if problem.metric:
+        return problem.anchors, True
+    unit = metres_per_unit(problem.observations, problem.anchors)
+    if unit is None or unit[1] > METRIC_SIGMA:
+        return problem.anchors, False
+    metres = Sim3(float(np.exp(unit[0])), np.eye(3), np.zeros(3))
+    return {index: metres @ anchor for index, anchor in problem.anchors.items()}, True
+
+
 def _estimate(isam: gtsam.ISAM2, anchors: Mapping[int, Sim3]) -> dict[int, Sim3]:
     values = isam.calculateEstimate()
-    solved = {index: _from_gtsam(values.atSimilarity3(index)) for index in anchors}
+    solved = {index: from_gtsam(values.atSimilarity3(index)) for index in anchors}
     if not np.isfinite(rows_of(solved.values())).all():
         raise RuntimeError("the estimate is not finite")
     return solved
-
-
-def _factor(edge: Edge) -> gtsam.NonlinearFactor:
-    gaussian = gtsam.noiseModel.Gaussian.Covariance(edge.covariance[np.ix_(_GTSAM_ORDER, _GTSAM_ORDER)])
-    cauchy = gtsam.noiseModel.mEstimator.Cauchy.Create(edge.kernel)
-    is_loop = edge.kind is EdgeKind.LOOP
-    noise: gtsam.noiseModel.Base = gtsam.noiseModel.Robust.Create(cauchy, gaussian) if is_loop else gaussian
-    return gtsam.BetweenFactorSimilarity3(edge.i, edge.j, _to_gtsam(edge.S_i_j), noise)
-
-
-def _to_gtsam(S: Sim3) -> gtsam.Similarity3:
-    # GTSAM's Similarity3 maps p to s (R p + t): its translation is ours in the source's unit.
-    return gtsam.Similarity3(gtsam.Rot3(S.R), S.t / S.scale, S.scale)
-
-
-def _from_gtsam(S: gtsam.Similarity3) -> Sim3:
-    return Sim3(S.scale(), S.rotation().matrix(), S.scale() * S.translation())
