@@ -9,6 +9,7 @@ from scal3r_ros.mapping.cloud.point_map import PointMapConfig
 from scal3r_ros.mapping.frontend.tracker import TrackerConfig
 from scal3r_ros.mapping.frontend.window import WindowConfig
 from scal3r_ros.mapping.loops.config import LoopConfig
+from scal3r_ros.mapping.scale.config import ScaleConfig
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig
 
 
@@ -21,6 +22,7 @@ class MapperConfig:
     alignment: AlignmentConfig = section(AlignmentConfig)
     map: PointMapConfig = section(PointMapConfig)
     loops: LoopConfig = section(LoopConfig)
+    scale: ScaleConfig = section(ScaleConfig)
     initial_median_depth_m: float = parameter(
         10.0,
         "median depth of the scene in the first chunk; it sets the unit of the map, which one camera cannot measure",

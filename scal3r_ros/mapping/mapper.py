@@ -20,6 +20,7 @@ from scal3r_ros.mapping.config import MapperConfig
 from scal3r_ros.mapping.frontend.frontend import Frontend
 from scal3r_ros.mapping.graph.edges import Edge
 from scal3r_ros.mapping.loops.closer import LoopCloser, NewSubmap
+from scal3r_ros.mapping.scale.stage import ScaleStage
 from scal3r_ros.mapping.storage.contents import FRAMES, GRAPH, MEMORY, PLACES, POINTS, MapContents, write_contents
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.storage.offload import PREFIX as SUBMAP_PREFIX
@@ -27,7 +28,7 @@ from scal3r_ros.mapping.storage.relocalization import LoadedMap
 from scal3r_ros.mapping.submaps.estimate import MapEstimate
 from scal3r_ros.mapping.submaps.points import coloured_points
 from scal3r_ros.mapping.submaps.submap import place, shared_frames, summary_of
-from scal3r_ros.mapping.values import MapUpdate, Observation, PointCloud
+from scal3r_ros.mapping.values import MapUpdate, Observation, PointCloud, SensorSample
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Frame, Reconstructor
 
 Array = NDArray[np.float64]
@@ -44,7 +45,7 @@ class OnlineMapper:
     and `close_loops` on another one.
 
     Its stages own their state and their locks; docs/architecture.md draws them. Where a method holds several of those
-    it takes them in this order: chunks, loops, frontend, cloud, estimate.
+    it takes them in this order: chunks, loops, frontend, cloud, estimate. `scale` tells what is known of metres.
     """
 
     def __init__(self, config: MapperConfig, reconstructor: Reconstructor) -> None:
@@ -55,6 +56,7 @@ class OnlineMapper:
         self._cloud = MapCloud(config.map, Path(config.offload_directory) if config.offload_directory else None)
         self._loops = LoopCloser(config.loops, config.min_confidence, config.alignment, self._chunks.recall)
         self._closing_loops = threading.Lock()  # for all of `_loops` but its queue
+        self.scale = ScaleStage(config.scale, self._estimate)
         self._batch = ChunkBatch()
         self._chunks_failed = 0
 
@@ -90,6 +92,10 @@ class OnlineMapper:
         self._estimate.log(posed.places)
         return replace(observation, restarted=restarted)
 
+    def add_sensor(self, sample: SensorSample) -> None:
+        """Takes in a sample of another sensor, best before the images after it: scale, gravity or place by it."""
+        self.scale.add(sample)
+
     def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate:
         """The slow half: reconstructs `chunk`, aligns it to the submap before, adds its points, corrects the poses.
 
@@ -112,9 +118,10 @@ class OnlineMapper:
 
             started = time.perf_counter()
             placed = place(chunk, geometry, before, self._estimate.in_map_unit(before), self._config)
+            placed, observed = self.scale.observe(placed)
             submap = placed.submap
             aligned = time.perf_counter()
-            anchor = self._estimate.add(placed)
+            anchor = self._estimate.add(placed, observed)
             posed = self._frontend.take_over(submap)
             self._estimate.log(posed.places)
             points = coloured_points(chunk, geometry, self._config.min_confidence)
@@ -133,29 +140,22 @@ class OnlineMapper:
 
     @property
     def loops_waiting(self) -> int:
-        """New submaps that wait for `close_loops`."""
-        return self._loops.waiting
+        """New submaps that wait for `close_loops`; at least 1 where observations of submaps do."""
+        return max(self._loops.waiting, int(self._estimate.pending))
 
     def close_loops(self) -> MapUpdate | None:
         """The part in the background: looks for loops to the submap that has waited longest.
 
+        It also takes in what the sources of scale observed of submaps.
+
         Gives an update where the map moved by that; None where it did not, or no submap waits.
         """
         with self._closing_loops:
-            submap = self._loops.take()
-            if submap is None or not self._estimate.has(submap.index):
-                return None
-            problem, anchors = self._estimate.problem(), self._estimate.all_anchors()
-            edges: list[Edge] = []
-            for loop in self._loops.find(submap, anchors, problem):
-                if self._estimate.joins_loaded_map(loop.edge):
-                    edges.append(loop.edge)
-                else:
-                    edges += self._loops.accept(loop, anchors, problem)
+            edges = self._new_loops()
             try:
-                return self._take_in(edges) if edges else None
+                return self._take_in(edges) if edges or self._estimate.pending else None
             except MappingError as error:
-                _log.warning("a loop is not used: %s", error)
+                _log.warning("a loop or an observation of scale is not used: %s", error)
                 return None
 
     def close_window(self) -> Chunk | None:
@@ -263,6 +263,7 @@ class OnlineMapper:
             **self._estimate.counters(),
             **self._loops.counters(),
             **self._cloud.counters(),
+            **self.scale.counters(),
             **self._chunks.metrics(),
         }
 
@@ -271,13 +272,27 @@ class OnlineMapper:
         self._estimate.clear(first_chunk)
         self._cloud.clear()
         self._loops.clear()
+        self.scale.clear()
         self._batch.clear()
+
+    def _new_loops(self) -> list[Edge]:
+        """The loops that the submap which has waited longest closes, as far as they are accepted."""
+        submap = self._loops.take()
+        if submap is None or not self._estimate.has(submap.index):
+            return []
+        problem, anchors = self._estimate.problem(), self._estimate.all_anchors()
+        edges: list[Edge] = []
+        for loop in self._loops.find(submap, anchors, problem):
+            joining = self._estimate.joins_loaded_map(loop.edge)
+            edges += [loop.edge] if joining else self._loops.accept(loop, anchors, problem)
+        return edges
 
     def _take_in(self, edges: Sequence[Edge]) -> MapUpdate | None:
         """Optimises the graph with new loops, and moves the map; gives an update where it moved."""
         joined = self._estimate.add_edges(edges)
         if joined is not None:
             self._cloud.absorb(joined.points, self._estimate.anchors)
+            self.scale.leave_frame()
         optimised = self._estimate.optimise()
         self._loops.reject(optimised.rejected)
         if joined is None and optimised.error is not None:

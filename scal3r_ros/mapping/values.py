@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.mapping.graph.observations import ScaleObservation
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth
 
 
@@ -106,3 +107,64 @@ class Observation:
     chunk: Chunk | None
     dropped: DroppedFrame | None = None
     restarted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleHistory:
+    """Scale along a drive, a row a submap: `submaps` (n,), `stamps_ns` (n,) of their first frames, `way` (n,) so far.
+
+    `log_odometry` (n,) is the log scale by the alignments between neighbours alone, from the first submap's on;
+    `log_map` (n,) that in `map`. `observations` are those of the sources; `metric` tells whether `map` is in metres.
+    """
+
+    submaps: NDArray[np.int64]
+    stamps_ns: NDArray[np.int64]
+    way: NDArray[np.float64]
+    log_odometry: NDArray[np.float64]
+    log_map: NDArray[np.float64]
+    observations: tuple[ScaleObservation, ...]
+    metric: bool
+
+
+@dataclass(frozen=True, eq=False)
+class WheelOdometry:
+    """Where the wheels have taken the robot: `T_wheel_base` (4, 4), the base in a frame of their own, in metres.
+
+    `T_base_cam` (4, 4) is where the camera is mounted, in metres; None where it is not known.
+    """
+
+    stamp_ns: int
+    T_wheel_base: NDArray[np.float64]
+    T_base_cam: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ImuSample:
+    """One sample of an IMU, in its own axes: `angular_velocity` (3,) in rad/s, `linear_acceleration` (3,) in m/s².
+
+    The acceleration is what the sensor feels: 9.81 upwards at rest. `T_imu_cam` (4, 4) in metres is the camera's mount.
+    """
+
+    stamp_ns: int
+    angular_velocity: NDArray[np.float64]
+    linear_acceleration: NDArray[np.float64]
+    T_imu_cam: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Fix:
+    """A satellite fix (WGS 84): degrees, degrees, metres above the ellipsoid.
+
+    `covariance_enu` (3, 3) in m², of east, north and up; None where the receiver does not tell. `antenna_cam` (3,) in
+    metres is the antenna's place in the camera's frame.
+    """
+
+    stamp_ns: int
+    latitude_deg: float
+    longitude_deg: float
+    altitude_m: float
+    covariance_enu: NDArray[np.float64] | None = None
+    antenna_cam: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+
+
+SensorSample = WheelOdometry | ImuSample | Fix

@@ -17,6 +17,7 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
+from scal3r_ros.mapping.graph.observations import Observation
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
 from scal3r_ros.mapping.graph.solver import GraphProblem
 from scal3r_ros.mapping.storage.relocalization import LoadedMap, Relocalization
@@ -38,6 +39,22 @@ class Optimised:
     moved: bool
     rejected: tuple[Edge, ...]
     error: MappingError | None = None
+
+
+@dataclass(frozen=True)
+class ScaleState:
+    """Scale as the graph has it: whether `map` is in metres, the newest submap's sigma, and all anchors.
+
+    `steps` gives of each submap the one before and the log of the ratio of their units by alignment; `first_stamps` the
+    stamps of their first frames, of the drive at hand; `newest` its number and its scale in `odom`.
+    """
+
+    metric: bool
+    sigma: float | None
+    anchors: Mapping[int, Sim3]
+    steps: Mapping[int, tuple[int, float]]
+    first_stamps: Mapping[int, int]
+    newest: tuple[int, float] | None
 
 
 class MapEstimate:
@@ -89,13 +106,19 @@ class MapEstimate:
                 return None
             return submap.in_unit_of(self._graph.anchor(submap.index).scale)
 
-    def add(self, placed: Placed) -> Sim3 | None:
-        """Adds a submap as the newest; gives its S_map_submap, or None where it is not expected any more."""
+    def add(self, placed: Placed, observations: Sequence[Observation] = ()) -> Sim3 | None:
+        """Adds a submap as the newest; gives its S_map_submap, or None where it is not expected any more.
+
+        `observations` are what other sensors tell of it and of those before it; the next `optimise` takes them in.
+        """
         submap, edge = placed.submap, placed.edge
         with self._lock:
             if not self.expects(submap.index) or (edge is not None and edge.i not in self._graph):
                 return None
             self._graph.add_submap(submap.index, edge, None if edge is not None else submap.S_odom_submap)
+            if placed.metric:
+                self._graph.be_metric()
+            self._graph.add_observations([o for o in observations if o.submap in self._graph])
             self._newest = submap
             return self._graph.anchor(submap.index)
 
@@ -106,6 +129,24 @@ class MapEstimate:
                 if frame.submap in self._graph:
                     camera = frame.intrinsics
                     self._frames.put(frame.index, frame.stamp_ns, frame.submap, frame.T_submap_cam, camera)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there are observations or loops that `optimise` has not taken in."""
+        with self._lock:
+            return self._graph.pending
+
+    def scale_state(self) -> ScaleState:
+        """The scale of every submap of the drive at hand, as it is known now."""
+        with self._lock:
+            return ScaleState(
+                self._graph.metric,
+                self._graph.scale_sigma,
+                self._graph.anchors(),
+                {e.j: (e.i, float(np.log(e.S_i_j.scale))) for e in self._graph.edges if e.kind is EdgeKind.ODOMETRY},
+                self._frames.first_stamps(),
+                None if self._newest is None else (self._newest.index, self._newest.S_odom_submap.scale),
+            )
 
     def anchors(self) -> dict[int, Sim3]:
         """S_map_submap of every submap, in order of their addition."""

@@ -95,6 +95,12 @@ class FrameLog:
             for start, end in zip(self._starts, ends, strict=True)
         )
 
+    def first_stamps(self) -> dict[int, int]:
+        """The earliest stamp of each submap that has frames of the drive at hand."""
+        rows = self._by_stamp(self._starts[-1], self._count)
+        submaps, first = np.unique(self._submap[rows], return_index=True)
+        return dict(zip(submaps.tolist(), self._stamp_ns[rows[first]].tolist(), strict=True))
+
     def begin_drive(self) -> None:
         """What is put from now on belongs to a new drive."""
         if self._count > self._starts[-1]:

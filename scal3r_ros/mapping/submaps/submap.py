@@ -48,11 +48,15 @@ class PlacedSubmap:
 
 @dataclass(frozen=True)
 class Placed:
-    """A new submap, the edge to it from the one before, and what was missing for its alignment."""
+    """A new submap, the edge that leads to it from the one before, and what was missing for its alignment.
+
+    `metric`: it is the first one, and placed in metres.
+    """
 
     submap: PlacedSubmap
     edge: Edge | None
     note: str
+    metric: bool = False
 
 
 def place(
