@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -18,11 +19,16 @@ from scal3r_ros.cli.bag import ASSUMED_FOV_DEG
 from scal3r_ros.cli.offline import Memory, offline_mapper, with_memory
 from scal3r_ros.configuration import read_parameter_file, read_settings, to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
+from scal3r_ros.io.bags.reader import BagReader
+from scal3r_ros.io.bags.sensors import SensorReader, SensorTopics
 from scal3r_ros.io.results.writer import ResultWriter, RunTotals
-from scal3r_ros.io.sources import SourceOptions, open_source
+from scal3r_ros.io.sources import Source, SourceOptions, open_source
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.values import MapUpdate
+
+SENSORS_AHEAD_NS = 200_000_000
+"""So much beyond an image other sensors are read: what lies between two images is only known with the sample after."""
 
 
 def replay(
@@ -62,6 +68,11 @@ def replay(
     every: Annotated[int, typer.Option(min=1, help="Take only every n-th image.")] = 1,
     start: Annotated[float, typer.Option(min=0.0, help="Seconds after the first image to begin at.")] = 0.0,
     duration: Annotated[float | None, typer.Option(min=0.0, help="Seconds to map.")] = None,
+    wheel_odometry: Annotated[
+        str, typer.Option(help="A topic of nav_msgs/Odometry that wheels have measured; not used where there is none.")
+    ] = SensorTopics.wheel_odometry,
+    imu: Annotated[str, typer.Option(help="A topic of sensor_msgs/Imu; likewise.")] = SensorTopics.imu,
+    fix: Annotated[str, typer.Option(help="A topic of sensor_msgs/NavSatFix; likewise.")] = SensorTopics.fix,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many images.")] = None,
     memory: Annotated[
         Memory | None,
@@ -91,6 +102,7 @@ def replay(
     with (
         nullcontext() if mapper is None else closing(mapper),
         closing(open_source(source, options)) as reader,
+        _sensors(source, reader, SensorTopics(wheel_odometry, imu, fix)) as sensors,
         ExitStack() as states,
     ):
         writer = ResultWriter(out, save_depth)  # not before the source: a mistyped name must not cost an older result
@@ -114,6 +126,8 @@ def replay(
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("mapping", total=total, rate="")
             for frame in options.select(reader.frames()):
+                for sample in () if sensors is None else sensors.until(frame.stamp_ns + SENSORS_AHEAD_NS):
+                    mapper.add_sensor(sample)
                 first_ns = first_ns if taken else frame.stamp_ns
                 last_ns, taken = frame.stamp_ns, taken + 1
                 for update in mapper.push(frame):
@@ -144,7 +158,9 @@ def replay(
             recorded_s=recorded_s,
             parameters=to_parameters(chosen),
             source=description,
+            metres=_metres(mapper),
         ),
+        mapper.scale.history(),
     )
     lost = f"; dropped: {_reasons(dropped)}" if dropped else ""
     console.print(
@@ -165,6 +181,36 @@ def replay(
             "tracked.[/]"
         )
         raise typer.Exit(1)
+
+
+@contextmanager
+def _sensors(path: Path, source: Source, topics: SensorTopics) -> Iterator[SensorReader | None]:
+    """What other sensors recorded beside the images; None where the source is no bag."""
+    if not isinstance(source, BagReader):
+        yield None
+        return
+    with closing(SensorReader(path, source.camera_frame, topics)) as sensors:
+        yield sensors
+
+
+def _metres(mapper: OnlineMapper) -> dict[str, object]:
+    """What is known of metres and of the place on earth at the end, for `run.yaml`; nothing where it is not."""
+    scale, earth = mapper.scale.estimate(), mapper.scale.earth()
+    found: dict[str, object] = {}
+    if scale is not None:
+        found["scale"] = {
+            "sigma": round(scale.sigma, 5),
+            "sources": [source.value for source in scale.sources],
+            "conflicts": {d.source.value: round(d.log_ratio, 4) for d in scale.conflicts},
+        }
+    if earth is not None:
+        found["earth"] = {
+            "latitude_deg": float(earth.latitude_deg),
+            "longitude_deg": float(earth.longitude_deg),
+            "altitude_m": float(earth.altitude_m),
+            "T_earth_map": earth.T_earth_map.tolist(),
+        }
+    return found
 
 
 def _save(mapper: OnlineMapper, folder: Path | None) -> Scal3rError | None:

@@ -18,6 +18,7 @@ from scal3r_ros.io.trajectories import read_trajectory
 from scal3r_ros.simulation.drives.circuits import CIRCUITS, circuit_drive
 from scal3r_ros.simulation.drives.levelling import levelled
 from scal3r_ros.simulation.drives.street import street_drive
+from scal3r_ros.simulation.sensors.suite import simulate_sensors
 from scal3r_ros.simulation.simulate import pinhole, write_frames
 from scal3r_ros.simulation.simulate import simulate as simulate_drive
 from scal3r_ros.simulation.town.renderer import RenderOptions
@@ -51,6 +52,12 @@ def simulate(
     depth_every: Annotated[int, typer.Option(min=0, help="True depth with every n-th image; 0: with none.")] = 5,
     exposure: Annotated[float, typer.Option(min=0.05, help="Brightness, as a factor.")] = 1.0,
     noise: Annotated[float, typer.Option(min=0.0, help="Standard deviation of a pixel in grey levels.")] = 1.5,
+    sensors: Annotated[
+        bool, typer.Option("--sensors", help="Wheel odometry, an IMU and satellite fixes, too, with realistic errors.")
+    ] = False,
+    outage: Annotated[
+        list[float] | None, typer.Option(help="With --sensors: a second from which on there are no fixes for 30 s.")
+    ] = None,
     storage: Annotated[Literal["sqlite3", "mcap"], typer.Option(help="File format of the bag.")] = "sqlite3",
     kind: Annotated[
         str,
@@ -91,6 +98,7 @@ def simulate(
             depth_every,
             workers=len(os.sched_getaffinity(0)),
             progress=lambda done: bar.update(task, completed=done),
+            samples=simulate_sensors(drive, seed, outage or ()) if sensors else (),
         )
     _say(console, out, drive.T_ref_cam)
 

@@ -49,6 +49,7 @@ class Evaluation:
             "depth": None if self.depth is None else dataclasses.asdict(self.depth.metrics),
             "cloud": None if self.cloud is None else dataclasses.asdict(self.cloud),
             "memory": None if self.result.memory is None else self.result.memory.metrics(),
+            "scale": None if self.result.scale is None else self.result.scale.metrics(),
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import SimulationError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.bags.sensors import SENSOR_TOPICS, message_of, mounts_of, transforms_of
+from scal3r_ros.io.bags.topics import STATIC_TRANSFORM_TOPIC
 from scal3r_ros.io.bags.writer import CAMERA_LOOKS_FORWARD, BagWriter
 from scal3r_ros.io.calibration import CameraCalibration
+from scal3r_ros.mapping.values import SensorSample, WheelOdometry
 from scal3r_ros.simulation.drives.levelling import CAMERA_HEIGHT_M
 from scal3r_ros.simulation.town.renderer import Rendering, RenderOptions, render
 from scal3r_ros.simulation.town.town import Town, build_town
@@ -91,9 +94,11 @@ def simulate(
     depth_every: int = 5,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
+    samples: Sequence[SensorSample] = (),
 ) -> None:
     """Writes the frames of a drive as a bag with their true poses, and true depth every `depth_every` (0: never).
 
+    `samples` of other sensors are written as well, with where they are mounted.
     `progress` is called with the number of frames written after each.
 
     Raises:
@@ -103,7 +108,10 @@ def simulate(
     frames = render_frames(drive, intrinsics, seed, options, workers=workers)
     T_base_cam = CAMERA_LOOKS_FORWARD.copy()
     T_base_cam[2, 3] = CAMERA_HEIGHT_M  # base_link is on the road
-    write_frames(frames, out_bag, intrinsics, storage, depth_every, progress, T_base_cam)
+    for sample in samples:
+        if isinstance(sample, WheelOdometry) and sample.T_base_cam is not None:
+            T_base_cam = sample.T_base_cam
+    write_frames(frames, out_bag, intrinsics, storage, depth_every, progress, T_base_cam, samples)
 
 
 def write_frames(
@@ -114,17 +122,26 @@ def write_frames(
     depth_every: int = 5,
     progress: Callable[[int], None] | None = None,
     T_base_cam: NDArray[np.float64] = CAMERA_LOOKS_FORWARD,
+    samples: Sequence[SensorSample] = (),
 ) -> None:
     """Writes frames as a bag with their true poses, and true depth every `depth_every` (0: never).
 
+    `samples` of other sensors are written as well, with where they are mounted.
     `progress` is called with the number of frames written after each.
 
     Raises:
         SequenceError: the bag exists already or cannot be written.
     """
     calibration = CameraCalibration.pinhole(intrinsics.width, intrinsics.height, intrinsics.K.ravel().tolist())
+    waiting = deque(sorted(samples, key=lambda sample: sample.stamp_ns))
     with BagWriter(out_bag, storage, T_base_cam) as writer:
+        if waiting:
+            stamp_ns = waiting[0].stamp_ns
+            writer.write_message(STATIC_TRANSFORM_TOPIC, stamp_ns, transforms_of(mounts_of(waiting), stamp_ns))
         for index, frame in enumerate(frames):
+            while waiting and waiting[0].stamp_ns <= frame.stamp_ns:
+                sample = waiting.popleft()
+                writer.write_message(SENSOR_TOPICS[type(sample)], sample.stamp_ns, message_of(sample))
             writer.write_camera_info(frame.stamp_ns, calibration)
             writer.write_image(frame.stamp_ns, frame.image)
             writer.write_pose(frame.stamp_ns, frame.T_ref_cam)

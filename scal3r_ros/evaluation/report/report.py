@@ -22,6 +22,7 @@ from scal3r_ros.evaluation.report.plots import (
     plot_timings,
     plot_trajectory,
 )
+from scal3r_ros.evaluation.report.scale_plot import plot_scale
 from scal3r_ros.evaluation.report.style import picture_png
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.clouds.ply import Cloud
@@ -67,6 +68,8 @@ def draw_pictures(evaluation: Evaluation) -> dict[str, bytes]:
         pictures["depth.png"] = plot_depths(evaluation.depth)
     if result.timings is not None:
         pictures["timings.png"] = plot_timings(result.timings)
+    if result.scale is not None:
+        pictures["scale.png"] = plot_scale(result.scale)
     if result.memory is not None:
         pictures["memory.png"] = plot_memory(result.memory, result.timings)
     return pictures
@@ -112,6 +115,7 @@ _GALLERY = {
     },
     "Trajectory": {"trajectory.png": "The camera's path, seen along the map's vertical."},
     "Errors along the path": {"errors.png": "Each error over the distance the camera had truly travelled."},
+    "Scale": {"scale.png": "How far odometry drifts from the map's scale, and what each source of metres observed."},
     "Depth": {"depth.png": "A frame from half way, and the error of every frame that has true depth."},
     "The memory": {
         "memory.png": "What the network's memory keeps, how far each chunk moves it, and what each chunk took to map."

@@ -6,6 +6,7 @@ import logging
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -99,6 +100,14 @@ class BagReader:
     def duration_s(self) -> float:
         """Seconds from the first to the last message of the bag."""
         return self._bag.duration_ns / 1e9
+
+    @property
+    def camera_frame(self) -> str:
+        """Frame of the first image; empty where its header names none."""
+        for raw in self._bag.messages([self.image_topic]):
+            with suppress(SequenceError):
+                return str(_deserialize(raw).header.frame_id)
+        return ""
 
     def frames(self) -> Iterator[Frame]:
         """The rectified RGB frames in order of recording; what cannot be decoded is counted in `dropped`.

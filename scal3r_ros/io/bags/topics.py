@@ -17,6 +17,8 @@ STATIC_TRANSFORM_TOPIC = "/tf_static"
 
 CAMERA_FRAME = "camera_optical"
 BASE_FRAME = "base_link"
+IMU_FRAME = "imu_link"
+GNSS_FRAME = "gnss_link"
 WORLD_FRAME = "world"
 
 FIRST_STAMP_NS = 1_000_000_000 * 1_000_000_000

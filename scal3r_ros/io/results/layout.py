@@ -6,9 +6,10 @@ TRAJECTORY_FILE = "trajectory.tum"
 CLOUD_FILE = "map.ply"
 TIMINGS_FILE = "timings.csv"
 MEMORY_FILE = "memory.csv"
+SCALE_FILE = "scale.csv"
 RUN_FILE = "run.yaml"
 DEPTH_FOLDER = "depth"
-FILES = (TRAJECTORY_FILE, CLOUD_FILE, TIMINGS_FILE, MEMORY_FILE, RUN_FILE)
+FILES = (TRAJECTORY_FILE, CLOUD_FILE, TIMINGS_FILE, MEMORY_FILE, SCALE_FILE, RUN_FILE)
 
 CHUNK_COLUMN = "chunk"
 TIMINGS_COLUMNS = (CHUNK_COLUMN, "first_stamp_ns", "last_stamp_ns", "frames", "keyframes", "health")

@@ -24,10 +24,12 @@ from scal3r_ros.io.results.layout import (
     MEMORY_FILE,
     RSS_COLUMN,
     RUN_FILE,
+    SCALE_FILE,
     TIMINGS_FILE,
     TRAJECTORY_FILE,
 )
 from scal3r_ros.io.results.memory import MemoryMetrics, read_memory
+from scal3r_ros.io.results.scale import ScaleFigures, read_scale
 from scal3r_ros.io.trajectories import read_trajectory
 
 
@@ -70,8 +72,9 @@ class KeyframeDepth:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left behind. `run` is the content of `run.yaml`; `memory` is that of its network; `depth_files` are by
-    stamp, ascending; absent parts are None.
+    """What a run left behind. `run` is the content of `run.yaml`; absent parts are None.
+
+    `memory` is that of its network, `scale` what was observed of metres; `depth_files` are by stamp, ascending.
     """
 
     folder: Path
@@ -79,6 +82,7 @@ class Result:
     cloud: Cloud | None
     timings: Timings | None
     memory: MemoryMetrics | None
+    scale: ScaleFigures | None
     run: Mapping[str, Any]
     depth_files: Mapping[int, Path]
 
@@ -100,6 +104,7 @@ def read_result(folder: Path) -> Result:
         cloud=_read_cloud(folder / CLOUD_FILE),
         timings=_read_timings(folder / TIMINGS_FILE),
         memory=read_memory(folder / MEMORY_FILE),
+        scale=read_scale(folder / SCALE_FILE),
         run=_read_run(folder / RUN_FILE),
         depth_files=_find_depths(folder / DEPTH_FOLDER),
     )

@@ -32,13 +32,15 @@ from scal3r_ros.io.results.layout import (
     MEMORY_NORM,
     RSS_COLUMN,
     RUN_FILE,
+    SCALE_FILE,
     TIMINGS_COLUMNS,
     TIMINGS_FILE,
     TRAJECTORY_FILE,
     depth_file,
 )
+from scal3r_ros.io.results.scale import scale_csv
 from scal3r_ros.io.trajectories import tum_bytes
-from scal3r_ros.mapping.values import MapUpdate, PointCloud
+from scal3r_ros.mapping.values import MapUpdate, PointCloud, ScaleHistory
 
 VERSIONS_OF = ("scal3r_ros", "numpy", "opencv-python-headless", "torch", "gtsam", "open3d-cpu", "open3d")
 
@@ -49,7 +51,7 @@ class RunTotals:
 
     `frames_in` counts the images that came, `frames_dropped` those lost by reason, `frames_mapped` those given to the
     mapper, whose own `counters` follow. `seconds` is the time that the run took, `recorded_s` that of its images.
-    `source` names what was mapped, `parameters` how.
+    `source` names what was mapped, `parameters` how; `metres` is what is known of scale and of the place on earth.
     """
 
     frames_in: int
@@ -60,6 +62,7 @@ class RunTotals:
     recorded_s: float
     parameters: Mapping[str, object]
     source: Mapping[str, str] = field(default_factory=dict)
+    metres: Mapping[str, object] = field(default_factory=dict)
 
 
 class ResultWriter:
@@ -112,8 +115,12 @@ class ResultWriter:
         if self._save_depth and update.submap is not None:
             self._store_depth(update)
 
-    def finish(self, trajectory: Trajectory, cloud: PointCloud, run: RunTotals) -> None:
-        """Writes trajectory, map and `run.yaml`."""
+    def finish(
+        self, trajectory: Trajectory, cloud: PointCloud, run: RunTotals, scale: ScaleHistory | None = None
+    ) -> None:
+        """Writes trajectory, map and `run.yaml`; `scale.csv`, too, where anything was observed of scale."""
+        if scale is not None and scale.observations:
+            write_atomically(self._folder / SCALE_FILE, scale_csv(scale))
         write_atomically(self._folder / TRAJECTORY_FILE, tum_bytes(trajectory))
         counted = {
             "frames_in": run.frames_in,
@@ -128,6 +135,7 @@ class ResultWriter:
             "seconds": round(run.seconds, 3),
             "images_per_second": round(run.frames_mapped / run.seconds, 2) if run.seconds else 0.0,
             "real_time_factor": round(run.recorded_s / run.seconds, 3) if run.seconds else 0.0,
+            **run.metres,
             "parameters": dict(run.parameters),
         }
         write_atomically(self._folder / RUN_FILE, yaml.safe_dump(content, sort_keys=False).encode())
