@@ -45,7 +45,7 @@ class OnlineMapper:
     and `close_loops` on another one.
 
     Its stages own their state and their locks; docs/architecture.md draws them. Where a method holds several of those
-    it takes them in this order: chunks, loops, frontend, cloud, estimate. `scale` tells what is known of metres.
+    it takes them in this order: chunks, loops, frontend, cloud, estimate. `scale` answers what is known of metres.
     """
 
     def __init__(self, config: MapperConfig, reconstructor: Reconstructor) -> None:
@@ -93,7 +93,7 @@ class OnlineMapper:
         return replace(observation, restarted=restarted)
 
     def add_sensor(self, sample: SensorSample) -> None:
-        """Takes in a sample of another sensor, best before the images after it: scale, gravity or place by it."""
+        """Takes in a sample of another sensor, best before the images that follow it."""
         self.scale.add(sample)
 
     def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate:
@@ -144,14 +144,9 @@ class OnlineMapper:
         return max(self._loops.waiting, int(self._estimate.pending))
 
     def close_loops(self) -> MapUpdate | None:
-        """The part in the background: looks for loops to the submap that has waited longest.
-
-        It also takes in what the sources of scale observed of submaps.
-
-        Gives an update where the map moved by that; None where it did not, or no submap waits.
-        """
+        """Takes in the loops to one new submap, and observations of submaps; gives an update where the map moved."""
         with self._closing_loops:
-            edges = self._new_loops()
+            edges = self._loops.next_edges(self._estimate)
             try:
                 return self._take_in(edges) if edges or self._estimate.pending else None
             except MappingError as error:
@@ -274,18 +269,6 @@ class OnlineMapper:
         self._loops.clear()
         self.scale.clear()
         self._batch.clear()
-
-    def _new_loops(self) -> list[Edge]:
-        """The loops that the submap which has waited longest closes, as far as they are accepted."""
-        submap = self._loops.take()
-        if submap is None or not self._estimate.has(submap.index):
-            return []
-        problem, anchors = self._estimate.problem(), self._estimate.all_anchors()
-        edges: list[Edge] = []
-        for loop in self._loops.find(submap, anchors, problem):
-            joining = self._estimate.joins_loaded_map(loop.edge)
-            edges += [loop.edge] if joining else self._loops.accept(loop, anchors, problem)
-        return edges
 
     def _take_in(self, edges: Sequence[Edge]) -> MapUpdate | None:
         """Optimises the graph with new loops, and moves the map; gives an update where it moved."""

@@ -111,15 +111,16 @@ class Observation:
 
 @dataclass(frozen=True, eq=False)
 class ScaleHistory:
-    """Scale along a drive, a row a submap: `submaps` (n,), `stamps_ns` (n,) of their first frames, `way` (n,) so far.
+    """Scale along a drive, a row per submap: `submaps` (n,), `stamps_ns` (n,) of their first frames.
 
-    `log_odometry` (n,) is the log scale by the alignments between neighbours alone, from the first submap's on;
-    `log_map` (n,) that in `map`. `observations` are those of the sources; `metric` tells whether `map` is in metres.
+    `distance_travelled` (n,) up to the submap is in the unit of `map`. `log_odometry` (n,) is the log scale by the
+    alignments between neighbours alone, from the first submap's on; `log_map` (n,) that in `map`. `observations` are
+    those of the sources; `metric`: whether `map` is in metres.
     """
 
     submaps: NDArray[np.int64]
     stamps_ns: NDArray[np.int64]
-    way: NDArray[np.float64]
+    distance_travelled: NDArray[np.float64]
     log_odometry: NDArray[np.float64]
     log_map: NDArray[np.float64]
     observations: tuple[ScaleObservation, ...]
@@ -155,7 +156,7 @@ class ImuSample:
 class Fix:
     """A satellite fix (WGS 84): degrees, degrees, metres above the ellipsoid.
 
-    `covariance_enu` (3, 3) in m², of east, north and up; None where the receiver does not tell. `antenna_cam` (3,) in
+    `covariance_enu` (3, 3) in m², of east, north and up; None where the receiver gives none. `antenna_cam` (3,) in
     metres is the antenna's place in the camera's frame.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scal3r_ros.evaluation.report.style import CYCLE, INK, MUTED, legend, new_figure, png, style
-from scal3r_ros.io.results.scale import ScaleFigures
+from scal3r_ros.io.results.scale import ScaleCurves
 
 NAMES = {
     "camera_height": "camera height",
@@ -16,21 +16,21 @@ NAMES = {
 }
 
 
-def plot_scale(scale: ScaleFigures) -> bytes:
-    """Log scale along the way against that of odometry alone, which lies at zero; a dot an observation."""
+def plot_scale(scale: ScaleCurves) -> bytes:
+    """Log scale along the drive against that of odometry alone, which lies at zero; a dot an observation."""
     figure = new_figure(11, 4.2)
     axes = figure.subplots()
     style(axes, "Log scale along the drive, against odometry alone", "travelled (m)", "log scale")
     axes.axhline(0.0, color=MUTED, linewidth=1.4, linestyle=(0, (4, 3)), label="odometry alone")
     shown = [scale.map - scale.odometry]
-    for number, (source, (way, log_scale, sigma)) in enumerate(scale.observed.items()):
-        against = log_scale - np.interp(way, scale.way, scale.odometry)
+    for number, (source, (distance, log_scale, sigma)) in enumerate(scale.observed.items()):
+        against = log_scale - np.interp(distance, scale.distance_travelled, scale.odometry)
         shown.append(against)
         axes.errorbar(
-            way, against, yerr=sigma, fmt="o", markersize=4.0, elinewidth=0.7, alpha=0.8,
+            distance, against, yerr=sigma, fmt="o", markersize=4.0, elinewidth=0.7, alpha=0.8,
             color=CYCLE[number % len(CYCLE)], label=NAMES.get(source, source),
         )  # fmt: skip
-    axes.plot(scale.way, shown[0], color=INK, linewidth=2.0, label="map", zorder=5)
+    axes.plot(scale.distance_travelled, shown[0], color=INK, linewidth=2.0, label="map", zorder=5)
     low, high = np.percentile(np.concatenate(shown), [2.0, 98.0])
     margin = max(0.25 * float(high - low), 0.02)
     axes.set_ylim(min(float(low), 0.0) - margin, max(float(high), 0.0) + margin)

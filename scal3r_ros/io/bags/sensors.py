@@ -61,29 +61,21 @@ class SensorReader:
     """The samples of a bag's sensors, in order of recording. `camera_frame` names the frame of the images.
 
     A sensor whose mount is not among the static transforms is used as far as that goes: wheels in straight driving, the
-    antenna as if it were at the camera, an IMU not at all; a warning says so once.
+    antenna as if it were at the camera, an IMU not at all; which is logged once.
+
+    A topic of another type is passed over with a warning where it was not asked for by name.
 
     Raises:
-        SequenceError: the bag is missing or unreadable, or one of the topics has messages of another type.
+        SequenceError: the bag is missing or unreadable, or a topic that was asked for has messages of another type.
     """
 
     def __init__(self, path: Path, camera_frame: str = CAMERA_FRAME, topics: SensorTopics | None = None) -> None:
         self._topics = topics or SensorTopics()
         self._bag = BagFile(path)
         self._camera_frame = camera_frame
-        kinds = {topic.name: topic.kind for topic in self._bag.topics if topic.count}
-        wanted = (
-            (self._topics.wheel_odometry, ODOMETRY_TYPE),
-            (self._topics.imu, IMU_TYPE),
-            (self._topics.fix, FIX_TYPE),
-        )
-        for name, kind in wanted:
-            if kinds.get(name, kind) != kind:
-                self._bag.close()
-                raise SequenceError(f"topic {name} of bag {path} is of type {kinds[name]}, but {kind} is needed")
-        self._present = [name for name, _ in wanted if name in kinds]
-        self._mounts = self._static_transforms() if self._present else {}
         self._warned: set[str] = set()
+        self._present = self._find_topics(path)
+        self._mounts = self._static_transforms() if self._present else {}
         self._samples = self._read()
         self._next: SensorSample | None = None
 
@@ -105,6 +97,25 @@ class SensorReader:
     def close(self) -> None:
         """Closes the bag."""
         self._bag.close()
+
+    def _find_topics(self, path: Path) -> list[str]:
+        kinds = {topic.name: topic.kind for topic in self._bag.topics if topic.count}
+        wanted = (
+            (self._topics.wheel_odometry, ODOMETRY_TYPE),
+            (self._topics.imu, IMU_TYPE),
+            (self._topics.fix, FIX_TYPE),
+        )
+        found = []
+        for name, kind in wanted:
+            if kinds.get(name) == kind:
+                found.append(name)
+            elif name in kinds:
+                problem = f"topic {name} of bag {path} is of type {kinds[name]}, but {kind} is needed"
+                if name not in SENSOR_TOPICS.values():
+                    self._bag.close()
+                    raise SequenceError(problem)
+                self._warn(name, f"{problem}: not used")
+        return found
 
     def _read(self) -> Iterator[SensorSample]:
         for raw in self._bag.messages(self._present) if self._present else ():
@@ -239,7 +250,7 @@ def transforms_of(mounts: Mapping[tuple[str, str], Array], stamp_ns: int) -> Any
 
 
 def mounts_of(samples: Sequence[SensorSample]) -> dict[tuple[str, str], Array]:
-    """The static transforms that say where the sensors of these samples are mounted: a tree below the base."""
+    """The static transforms of where the sensors of these samples are mounted: a tree below the base."""
     T_base_cam = next((s.T_base_cam for s in samples if isinstance(s, WheelOdometry)), None)
     T_base_cam = np.eye(4) if T_base_cam is None else T_base_cam
     mounts = {(BASE_FRAME, CAMERA_FRAME): T_base_cam}

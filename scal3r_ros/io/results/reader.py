@@ -29,7 +29,7 @@ from scal3r_ros.io.results.layout import (
     TRAJECTORY_FILE,
 )
 from scal3r_ros.io.results.memory import MemoryMetrics, read_memory
-from scal3r_ros.io.results.scale import ScaleFigures, read_scale
+from scal3r_ros.io.results.scale import ScaleCurves, read_scale
 from scal3r_ros.io.trajectories import read_trajectory
 
 
@@ -82,7 +82,7 @@ class Result:
     cloud: Cloud | None
     timings: Timings | None
     memory: MemoryMetrics | None
-    scale: ScaleFigures | None
+    scale: ScaleCurves | None
     run: Mapping[str, Any]
     depth_files: Mapping[int, Path]
 

@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import EvaluationError
 from scal3r_ros.mapping.values import ScaleHistory
 
-COLUMNS = ("submap", "stamp_ns", "way", "source", "log_scale", "sigma")
+COLUMNS = ("submap", "stamp_ns", "distance_travelled", "source", "log_scale", "sigma")
 ODOMETRY, MAP = "odometry", "map"
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class ScaleFigures:
-    """By submap: `way` (n,) in `map`, log scale by `odometry` (n,) alone and in the `map` (n,).
+class ScaleCurves:
+    """By submap: `distance_travelled` (n,) in the unit of `map`, log scale by `odometry` (n,) alone and in `map` (n,).
 
-    `observed` gives of each source the way (k,), the log scale (k,) and its standard deviation (k,).
+    `observed` gives of each source the distance travelled (k,), the log scale (k,) and its standard deviation (k,).
     """
 
-    way: Array
+    distance_travelled: Array
     odometry: Array
     map: Array
     observed: Mapping[str, tuple[Array, Array, Array]]
@@ -47,9 +47,16 @@ def scale_csv(history: ScaleHistory) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     places = {}
-    rows = zip(history.submaps, history.stamps_ns, history.way, history.log_odometry, history.log_map, strict=True)
-    for submap, stamp_ns, way, by_odometry, in_map in rows:
-        places[int(submap)] = (int(submap), int(stamp_ns), f"{way:.4f}")
+    rows = zip(
+        history.submaps,
+        history.stamps_ns,
+        history.distance_travelled,
+        history.log_odometry,
+        history.log_map,
+        strict=True,
+    )
+    for submap, stamp_ns, distance, by_odometry, in_map in rows:
+        places[int(submap)] = (int(submap), int(stamp_ns), f"{distance:.4f}")
         writer.writerow([*places[int(submap)], ODOMETRY, f"{by_odometry:.6f}", ""])
         writer.writerow([*places[int(submap)], MAP, f"{in_map:.6f}", ""])
     for o in history.observations:
@@ -57,8 +64,8 @@ def scale_csv(history: ScaleHistory) -> bytes:
     return text.getvalue().encode()
 
 
-def read_scale(path: Path) -> ScaleFigures | None:
-    """The figures in `path`; None where there is no such file: the run had no source of scale.
+def read_scale(path: Path) -> ScaleCurves | None:
+    """The curves in `path`; None where there is no such file: the run had no source of scale.
 
     Raises:
         EvaluationError: the file is damaged.
@@ -70,7 +77,7 @@ def read_scale(path: Path) -> ScaleFigures | None:
             rows = list(csv.DictReader(file))
         columns: dict[str, list[tuple[float, float, float]]] = {}
         for row in rows:
-            values = (float(row["way"]), float(row["log_scale"]), float(row["sigma"] or "nan"))
+            values = (float(row["distance_travelled"]), float(row["log_scale"]), float(row["sigma"] or "nan"))
             columns.setdefault(row["source"], []).append(values)
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise EvaluationError(f"scale file {path} cannot be read ({error!r}); run `scal3r replay` again") from error
@@ -78,4 +85,4 @@ def read_scale(path: Path) -> ScaleFigures | None:
     if ODOMETRY not in found or MAP not in found or len(found[ODOMETRY]) != len(found[MAP]):
         raise EvaluationError(f"scale file {path} is cut off; run `scal3r replay` again")
     observed = {source: (v[:, 0], v[:, 1], v[:, 2]) for source, v in found.items() if source not in (ODOMETRY, MAP)}
-    return ScaleFigures(found[MAP][:, 0], found[ODOMETRY][:, 1], found[MAP][:, 1], observed)
+    return ScaleCurves(found[MAP][:, 0], found[ODOMETRY][:, 1], found[MAP][:, 1], observed)

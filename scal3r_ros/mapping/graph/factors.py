@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 
 GTSAM_ORDER = np.array([3, 4, 5, 0, 1, 2, 6])
 """GTSAM's tangent of Similarity3 is (rotation, translation, log scale), ours (translation, rotation, log scale)."""
-HELD = 1e-5
-"""Standard deviation, each way, of a submap that is held."""
+FIXED_SIGMA = 1e-5
+"""Standard deviation, in each direction, of a submap that is fixed."""
 UNKNOWN = 1e8
 """Standard deviation of what a factor does not measure."""
 OBSERVATION_KERNEL = 3.0
@@ -34,8 +34,8 @@ def edge_factor(edge: Edge) -> gtsam.NonlinearFactor:
 
 
 def prior_factor(index: int, anchor: Sim3, covariance: Array | None = None) -> gtsam.NonlinearFactor:
-    """The factor that holds a submap at `anchor`, firmly or with `covariance` (7, 7) in the order of `Sim3.log`."""
-    noise: gtsam.noiseModel.Base = gtsam.noiseModel.Isotropic.Sigma(7, HELD)
+    """The factor that fixes a submap at `anchor`, firmly or with `covariance` (7, 7) in the order of `Sim3.log`."""
+    noise: gtsam.noiseModel.Base = gtsam.noiseModel.Isotropic.Sigma(7, FIXED_SIGMA)
     if covariance is not None:
         noise = gtsam.noiseModel.Gaussian.Covariance(covariance[np.ix_(GTSAM_ORDER, GTSAM_ORDER)])
     return gtsam.PriorFactorSimilarity3(index, to_gtsam(anchor), noise)

@@ -1,6 +1,6 @@
 """Optimal anchors of a graph of submaps, by iSAM2 over Similarity3, and which of its loops contradict the rest.
 
-The first submap holds the map where it is. It is released in those directions that observations of submaps measure: in
+The first submap fixes the map in place. It is released in those directions that observations of submaps measure: in
 scale once the unit is the metre, in tilt where gravity is known, in all where positions are.
 """
 
@@ -17,7 +17,14 @@ from scipy.sparse.csgraph import dijkstra
 
 from scal3r_ros.geometry.sim3 import Sim3, largest_change, rows_of
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
-from scal3r_ros.mapping.graph.factors import HELD, edge_factor, from_gtsam, observation_factor, prior_factor, to_gtsam
+from scal3r_ros.mapping.graph.factors import (
+    FIXED_SIGMA,
+    edge_factor,
+    from_gtsam,
+    observation_factor,
+    prior_factor,
+    to_gtsam,
+)
 from scal3r_ros.mapping.graph.observations import (
     METRIC_SIGMA,
     Observation,
@@ -104,12 +111,12 @@ class _Gauge:
         if not (self.scale or self.tilt or self.position):
             return None
         translation, rotation, log_scale = _RELEASED
-        tilt = rotation if self.tilt or self.position else HELD
-        yaw = rotation if self.position else HELD
+        tilt = rotation if self.tilt or self.position else FIXED_SIGMA
+        yaw = rotation if self.position else FIXED_SIGMA
         covariance = np.zeros((7, 7))
-        covariance[:3, :3] = np.eye(3) * (translation / anchor.scale if self.position else HELD) ** 2
+        covariance[:3, :3] = np.eye(3) * (translation / anchor.scale if self.position else FIXED_SIGMA) ** 2
         covariance[3:6, 3:6] = anchor.R.T @ np.diag(np.square([tilt, tilt, yaw])) @ anchor.R
-        covariance[6, 6] = (log_scale if self.scale else HELD) ** 2
+        covariance[6, 6] = (log_scale if self.scale else FIXED_SIGMA) ** 2
         return covariance
 
 

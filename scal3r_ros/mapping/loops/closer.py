@@ -25,6 +25,7 @@ from scal3r_ros.mapping.loops.keyframe_database import KeyframeDatabase, keep_ke
 from scal3r_ros.mapping.loops.retrieval import CandidateFinder
 from scal3r_ros.mapping.loops.verification import VerifiedLoop, verify
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig
+from scal3r_ros.mapping.submaps.estimate import MapEstimate
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Recall
 
 _log = logging.getLogger(__name__)
@@ -101,6 +102,18 @@ class LoopCloser:
         """The submap that has waited longest."""
         with self._queue_lock:
             return self._waiting.popleft() if self._waiting else None
+
+    def next_edges(self, estimate: MapEstimate) -> list[Edge]:
+        """The loops to the submap that has waited longest, as far as they are accepted."""
+        submap = self.take()
+        if submap is None or not estimate.has(submap.index):
+            return []
+        problem, anchors = estimate.problem(), estimate.all_anchors()
+        edges: list[Edge] = []
+        for loop in self.find(submap, anchors, problem):
+            joining = estimate.joins_loaded_map(loop.edge)
+            edges += [loop.edge] if joining else self.accept(loop, anchors, problem)
+        return edges
 
     def clear(self) -> None:
         """Forget everything but the counts."""

@@ -29,7 +29,7 @@ class Conflict:
 def conflicts(observations: Sequence[ScaleObservation], anchors: Mapping[int, Sim3]) -> tuple[Conflict, ...]:
     """The sources that keep contradicting all others, by their newest observations against the map's scale.
 
-    Of two that contradict each other both are named: which is right cannot be told.
+    Of two that contradict each other both are named: their observations do not show which is right.
     """
     means: dict[Source, tuple[float, float]] = {}
     for source in Source:

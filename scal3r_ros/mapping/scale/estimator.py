@@ -1,4 +1,4 @@
-"""Asks every source of scale about every new submap, and keeps what they said."""
+"""Asks every source of scale about every new submap, and keeps their observations."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ScaleEstimator:
         self._lock = threading.Lock()
         self._gnss = GnssScale(config)
         self._sources: list[ScaleSource] = [CameraHeightScale(config), WheelScale(config), ImuScale(config), self._gnss]
-        # What holds for a drive as a whole, and does not average out.
+        # Errors that are the same for a whole drive, and do not average out.
         self._systematic = {
             Source.CAMERA_HEIGHT: config.camera_height_sigma,
             Source.WHEEL_ODOMETRY: config.wheel_sigma,
@@ -107,7 +107,7 @@ class ScaleEstimator:
             self._gnss.reference = None
 
     def counters(self) -> dict[str, int]:
-        """How often each source that spoke has observed scale."""
+        """How often each source has observed scale; sources that never did are left out."""
         counts = Counter(f"scale_{o.source.value}" for o in self._kept)
         return dict(sorted(counts.items()))
 

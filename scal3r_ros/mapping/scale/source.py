@@ -33,7 +33,7 @@ class SubmapView:
 
     @property
     def measured(self) -> bool:
-        """Whether the chunk's motion was measured rather than carried on."""
+        """Whether the chunk's motion was measured rather than extrapolated."""
         return self.geometry.health is ChunkHealth.OK
 
     @property

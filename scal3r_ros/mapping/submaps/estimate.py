@@ -109,7 +109,7 @@ class MapEstimate:
     def add(self, placed: Placed, observations: Sequence[Observation] = ()) -> Sim3 | None:
         """Adds a submap as the newest; gives its S_map_submap, or None where it is not expected any more.
 
-        `observations` are what other sensors tell of it and of those before it; the next `optimise` takes them in.
+        `observations` are what other sensors measured of it and of those before it; the next `optimise` takes them in.
         """
         submap, edge = placed.submap, placed.edge
         with self._lock:

@@ -24,9 +24,9 @@ def _mount() -> Array:
 class WheelModel:
     """Errors as of a car's own wheels.
 
-    `circumference` is the standard deviation of a share that holds for the drive, `step` that of each step's noise.
-    A wheel slips about every `slip_every_m`, for `slip_s` seconds, by a share of up to `slip_most` either way. `yaw`
-    in rad/√m.
+    `circumference` is the standard deviation of a share that is the same for the whole drive, `step` that of each
+    step's noise. A wheel slips about every `slip_every_m`, for `slip_s` seconds, by a share of up to `slip_most` either
+    way. `yaw` in rad/√m.
     """
 
     rate_hz: float = 50.0

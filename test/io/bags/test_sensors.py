@@ -84,13 +84,21 @@ def test_without_transforms_wheels_have_no_mount_and_the_imu_is_silent(tmp_path,
     reader.close()
 
 
-def test_a_bag_without_these_topics_has_no_samples_and_a_wrong_type_is_refused(tmp_path):
+def test_topics_that_a_bag_lacks_or_has_of_another_type_bring_no_samples(tmp_path, caplog):
     path = write(tmp_path / "bag", [s for s in samples() if isinstance(s, Fix)])
     reader = SensorReader(path)
     assert reader.topics == ("/fix",)
     reader.close()
-    with pytest.raises(SequenceError, match="NavSatFix"):
-        SensorReader(path, topics=SensorTopics(imu="/fix"))
+    with BagWriter(tmp_path / "other") as writer:
+        for sample in samples():
+            name = "/imu" if isinstance(sample, Fix) else "/my_" + SENSOR_TOPICS[type(sample)][1:]
+            writer.write_message(name, sample.stamp_ns, message_of(sample))
+    reader = SensorReader(tmp_path / "other")
+    assert reader.topics == ()  # nobody asked for its /imu, which is something else
+    assert "NavSatFix" in caplog.text
+    reader.close()
+    with pytest.raises(SequenceError, match="Odometry"):
+        SensorReader(tmp_path / "other", topics=SensorTopics(imu="/my_wheel_odometry"))
 
 
 def test_frames_are_connected_along_and_against_transforms():

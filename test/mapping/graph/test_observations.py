@@ -10,7 +10,7 @@ from scal3r_ros.mapping.graph.observations import PositionObservation, ScaleObse
 from scal3r_ros.mapping.graph.pose_graph import Edge, EdgeKind, SubmapGraph
 
 UNIT_M = 3.7
-"""Metres in a unit of the first submap's own unit, of which nobody has told the graph."""
+"""Metres in a unit of the first submap's own unit, which the graph does not know."""
 LOOSE = np.diag(np.square([0.05, 0.05, 0.05, 0.005, 0.005, 0.005, 0.02]))
 
 
@@ -61,7 +61,7 @@ def test_scales_make_the_map_metric_and_take_the_drift_away():
 def test_the_metre_is_taken_over_once_and_the_first_submap_stays_at_the_origin():
     graph, true = drive(growth=0.0)
     graph.add_observations([scale(3, true, sigma=0.5)])
-    assert graph.optimise() is False  # too unsure to say what a metre is
+    assert graph.optimise() is False  # too unsure for the metre to be known
     assert not graph.metric
     graph.add_observations([scale(k, true) for k in range(4, 12)])
     assert graph.optimise() is True

@@ -26,6 +26,8 @@ BASELINE_SIGMA = 0.1
 WINDOW = 30
 """Fixes that a baseline is measured over at most."""
 SMALLEST_SIGMA_M = 0.02
+MOST_FIXES = 4
+"""Fixes of one submap that are used at most, evenly chosen, so that a fast receiver does not swell the graph."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,8 @@ class GnssScale:
         self._samples.forget_before(last_ns)
         if not view.measured:
             return []
+        if len(fixes) > MOST_FIXES:
+            fixes = [fixes[k] for k in np.linspace(0, len(fixes) - 1, MOST_FIXES).round().astype(int)]
         correlated = self._config.gnss_correlation_s
         found = []
         for fix in fixes:
@@ -135,7 +139,7 @@ class GnssScale:
             point = T[:3, 3] + T[:3, :3] @ fix.antenna_cam / view.anchors[view.index].scale
             since_s = correlated if self._last_used_ns is None else (fix.stamp_ns - self._last_used_ns) * 1e-9
             self._last_used_ns = fix.stamp_ns
-            # Fixes that come faster than their errors change tell less than independent ones would.
+            # Fixes that come faster than their errors change count less than independent ones would.
             widened = np.sqrt(max(1.0, correlated / max(since_s, 1e-3)))
             found.append(_Sighting(view.index, point, self._enu(fix), widened * self._sigma(fix)))
         return found

@@ -49,7 +49,7 @@ class GroundPlane:
     """`normal` (3,), unit and pointing down in the chunk, and the `height` of the cameras above the ground in its unit.
 
     `sigma` is the standard deviation of the height's logarithm, by how well parts of the chunk agree on it; `points`
-    are those on the ground, of which `contrast` tells how clearly it stands out.
+    are those on the ground, and `contrast` is how clearly it stands out.
     """
 
     normal: Array
@@ -99,7 +99,7 @@ def _normal_of_motion(T: Array, down: Array) -> tuple[Array, Array]:
     if length <= 0:
         return down, mount
     way = centres / (CLIMB_SIGMA * length)
-    # Normal = down + across · x: way · normal ≈ 0, and x ≈ 0 as far as the mount tells.
+    # Normal = down + across · x: way · normal ≈ 0, and x ≈ 0 as far as the mount is known.
     A = way @ _across(down).T
     x = np.linalg.solve(A.T @ A + mount, -A.T @ (way @ down))
     normal = down + x @ _across(down)

@@ -27,7 +27,7 @@ FIRST_SIGMA = 1.0
 class InertialAlignment:
     """`up` (3,), a unit vector in the camera's reference frame, and the metres in its unit, with standard deviations.
 
-    `misfit` is the root mean square of the residuals in their sigmas: 1 where all is as it was said to be.
+    `misfit` is the root mean square of the residuals in their sigmas: 1 where these sigmas are right.
     """
 
     up: Array
@@ -95,7 +95,7 @@ def align_inertial(
             H += A.T @ W @ A
             y += A.T @ W @ z
             blocks.append((A, z, W))
-        if gravity is not None:  # its length is known: held along itself
+        if gravity is not None:  # its length is known: fixed along itself
             along = gravity / GRAVITY
             H[g_at : g_at + 3, g_at : g_at + 3] += np.outer(along, along) / 1e-3**2
             y[g_at : g_at + 3] += along * GRAVITY / 1e-3**2

@@ -16,7 +16,7 @@ from scal3r_ros.mapping.values import ImuSample
 Array = NDArray[np.float64]
 
 LONGEST_GAP_S = 0.05
-"""Time between two samples beyond which nothing is said of the way between them."""
+"""Time between two samples beyond which the way between them is unknown."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ def motion(drive):
 
 
 def observed(source, samples, views):
-    """All that a source tells, the samples given as they would come: before the submap they end with."""
+    """All that a source observes, the samples given as they would come: before the submap they end with."""
     waiting = list(samples)
     found = []
     for view in views:
@@ -70,7 +70,7 @@ def test_wheels_whose_mount_is_unknown_are_not_asked_in_tight_turns(drive, motio
     assert np.abs([o.log_scale - np.log(UNIT_M) for o in unknown]).max() < 0.05
 
 
-def test_wheels_say_nothing_where_they_do_not_know(drive, motion):
+def test_wheels_observe_nothing_where_they_do_not_know(drive, motion):
     samples = simulate_wheels(motion, 1)
     lost = submaps(drive, UNIT_M, health=ChunkHealth.PURE_ROTATION)
     assert not scales(observed(WheelScale(ScaleConfig()), samples, lost))
@@ -121,7 +121,15 @@ def test_a_wrong_fix_does_not_turn_the_map(drive, motion):
     assert spoilt.reference.scale == pytest.approx(clean.reference.scale, rel=0.05)
 
 
-def test_an_imu_tells_up_always_and_scale_where_the_motion_shows_it(drive, motion):
+def test_a_fast_receiver_does_not_swell_the_graph(drive, motion):
+    fast = simulate_gnss(motion, 4, GnssModel(rate_hz=20.0, slow=0.0))
+    found = observed(GnssScale(ScaleConfig()), fast, submaps(drive, UNIT_M))
+    places = [o for part in found for o in part if isinstance(o, PositionObservation)]
+    counts = np.bincount([o.submap for o in places])
+    assert 1 < counts.max() <= 4
+
+
+def test_an_imu_observes_up_always_and_scale_where_the_motion_shows_it(drive, motion):
     views = list(submaps(drive, UNIT_M, noise=0.003))
     found = observed(ImuScale(ScaleConfig()), simulate_imu(motion, 2), views)
     ups = [o for part in found for o in part if isinstance(o, UpObservation)]
@@ -137,7 +145,7 @@ def test_an_imu_tells_up_always_and_scale_where_the_motion_shows_it(drive, motio
     assert abs(np.median([o.log_scale - np.log(UNIT_M) for o in known])) < 0.05
 
 
-def test_an_imu_with_a_gap_or_without_parallax_says_nothing(drive, motion):
+def test_an_imu_with_a_gap_or_without_parallax_observes_no_scale(drive, motion):
     samples = [s for k, s in enumerate(simulate_imu(motion, 2)) if (k // 100) % 2]
     assert not scales(observed(ImuScale(ScaleConfig()), samples, submaps(drive, UNIT_M)))
     lost = submaps(drive, UNIT_M, health=ChunkHealth.NO_PARALLAX)
