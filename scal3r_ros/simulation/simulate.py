@@ -137,7 +137,9 @@ def write_frames(
     with BagWriter(out_bag, storage, T_base_cam) as writer:
         if waiting:
             stamp_ns = waiting[0].stamp_ns
-            writer.write_message(STATIC_TRANSFORM_TOPIC, stamp_ns, transforms_of(mounts_of(waiting), stamp_ns))
+            writer.write_message(
+                STATIC_TRANSFORM_TOPIC, stamp_ns, transforms_of(mounts_of(waiting), stamp_ns), latched=True
+            )
         for index, frame in enumerate(frames):
             while waiting and waiting[0].stamp_ns <= frame.stamp_ns:
                 sample = waiting.popleft()
