@@ -36,7 +36,7 @@ def replay(
         Path,
         typer.Argument(
             help="What to map: a rosbag2 (its folder, or a .mcap or .db3 file), a ROS 1 bag, a video, a folder of "
-            "images, or a sequence of KITTI, TUM RGB-D, EuRoC, 7-Scenes, Virtual KITTI 2 or nerfstudio."
+            "images, or a sequence of a known data set: KITTI, TUM RGB-D, EuRoC, 7-Scenes and others (docs/data.md)."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write the result to.")],

@@ -1,4 +1,7 @@
-"""TUM RGB-D (rgb/, rgb.txt, groundtruth.txt): https://cvg.cit.tum.de/data/datasets/rgbd-dataset."""
+"""TUM RGB-D (rgb/, rgb.txt, groundtruth.txt) and ETH3D SLAM, which has the same form and a calibration.txt.
+
+https://cvg.cit.tum.de/data/datasets/rgbd-dataset, https://www.eth3d.net/slam_documentation
+"""
 
 from __future__ import annotations
 
@@ -36,14 +39,25 @@ def read_tum(folder: Path) -> ImageSequence:
     if stamps is None:
         raise SequenceError(f"names of images in {folder / 'rgb'} are no times that increase")
     truth = folder / "groundtruth.txt"
+    eth3d = folder / "calibration.txt"
     return ImageSequence(
-        "TUM RGB-D",
+        "ETH3D SLAM" if eth3d.is_file() else "TUM RGB-D",
         folder.name,
         paths,
         stamps,
-        _calibration(folder.name, paths[0]),
+        _eth3d_calibration(eth3d, paths[0]) if eth3d.is_file() else _calibration(folder.name, paths[0]),
         read_trajectory(truth) if truth.is_file() else None,
     )
+
+
+def _eth3d_calibration(path: Path, image: Path) -> CameraCalibration:
+    """A line `fx fy cx cy` for images without distortion, whose pixel centres lie at whole numbers."""
+    height, width = read_image(image).shape[:2]
+    try:
+        fx, fy, cx, cy = (float(word) for word in path.read_text().split()[:4])
+    except ValueError:
+        raise SequenceError(f"calibration file {path} has no line `fx fy cx cy`") from None
+    return CameraCalibration.pinhole(width, height, [fx, 0, cx, 0, fy, cy, 0, 0, 1])
 
 
 def _calibration(name: str, image: Path) -> CameraCalibration | None:

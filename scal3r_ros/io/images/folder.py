@@ -114,6 +114,12 @@ def frame_number(path: Path) -> int | None:
     return int(numbers[-1]) if numbers else None
 
 
+def natural_key(path: Path | str) -> list[tuple[int, int, str]]:
+    """For sorting by name: numbers in it as numbers."""
+    words = re.split(r"(\d+)", Path(path).name)
+    return [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in words]
+
+
 def _decode(path: Path, flags: int) -> NDArray[np.generic]:
     try:
         content = np.fromfile(path, np.uint8)
@@ -133,7 +139,7 @@ def _images_in(folder: Path) -> tuple[Path, ...]:
     ]
     if all(NUMBER.fullmatch(path.stem) for path in found):
         return tuple(sorted(found, key=lambda path: (Decimal(path.stem), path.name)))
-    return tuple(sorted(found, key=_natural))
+    return tuple(sorted(found, key=natural_key))
 
 
 def _one_kind(folder: Path, paths: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -153,8 +159,3 @@ def _one_kind(folder: Path, paths: tuple[Path, ...]) -> tuple[Path, ...]:
             )
     chosen = {path for members in kinds.values() for path in members}
     return tuple(path for path in paths if path in chosen)
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    words = re.split(r"(\d+)", path.name)
-    return [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in words]

@@ -137,6 +137,93 @@ def nerfstudio(root: Path) -> Path:
     return folder
 
 
+def eth3d_slam(root: Path) -> Path:
+    folder = tum(root).rename(root / "table_3")
+    (folder / "calibration.txt").write_text("20.0 21.0 15.5 11.5\n")
+    return folder
+
+
+def colmap(root: Path, model: str = "sparse/0", binary: bool = False) -> Path:
+    """Written by pycolmap, in the order in which matching registers images, not that of their names."""
+    pycolmap = pytest.importorskip("pycolmap")
+    folder = root / "facade"
+    names = [f"dslr_images/DSC_{number:04d}.png" for number in range(8, 8 + COUNT)]
+    images(folder / "images" / "dslr_images", [Path(name).name for name in names])
+    reconstruction = pycolmap.Reconstruction()
+    camera = pycolmap.Camera(camera_id=3, model="PINHOLE", width=WIDTH, height=HEIGHT, params=[20.0, 21.0, 16.0, 12.0])
+    reconstruction.add_camera_with_trivial_rig(camera)
+    for number in (2, 0, 4, 1, 3):
+        image = pycolmap.Image(name=names[number], camera_id=3, image_id=number + 1)
+        pose = pycolmap.Rigid3d(se3.invert(POSES[number])[:3])
+        reconstruction.add_image_with_trivial_frame(image, pose)
+    (folder / model).mkdir(parents=True)
+    (reconstruction.write_binary if binary else reconstruction.write_text)(str(folder / model))
+    return folder
+
+
+def eth3d(root: Path) -> Path:
+    return colmap(root, "dslr_calibration_undistorted")
+
+
+def spires(root: Path) -> Path:
+    folder = root / "sequences" / "2024-03-12-keble-college-02"
+    names = [f"{stamp // 10**9}.{stamp % 10**9:09d}.jpg" for stamp in STAMPS.tolist()]
+    images(folder / "raw" / "images" / "cam0", names)
+    T_base_lidar, T_cam_lidar = se3.exp([0.0, 0.1, 0.2, 0.3, 0.1, 0.0]), se3.exp([0.3, 0.0, 0.1, 0.0, 0.2, 0.4])
+    T_base_cam = T_base_lidar @ se3.invert(T_cam_lidar)
+    (folder / "processed" / "trajectory").mkdir(parents=True)
+    body = Trajectory(STAMPS, POSES @ se3.invert(T_base_cam))
+    (folder / "processed" / "trajectory" / "gt-tum.txt").write_bytes(tum_bytes(body))
+    (root / "calibration").mkdir()
+    camera = {
+        "image_width": WIDTH,
+        "image_height": HEIGHT,
+        "distortion_model": "equidistant",
+        "camera_matrix": {"rows": 3, "cols": 3, "data": list(K)},
+        "distortion_coefficients": {"rows": 1, "cols": 4, "data": [0.01, 0.02, 0.0, 0.0]},
+    }
+    (root / "calibration" / "cam0.yaml").write_text(yaml.safe_dump(camera))
+    mount = [*T_base_lidar[:3, 3].tolist(), *se3.quat_xyzw(T_base_lidar[:3, :3]).tolist()]
+    rig = {"T_base_lidar_t_xyz_q_xyzw": mount, "cam0": {"T_cam_lidar": T_cam_lidar.tolist()}}
+    (root / "calibration" / "cam-lidar-imu.yaml").write_text(yaml.safe_dump(rig))
+    return folder
+
+
+def four_seasons(root: Path) -> Path:
+    folder = root / "recording_2020-03-24_17-36-22"
+    images(folder / "undistorted_images" / "cam0", [f"{stamp}.png" for stamp in STAMPS])
+    lines = ["# timestamp (ns), tx, ty, tz, qx, qy, qz, qw, scale, fusion quality"]
+    for stamp, T, q in zip(STAMPS.tolist(), POSES, se3.quat_xyzw(POSES[:, :3, :3]), strict=True):
+        lines.append(",".join(map(repr, [stamp, *T[:3, 3].tolist(), *q.tolist(), 1.0, 3])))
+    (folder / "GNSSPoses.txt").write_text("\n".join(lines) + "\n")
+    (folder / "times.txt").write_text("".join(f"{s} {s / 1e9:.6f} 2.5\n" for s in STAMPS.tolist()))
+    (root / "calibration").mkdir()
+    text = f"Pinhole 20 21 15.5 11.5 0\n{WIDTH} {HEIGHT}\ncrop\n{WIDTH} {HEIGHT}\n"
+    (root / "calibration" / "undistorted_calib_0.txt").write_text(text)
+    return folder
+
+
+def waymo(root: Path) -> Path:
+    folder = root / "segment-10203656353524179475"
+    images(folder / "FRONT", [f"{number:04d}.png" for number in range(COUNT)])
+    (folder / "poses.txt").write_text(rows(POSES, 4))
+    (folder / "intrinsics.txt").write_text(f"20 21 15.5 11.5 {WIDTH} {HEIGHT}\n")
+    return folder
+
+
+def scannet(root: Path) -> Path:
+    folder = root / "scene0000_00"
+    images(folder / "color", [f"{number}.png" for number in range(COUNT)])
+    for name in ("pose", "intrinsic", "depth"):
+        (folder / name).mkdir()
+    for number, pose in enumerate(POSES):
+        (folder / "pose" / f"{number}.txt").write_text("\n".join(" ".join(map(repr, row.tolist())) for row in pose))
+    wide = np.eye(4)
+    wide[:3, :3] = np.reshape(K, (3, 3))
+    (folder / "intrinsic" / "intrinsic_color.txt").write_text("\n".join(" ".join(map(repr, r)) for r in wide.tolist()))
+    return folder
+
+
 LAYOUTS: dict[str, tuple[Callable[[Path], Path], np.ndarray]] = {
     "KITTI odometry": (kitti_odometry, np.arange(COUNT) * 10**8),
     "TUM RGB-D": (tum, STAMPS // 1000 * 1000),
@@ -144,6 +231,13 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], np.ndarray]] = {
     "7-Scenes": (seven_scenes, STEADY_30),
     "Virtual KITTI 2": (vkitti, STEADY_10),
     "nerfstudio": (nerfstudio, STEADY_10),
+    "ETH3D SLAM": (eth3d_slam, STAMPS // 1000 * 1000),
+    "COLMAP": (colmap, STEADY_10),
+    "ETH3D": (eth3d, STEADY_10),
+    "Oxford Spires": (spires, STAMPS),
+    "4Seasons": (four_seasons, STAMPS),
+    "posed images": (waymo, STEADY_10),
+    "ScanNet": (scannet, STEADY_30),
 }
 
 
@@ -188,6 +282,59 @@ def test_raw_kitti_has_its_times_to_the_nanosecond(tmp_path: Path) -> None:
     assert sequence.calibration.k == K
 
 
+def test_poses_of_raw_kitti_are_those_of_its_development_kit(tmp_path: Path) -> None:
+    folder = kitti_raw(tmp_path)
+    T_velo_imu, T_cam_velo = se3.exp([0.8, -0.3, 0.8, 0.0, 0.0, 0.01]), se3.exp([0.0, -0.1, -0.3, 1.2, -1.2, 1.2])
+    for name, T in (("imu_to_velo", T_velo_imu), ("velo_to_cam", T_cam_velo)):
+        lines = [
+            f"{key}: " + " ".join(map(repr, part.ravel().tolist()))
+            for key, part in zip("RT", (T[:3, :3], T[:3, 3]), strict=True)
+        ]
+        (folder.parent / f"calib_{name}.txt").write_text("calib_time: 25-May-2012 16:47:16\n" + "\n".join(lines) + "\n")
+    (folder / "oxts" / "data").mkdir(parents=True)
+    (folder / "oxts" / "timestamps.txt").write_text((folder / "image_00" / "timestamps.txt").read_text())
+    for number in range(COUNT):  # 2 m to the east and 1 m up from one to the next, turning by 0.1 rad to the left
+        east = 2.0 * number / (6378137.0 * np.cos(np.radians(49.0)))
+        values = [49.0, 8.4 + np.degrees(east), 110.0 + number, 0.0, 0.0, 0.1 * number, *[0.0] * 24]
+        (folder / "oxts" / "data" / f"{number:010d}.txt").write_text(" ".join(map(repr, map(float, values))))
+    truth = found(folder).ground_truth
+    assert truth is not None
+    T_imu_cam = se3.invert(T_cam_velo @ T_velo_imu)  # R_rect_00 is the unit matrix here
+    for number, T_first_cam in enumerate(truth.T_ref_cam):
+        T_first_imu = se3.se3(se3.rotation_exp(np.array([0.0, 0.0, 0.1 * number])), [2.0 * number, 0.0, float(number)])
+        np.testing.assert_allclose(T_first_cam, se3.invert(T_imu_cam) @ T_first_imu @ T_imu_cam, atol=1e-5)
+
+
+def test_binary_models_and_lens_models_of_colmap_are_read(tmp_path: Path) -> None:
+    text, binary = (found(colmap(tmp_path / name, binary=name == "b")) for name in "ab")
+    np.testing.assert_allclose(text.ground_truth.T_ref_cam, binary.ground_truth.T_ref_cam, atol=1e-12)
+    assert [path.name for path in text.paths] == [path.name for path in binary.paths]
+    cameras = tmp_path / "a" / "facade" / "sparse" / "0" / "cameras.txt"
+    for line, model, d in (
+        ("SIMPLE_RADIAL 32 24 20 16 12 0.1", "plumb_bob", (0.1, 0, 0, 0, 0)),
+        ("OPENCV 32 24 20 21 16 12 0.1 0.2 0.3 0.4", "plumb_bob", (0.1, 0.2, 0.3, 0.4, 0)),
+        ("OPENCV_FISHEYE 32 24 20 21 16 12 0.1 0.2 0.3 0.4", "equidistant", (0.1, 0.2, 0.3, 0.4)),
+    ):
+        cameras.write_text(f"3 {line}\n")
+        calibration = found(tmp_path / "a" / "facade").calibration
+        assert (calibration.distortion_model, calibration.d) == (model, d)
+        assert calibration.k[2] == 15.5
+
+
+def test_distortion_beside_a_matrix_and_lost_poses_of_posed_folders(tmp_path: Path) -> None:
+    folder = waymo(tmp_path)
+    (folder / "intrinsics.txt").unlink()
+    (folder / "calib.txt").write_text("20 0 15.5\n0 21 11.5\n0 0 1\n")
+    (folder / "dist.txt").write_text("-0.28 0.07 0.0002 0.00002\n")
+    (folder / "times.txt").write_text("".join(f"{s // 10**9}.{s % 10**9:09d}\n" for s in STEADY_30.tolist()))
+    sequence = found(folder)
+    assert sequence.calibration.d == (-0.28, 0.07, 0.0002, 0.00002, 0.0)
+    np.testing.assert_array_equal(sequence.stamps_ns, STEADY_30)
+    room = scannet(tmp_path)
+    (room / "pose" / "2.txt").write_text("-inf -inf -inf -inf\n" * 4)
+    np.testing.assert_array_equal(found(room).ground_truth.stamps_ns, STEADY_30[[0, 1, 3, 4]])
+
+
 def test_the_inner_folder_of_euroc_is_the_sequence_too(tmp_path: Path) -> None:
     assert found(euroc(tmp_path) / "mav0").name == "MH_01_easy"
 
@@ -214,6 +361,10 @@ def test_folders_of_no_data_set_are_none(tmp_path: Path) -> None:
         (vkitti, "intrinsic.txt", "names\n1 2 3\n", "no table of Virtual KITTI"),
         (nerfstudio, "transforms.json", "{}", "no transforms.json"),
         (nerfstudio, "transforms.json", "[", "no transforms.json"),
+        (colmap, "sparse/0/cameras.txt", "3 PINHOLE\n", "is damaged"),
+        (colmap, "sparse/0/cameras.txt", "3 DIVISION 32 24 20 21 16 12 0\n", "camera of model DIVISION"),
+        (four_seasons, "GNSSPoses.txt", "1,2,x\n", "no table of times"),
+        (waymo, "poses.txt", "1 2 3\n", "3 columns"),
     ],
 )
 def test_damaged_sequences_are_one_clear_sentence(
