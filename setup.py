@@ -14,7 +14,7 @@ def share_files() -> list[tuple[str, list[str]]]:
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
     ]
-    for folder in ("launch", "config", "config/training", "rviz"):
+    for folder in ("launch", "config", "config/training", "config/integrations", "rviz"):
         found = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*") if path.is_file())
         files.append((f"share/{PACKAGE}/{folder}", found))
     return files

@@ -37,6 +37,7 @@ ARGUMENTS = {
     "loop": ("false", "start the bag again at its end"),
     "use_sim_time": ("auto", "take the time from /clock: true, false, or auto for true with a bag"),
     "result_directory": ("", "folder that gets trajectory, map, timings and run at the end"),
+    "autostart": ("true", "configure and activate at start; false leaves that to a lifecycle manager"),
     "respawn": ("false", "start the mapper again where it ends by itself; otherwise its end is that of the launch"),
 }
 
@@ -69,6 +70,7 @@ def make_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def _mapper(given: dict[str, str], share: Path, sim_time: dict[str, bool]) -> Node:
     own = {name: given[name] for name in ("image_transport", "result_directory", *FRAMES)}
+    lifecycle = {"autostart": _flag("autostart", given)}
     respawn = _flag("respawn", given)
     return Node(
         package=PACKAGE,
@@ -76,7 +78,7 @@ def _mapper(given: dict[str, str], share: Path, sim_time: dict[str, bool]) -> No
         name="mapper",
         namespace=given["namespace"],
         output="screen",
-        parameters=[*_parameter_files(given["profile"], share), own, sim_time],
+        parameters=[*_parameter_files(given["profile"], share), own, lifecycle, sim_time],
         remappings=[(name, given[name]) for name in INPUTS],
         sigterm_timeout=DRAIN_S,
         **({"respawn": True, "respawn_delay": 2.0} if respawn else {"on_exit": Shutdown(reason="the mapper ended")}),

@@ -66,6 +66,8 @@ def make_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         topics = {name: own[name] or f"/{own['robot']}/camera/{name}" for name in BAG_TOPICS}
         nodes.append(_mapper(given, own, topics, share))
         if own["bag"]:
+            if not Path(own["bag"]).exists():
+                raise RuntimeError(f"argument bag_{side} is {own['bag']!r}, but there is no such file or folder")
             player = _player(given, own, topics)
             nodes += [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=_after_player))]
     return nodes
@@ -115,8 +117,6 @@ def _mapper(given: dict[str, str], own: dict[str, str], topics: dict[str, str], 
 
 
 def _player(given: dict[str, str], own: dict[str, str], topics: dict[str, str]) -> Node:
-    if not Path(own["bag"]).exists():
-        raise RuntimeError(f"a bag is given as {own['bag']!r}, but there is no such file or folder")
     # Two bags have two times: neither is published as the time of all.
     bag = {
         "bag": own["bag"],

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 READ = ("scal3r_ros", "docs", "config", "launch", "README.md")
 GIVEN_UP = {
     "errands?": "background task",
+    "evidence": "accumulated gradient",
+    "can not": "cannot",
     "disagreements?": "Mahalanobis distance, residual",
     "spill(ed|s)?": "offload",
     "reunions?": "joint refinement",

@@ -186,7 +186,7 @@ def test_colcon_builds_a_workspace_that_ros_finds(tmp_path: Path) -> None:
     assert set(points_line.split()) == EXECUTABLES
     assert Path(module_line).is_relative_to(installed)
     assert {name for name in EXECUTABLES if os.access(installed / "lib" / PACKAGE / name, os.X_OK)} == EXECUTABLES
-    for folder in ("config", "config/training", "launch", "rviz"):
+    for folder in ("config", "config/training", "config/integrations", "launch", "rviz"):
         sources = {path.name for path in (ROOT / folder).iterdir() if path.is_file()}
         assert {path.name for path in (share / folder).iterdir() if path.is_file()} == sources
     for name in EXECUTABLES:

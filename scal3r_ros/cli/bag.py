@@ -109,7 +109,7 @@ def _dated(stamps_ns: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _poses(trajectory: Trajectory, stamps_ns: NDArray[np.int64]) -> dict[int, NDArray[np.float64]]:
-    """True poses by the stamp of their image; those of a file with a clock of its own go to the nearest image."""
+    """True poses by the stamp of their image; those of a file with its own clock go to the nearest image."""
     half_gap_ns = int(np.diff(stamps_ns).min()) // 2 if len(stamps_ns) > 1 else 0
     true_ns = _dated(trajectory.stamps_ns)
     after = np.clip(np.searchsorted(true_ns, stamps_ns), 1, len(true_ns) - 1) if len(true_ns) > 1 else stamps_ns * 0

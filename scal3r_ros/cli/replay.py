@@ -171,7 +171,7 @@ def replay(
     )
     if counters["submaps_unlocalized"]:
         console.print(
-            f"[yellow]The map of {escape(str(load_map))} was not found again: this drive is a map of its own.[/]"
+            f"[yellow]The map of {escape(str(load_map))} was not found again: this drive is a separate map.[/]"
         )
     if unsaved is not None:
         raise unsaved

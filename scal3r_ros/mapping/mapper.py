@@ -188,7 +188,7 @@ class OnlineMapper:
     def load(self, stored: StoredMap) -> None:
         """Begins anew with what a saved map knows: its memory at once, its frame as soon as the camera is found in it.
 
-        Until then the drive is mapped in a frame of its own.
+        Until then the drive is mapped in its own frame.
 
         Raises:
             MappingError: a file cannot be read, and all is as it was; or the disk has no room for what stays there,

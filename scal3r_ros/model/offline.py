@@ -47,7 +47,7 @@ class InMemory:
 
 
 class OnDisk:
-    """Keeps every tensor in a file of its own under `folder`, which must exist and be empty."""
+    """Keeps every tensor in its own file under `folder`, which must exist and be empty."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -139,8 +139,8 @@ class Scal3R(nn.Module):
             previous = [max(0, position - 1) for position in range(len(features[-1]))]
         focal_B = None if focal is None else depth.values.new_tensor([focal])
         seen = SeenFrames(features[-1].float(), depth.values, depth.confidence, *encoding[2:])
-        said = self.camera_head(seen, previous, focal_B=focal_B)
-        return said.pose_encoding, DenseMaps(said.depth, said.confidence)
+        predicted = self.camera_head(seen, previous, focal_B=focal_B)
+        return predicted.pose_encoding, DenseMaps(predicted.depth, predicted.confidence)
 
     def decode(
         self,

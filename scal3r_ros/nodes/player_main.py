@@ -7,7 +7,7 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0 at the end of the bag or after a signal, 1 where the bag can not be played to its end."""
+    """The exit code: 0 at the end of the bag or after a signal, 1 where the bag cannot be played to its end."""
     # Until there is a node to finish, a signal just ends the process, also while all that follows is imported.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from scal3r_ros.nodes.player.node import PlayerNode

@@ -47,7 +47,7 @@ def test_bfloat16_leaves_memory_norms_tokens_and_camera_head_in_float32():
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_evidence_is_float32_whatever_the_network_computes_in(images):
+def test_the_accumulated_gradient_is_float32_whatever_the_network_computes_in(images):
     memory = MemoryState(NANO)
     with torch.no_grad():
         random_model(NANO, 0).set_precision(torch.bfloat16)(images, memory)

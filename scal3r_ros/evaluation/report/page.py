@@ -56,7 +56,7 @@ def heading(text: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    """A sentence of its own."""
+    """A separate sentence."""
     return f"<p>{escape(text)}</p>"
 
 

@@ -129,7 +129,7 @@ def below_ceiling(points: Array, trajectory: Trajectory) -> NDArray[np.bool_]:
 def scene_up(points: Array, trajectory: Trajectory) -> Array:
     """The vertical (3,) of the scene: the commonest surface normal near the mean upward direction of the cameras.
 
-    A hand-held camera rarely looks level, and the map's z is that of the first one; floors, roads and tables tell
+    A hand-held camera rarely looks level, and the map's z is that of the first one; floors, roads and tables show
     better.
     """
     up = -trajectory.T_ref_cam[:, :3, 1].mean(axis=0)

@@ -20,7 +20,7 @@ from scal3r_ros.io.bags.messages import RawMessage, TopicKey, scan
 from scal3r_ros.io.bags.ros1 import as_ros2_kind, cdr_of_ros1
 
 DAMAGES = (McapError, struct.error, UnicodeDecodeError, ValueError, MemoryError, RuntimeError, KeyError, OverflowError)
-"""What the library, and the decompressors below it, raise where a file is not what its format says."""
+"""What the library, and the decompressors below it, raise where a file is not what its format requires."""
 CDR, ROS1 = "cdr", "ros1"
 CHUNK_TIMES = 16
 """Bytes of a chunk's record before the size of its contents: the times of its first and last message."""

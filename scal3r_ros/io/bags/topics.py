@@ -22,7 +22,7 @@ GNSS_FRAME = "gnss_link"
 WORLD_FRAME = "world"
 
 FIRST_STAMP_NS = 1_000_000_000 * 1_000_000_000
-"""Stamp of the first frame of a sequence that has no clock of its own, in nanoseconds."""
+"""Stamp of the first frame of a sequence that has no clock, in nanoseconds."""
 
 
 @cache

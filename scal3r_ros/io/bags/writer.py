@@ -66,7 +66,7 @@ class _AnyPathSqlite3Writer(Sqlite3Writer):
 
     def __init__(self, path: Path, compression: CompressionMode) -> None:
         if compression == CompressionMode.STORAGE:
-            raise WriterError("SQLite has no compression of its own")
+            raise WriterError("SQLite has no compression")
         self.path = path / f"{path.name}.db3"
         self.conn = sqlite3.connect(self.path)
         self.conn.executescript(self.SQLITE_SCHEMA)

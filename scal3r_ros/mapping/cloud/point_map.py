@@ -204,7 +204,7 @@ class PointMap:
         return np.asarray(self._voxels.count[rows] >= self._config.min_observations)
 
     def _fuse(self, rows: Rows, seen: Voxels, means: NDArray[np.float64]) -> None:
-        """Take new observations of voxels into their running means, each in the coordinates of its own submap."""
+        """Take new observations of voxels into their running means, each in the coordinates of its submap."""
         if len(rows) == 0:
             return
         known = self._voxels.take(rows)

@@ -43,8 +43,8 @@ class Posed:
 class Frontend:
     """Frames since the newest submap, and the poses given out for them. Any thread may call any method.
 
-    Two locks: one is held for a frame from end to end, so that frames follow each other; the other guards what a new
-    submap changes, and is held for the pose of one frame at most.
+    Two locks: one is taken for a frame from end to end, so that frames follow each other; the other guards what a new
+    submap changes, and is taken for the pose of one frame at most.
 
     A camera that comes without intrinsics has those that the reconstructor guessed for the newest submap.
     """

@@ -44,7 +44,7 @@ class ChunkWindow:
 
     def __init__(self, config: WindowConfig) -> None:
         if config.overlap >= config.size:
-            raise MappingError(f"a chunk of {config.size} frames can not share {config.overlap} with the one before")
+            raise MappingError(f"a chunk of {config.size} frames cannot share {config.overlap} with the one before")
         self._config = config
         self._frames: list[Frame] = []
         self._shared = 0

@@ -20,7 +20,7 @@ R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
 _MOST_SCALE_STEP = 100.0
-"""Ratio of neighbouring submaps' units beyond which their alignment is not believed."""
+"""Ratio of neighbouring submaps' units beyond which their alignment is rejected."""
 
 
 @dataclass(frozen=True)

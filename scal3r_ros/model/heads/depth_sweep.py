@@ -145,7 +145,7 @@ def scores(views: Views, depths_SD: Tensor) -> tuple[Tensor, Tensor]:
     """
     S, _, rows, columns = views.features.shape
     features_SNC = functional.normalize(views.features.float(), dim=1).flatten(2).mT
-    told = []
+    cosines = []
     for offsets in (_NEAR, _FAR):
         sum_SND = features_SNC.new_zeros(S, rows * columns, depths_SD.shape[1])
         count_SND = torch.zeros_like(sum_SND)
@@ -159,8 +159,8 @@ def scores(views: Views, depths_SD: Tensor) -> tuple[Tensor, Tensor]:
             ).reshape(inside_PND.shape)
             sum_SND.index_add_(0, frame_P, like_PND * inside_PND)
             count_SND.index_add_(0, frame_P, inside_PND.to(count_SND.dtype))
-        told.append((sum_SND / count_SND.clamp(min=1)).mT.reshape(S, -1, rows, columns))
-    return told[0], told[1]
+        cosines.append((sum_SND / count_SND.clamp(min=1)).mT.reshape(S, -1, rows, columns))
+    return cosines[0], cosines[1]
 
 
 def _pairs(views: Views, offsets: Sequence[int]) -> list[tuple[int, int]]:

@@ -57,7 +57,7 @@ class MemoryMark(NamedTuple):
     """A point in a memory's life, see `MemoryState.mark`."""
 
     chunks_seen: int
-    evidence: Mapping[int, FastWeights]
+    gradients: Mapping[int, FastWeights]
     weights: Mapping[int, FastWeights]
     samples: Mapping[int, tuple[Tensor, Tensor]]
 
@@ -72,7 +72,7 @@ class MemoryState:
         synchronizer: sums gradients over processes; None for one process alone.
         peers: accumulated gradients of other robots, added by the running rule.
 
-    Tensors are replaced, never changed in place, so another thread may read `evidence()` at any time.
+    Tensors are replaced, never changed in place, so another thread may read `accumulated_gradient()` at any time.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class MemoryState:
         self.synchronizer = synchronizer
         self.peers = peers
         self.chunks_seen = 0
-        self._evidence: dict[int, FastWeights] = {}
+        self._gradients: dict[int, FastWeights] = {}
         self._weights: dict[int, FastWeights] = {}
         self._samples: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -110,7 +110,7 @@ class MemoryState:
         """The weights without a new chunk; W0 before the first."""
         if self.rule is MemoryRule.SEQUENTIAL:
             return self._weights.get(layer, unit.initial)
-        G = self._total_evidence(layer)
+        G = self._total_gradient(layer)
         return (
             unit.initial
             if G is None
@@ -119,7 +119,7 @@ class MemoryState:
 
     def accumulated_gradient(self) -> Mapping[int, FastWeights]:
         """G of this robot alone by layer, float32; empty for rules without."""
-        return dict(self._evidence)
+        return dict(self._gradients)
 
     def recall(self, layer: int, unit: AdaptiveMemoryUnit, projections: Projections) -> FastWeights:
         """Answers a chunk without learning from it: for loops, or to compare."""
@@ -127,15 +127,15 @@ class MemoryState:
 
     def mark(self) -> MemoryMark:
         """The current state, to return to if a chunk fails half way; makes no copy."""
-        return MemoryMark(self.chunks_seen, dict(self._evidence), dict(self._weights), dict(self._samples))
+        return MemoryMark(self.chunks_seen, dict(self._gradients), dict(self._weights), dict(self._samples))
 
     def rewind(self, mark: MemoryMark) -> None:
         """Forgets everything learnt since `mark`, so that the chunk can be given again."""
         self.chunks_seen = mark.chunks_seen
-        self._evidence, self._weights = dict(mark.evidence), dict(mark.weights)
+        self._gradients, self._weights = dict(mark.gradients), dict(mark.weights)
         self._samples = dict(mark.samples)
 
-    def merge(self, evidence: Mapping[int, FastWeights], chunks: int) -> None:
+    def merge(self, gradients: Mapping[int, FastWeights], chunks: int) -> None:
         """Adds what another drive has gathered in `chunks` chunks, as if this one had seen them too (running rule).
 
         Raises:
@@ -143,21 +143,21 @@ class MemoryState:
         """
         if self.rule is not MemoryRule.RUNNING:
             raise ModelError(f"a {self.rule.value} memory accumulates no gradient to merge with: use the rule running")
-        for layer, other in evidence.items():
-            own = self._evidence.get(layer)
+        for layer, other in gradients.items():
+            own = self._gradients.get(layer)
             if own is not None and [w.shape for w in own] != [w.shape for w in other]:
                 raise ModelError(f"gradient for layer {layer} has other shapes than this memory: use the same preset")
-            self._evidence[layer] = other if own is None else own.plus(other)
+            self._gradients[layer] = other if own is None else own.plus(other)
         self.chunks_seen += chunks
 
     def reset(self) -> None:
         """Forgets everything."""
         self.chunks_seen = 0
-        self._evidence, self._weights, self._samples = {}, {}, {}
+        self._gradients, self._weights, self._samples = {}, {}, {}
 
     def norms(self) -> dict[int, float]:
         """‖G‖ by layer, or of W where the rule keeps that instead."""
-        kept = self._weights if self.rule is MemoryRule.SEQUENTIAL else self._evidence
+        kept = self._weights if self.rule is MemoryRule.SEQUENTIAL else self._gradients
         return {
             layer: float(torch.stack([w.detach().norm() for w in tensors]).norm()) for layer, tensors in kept.items()
         }
@@ -170,7 +170,7 @@ class MemoryState:
 
     def snapshot(self, path: Path) -> None:
         """Writes all that was learnt as safetensors, with the preset's fingerprint."""
-        kept = self._weights if self.rule is MemoryRule.SEQUENTIAL else self._evidence
+        kept = self._weights if self.rule is MemoryRule.SEQUENTIAL else self._gradients
         write_snapshot(path, Snapshot(self.preset.fingerprint(), self.rule.value, self.chunks_seen, kept))
 
     def restore(self, path: Path, device: torch.device | str = "cpu") -> None:
@@ -192,7 +192,7 @@ class MemoryState:
         self.chunks_seen = snapshot.chunks
         kept = dict(snapshot.layers)
         self._samples = {}
-        self._weights, self._evidence = (kept, {}) if self.rule is MemoryRule.SEQUENTIAL else ({}, kept)
+        self._weights, self._gradients = (kept, {}) if self.rule is MemoryRule.SEQUENTIAL else ({}, kept)
 
     def _learn(
         self, layer: int, unit: AdaptiveMemoryUnit, gradient_at: Callable[[FastWeights], FastWeights]
@@ -211,10 +211,10 @@ class MemoryState:
         self, layer: int, unit: AdaptiveMemoryUnit, gradient_at: Callable[[FastWeights], FastWeights]
     ) -> FastWeights:
         g = self._reduced(gradient_at(unit.initial))
-        before = self._evidence.get(layer)
+        before = self._gradients.get(layer)
         if before is not None:
             g = (before if self.decay == 1 else before.times(self.decay)).plus(g)
-        self._evidence[layer] = g
+        self._gradients[layer] = g
         return self.weights(layer, unit)
 
     def _sequential(
@@ -229,8 +229,8 @@ class MemoryState:
     def _reduced(self, g: FastWeights) -> FastWeights:
         return g if self.synchronizer is None else self.synchronizer.reduce(g)
 
-    def _total_evidence(self, layer: int) -> FastWeights | None:
-        own = self._evidence.get(layer)
+    def _total_gradient(self, layer: int) -> FastWeights | None:
+        own = self._gradients.get(layer)
         others = self.peers.accumulated_gradient(layer) if self.peers is not None else None
         if own is None or others is None:
             return own if others is None else others

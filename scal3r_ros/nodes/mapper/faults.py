@@ -21,7 +21,7 @@ class FaultLog:
             first = not self._counts[kind]
             self._counts[kind] += number
         if first:
-            self._log(f"{sentence} (said once, then counted as '{kind}')")
+            self._log(f"{sentence} (reported once, then counted as '{kind}')")
 
     def counts(self) -> dict[str, int]:
         """Faults so far by kind."""

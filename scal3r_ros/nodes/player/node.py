@@ -68,7 +68,7 @@ class PlayerNode(Node):
         self.stopped = True
 
     def start(self) -> None:
-        """Opens the bag and starts to play it; with one message, ends with exit code 1 where it can not."""
+        """Opens the bag and starts to play it; with one message, ends with exit code 1 where it cannot."""
         try:
             self._config = self._declared.read()
             self._declared.in_use = True
@@ -143,7 +143,7 @@ class PlayerNode(Node):
         return number
 
     def _await_subscribers(self) -> bool:
-        """Whether the images have a subscriber, which they get however long it takes; False where told to stop."""
+        """Waits for a subscriber of the images, however long it takes; False where the node is stopping."""
         wanted = IMAGE_NAMES if self._config.wait_for_subscribers else ()
         images = [item for item in self._outputs.values() if item.msg_type.__name__ in wanted]
         waited_s = 0.0

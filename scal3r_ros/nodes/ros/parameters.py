@@ -95,7 +95,7 @@ class OutputConfig:
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """What the node `mapper` itself can be told; the core's parameters come beside it."""
+    """Parameters of the node `mapper` itself; those of the core are declared next to them."""
 
     autostart: bool = parameter(True, "configure and activate at start, instead of waiting for a lifecycle manager")
     image_transport: str = parameter(

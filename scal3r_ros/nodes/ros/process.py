@@ -1,4 +1,4 @@
-"""A process that runs one node until it is done or told to stop by a signal."""
+"""A process that runs one node until it is done or a signal stops it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RunnableNode(Protocol):
 def run_node(make: Callable[[], RunnableNode], arguments: list[str] | None) -> int:
     """The exit code of the node, 0 after SIGINT or SIGTERM, 1 where the node could not be made or started."""
     prefer_shared_memory()
-    told = threading.Event()
+    stop_requested = threading.Event()
     try:
         # Own handlers: those of rclpy invalidate the context at once, and nothing could be published or drained after.
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
@@ -52,16 +52,16 @@ def run_node(make: Callable[[], RunnableNode], arguments: list[str] | None) -> i
         return 1
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if told.is_set():
+        if stop_requested.is_set():
             node.give_up()
-        told.set()
+        stop_requested.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     executor = SingleThreadedExecutor()
     executor.add_node(cast("Node", node))
     node.start()
-    while not told.is_set() and node.exit_code is None:
+    while not stop_requested.is_set() and node.exit_code is None:
         executor.spin_once(timeout_sec=SPIN_S)
     node.finish()
     code, stopped = node.exit_code or 0, node.stopped

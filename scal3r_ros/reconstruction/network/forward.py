@@ -49,7 +49,7 @@ class Pass:
 
 
 class ChunkForward:
-    """The network without a memory of its own. State: how many frames the depth head is known to take at a time."""
+    """The network without its memory. State: how many frames the depth head is known to take at a time."""
 
     def __init__(self, model: Scal3R, config: NetworkConfig) -> None:
         self._model = model
@@ -88,7 +88,7 @@ class ChunkForward:
         return joined
 
     def free(self) -> None:
-        """Gives back what failed attempts held on a GPU; their exceptions must be gone by then."""
+        """Frees the GPU memory of failed attempts; their exceptions must be gone by then."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

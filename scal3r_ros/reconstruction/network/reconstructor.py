@@ -167,7 +167,7 @@ class NetworkReconstructor:
                 return self._forward.measure(chunk, learning, self._frames_at_once)
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[0]
-            # Only now, with the exception gone, is what the attempt held free.
+            # Only now, with the exception gone, is the memory of the attempt free.
             self._memory.rewind(before)
             self._forward.free()
             frames = min(self._frames_at_once or len(chunk.frames), len(chunk.frames))
@@ -189,5 +189,5 @@ def recalled(chunk: Chunk, forward: ChunkForward, memory: MemoryState) -> ChunkG
         return forward.measure(chunk, reading)
     except torch.OutOfMemoryError:
         pass
-    forward.free()  # only now, with the exception gone, is what the attempt held free
+    forward.free()  # only now, with the exception gone, is the memory of the attempt free
     return None

@@ -109,7 +109,7 @@ class Passed:
 
 @dataclass(frozen=True)
 class Done:
-    """The message was carried out; `gradients` or `geometry` where it asked for them."""
+    """The message was executed; `gradients` or `geometry` where it asked for them."""
 
     gradients: Gradients | None = None
     geometry: ChunkGeometry | None = None
@@ -139,14 +139,14 @@ class OutOfMemory:
 
 @dataclass(frozen=True)
 class Failed:
-    """The message could not be carried out; of a step, the others' part in it is through."""
+    """The message could not be executed; of a step, the others' part in it is through."""
 
     error: Scal3rError
 
 
 @dataclass(frozen=True)
 class Broken:
-    """The group fell apart before the message was carried out."""
+    """The group fell apart before the message was executed."""
 
     reason: str
 

@@ -55,7 +55,7 @@ class NetworkInStep:
             return None if geometry is None else learning.signed(geometry)
 
     def learn_from_others(self, passes: int) -> None:
-        """Takes part in as many passes through the memory without a chunk of its own."""
+        """Takes part in as many passes through the memory without an own chunk."""
         with torch.inference_mode():
             for _ in range(passes):
                 self._memory.stand_by(self._model.aggregator.units())
@@ -76,7 +76,7 @@ class NetworkInStep:
         return self._memory.mark()
 
     def rewind(self, mark: MemoryMark) -> None:
-        """Forgets all since `mark`, and gives back what a failed attempt held."""
+        """Forgets all since `mark`, and frees what a failed attempt used."""
         self._memory.rewind(mark)
         self._tokens.clear()
         self._forward.free()

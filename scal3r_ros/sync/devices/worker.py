@@ -108,7 +108,7 @@ class Worker:
             reply = Failed(error)
         except Exception as error:  # a defect must cost a chunk, not the workers that wait in the next sum
             reply = _defect(error)
-        self._network.rewind(self._mark)  # gives back what the attempt held, before the sums need memory
+        self._network.rewind(self._mark)  # gives back the memory of the attempt before the sums need memory
         self.group.complete(self._network.sizes_summed(), self.device)
         return reply
 

@@ -49,7 +49,7 @@ def assert_close(ours: FastWeights, theirs: FastWeights, relative: float = 1e-5)
     assert all((a - b).norm() <= relative * b.norm() for a, b in zip(ours, theirs, strict=True))
 
 
-def test_running_evidence_at_the_first_unit_is_the_decayed_sum_of_gradients(model):
+def test_running_gradient_at_the_first_unit_is_the_decayed_sum_of_gradients(model):
     decay = 0.5
     memory = MemoryState(NANO, decay=decay)
     pass_chunks(model, memory, [chunk(i) for i in range(3)])
@@ -58,7 +58,7 @@ def test_running_evidence_at_the_first_unit_is_the_decayed_sum_of_gradients(mode
     assert memory.chunks_seen == 3
 
 
-def test_running_evidence_at_the_first_unit_does_not_depend_on_the_order_of_chunks(model):
+def test_running_gradient_at_the_first_unit_does_not_depend_on_the_order_of_chunks(model):
     forward, backward = MemoryState(NANO), MemoryState(NANO)
     pass_chunks(model, forward, [chunk(i) for i in range(3)])
     pass_chunks(model, backward, [chunk(i) for i in reversed(range(3))])
@@ -111,8 +111,8 @@ def test_merge_order_does_not_matter_within_rounding(model):
     merged = []
     for order in itertools.permutations(robots):
         memory = MemoryState(NANO)
-        for evidence in order:
-            memory.merge(evidence, chunks=2)
+        for gradients in order:
+            memory.merge(gradients, chunks=2)
         merged.append(memory)
     for other in merged[1:]:
         assert other.chunks_seen == merged[0].chunks_seen == 6
@@ -149,7 +149,7 @@ def test_synchronizer_sees_every_gradient_once_and_its_sum_is_what_is_learnt(mod
     assert_equal(memory.accumulated_gradient()[LAYERS[0]], synchronizer.seen[0].times(2))
 
 
-def test_peers_evidence_changes_the_weights_but_not_the_own_evidence(model):
+def test_peers_gradients_change_the_weights_but_not_the_own_gradient(model):
     theirs = gradients_at_start(model, chunk(7))
 
     class OnePeer:

@@ -95,7 +95,7 @@ def test_fast_weights_keep_the_column_norms_of_the_start():
         assert (moved - start).norm() > 0.01 * start.norm()
 
 
-def test_no_evidence_leaves_the_start():
+def test_no_gradient_leaves_the_start():
     _, W0 = random_case(1, dtype=torch.float32)
     nothing = FastWeights(*(torch.zeros_like(w) for w in W0))
     for moved, start in zip(fast_weights(W0, nothing), W0, strict=True):

@@ -24,7 +24,7 @@ ByHand = Callable[[NetworkConfig, Sequence[Sequence[Chunk]]], tuple[list[ChunkGe
 
 pytestmark = pytest.mark.timeout(300)
 
-# Were the gradients of a step not summed before its first answer, depths would differ by 2e-4 and evidence by 1e-2.
+# Were the gradients of a step not summed before its first answer, depths would differ by 2e-4 and gradients by 1e-2.
 ROUNDING = {"rtol": 1e-5, "atol": 1e-5}
 EVIDENCE = 1e-4
 

@@ -53,7 +53,7 @@ class CameraInput:
         """The rectified frame of an image.
 
         Raises:
-            ImageError: the image can not be decoded, or is of another size than its calibration.
+            ImageError: the image cannot be decoded, or is of another size than its calibration.
         """
         self._await_calibration(received.arrived_s)
         self._apply_calibration()

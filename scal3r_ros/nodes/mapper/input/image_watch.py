@@ -54,16 +54,16 @@ def explain_silence(node: Node, source: ImageSource, images: int, config: NodeCo
     """
     topic, reliability = source.topic, config.qos.image.reliability
     wanted = TYPE_NAMES[config.image_transport]
-    said = f"no image on {topic} for {config.no_image_warning_s:g} s"
+    silence = f"no image on {topic} for {config.no_image_warning_s:g} s"
     if images:
         senders = node.count_publishers(topic)
         why = f"{senders} publishers are still there" if senders else "its publisher is gone, as at the end of a bag"
-        return f"{said}, after {images} images: {why}; the map is kept, and goes on with the next image"
+        return f"{silence}, after {images} images: {why}; the map is kept, and goes on with the next image"
     publishers = node.get_publishers_info_by_topic(topic)
     if publishers:
         who = ", ".join(describe_publisher(info) for info in publishers)
         return (
-            f"{said}; it is published by {who}, and subscribed to as ({wanted}, {reliability}, volatile): "
+            f"{silence}; it is published by {who}, and subscribed to as ({wanted}, {reliability}, volatile): "
             + _mismatch(publishers, wanted, reliability)
         )
     candidates = sorted(
@@ -73,7 +73,7 @@ def explain_silence(node: Node, source: ImageSource, images: int, config: NodeCo
         if kind in TYPE_NAMES.values() and name != topic and node.count_publishers(name)
     )
     where = f"images are published on {', '.join(candidates)}" if candidates else "nothing publishes images at all"
-    return f"{said}, and nothing publishes there; {where}; remap the topic image, or set image_transport"
+    return f"{silence}, and nothing publishes there; {where}; remap the topic image, or set image_transport"
 
 
 def _mismatch(publishers: Sequence[TopicEndpointInfo], wanted: str, reliability: str) -> str:

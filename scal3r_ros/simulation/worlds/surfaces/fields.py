@@ -15,7 +15,7 @@ from scal3r_ros.simulation.worlds.surfaces.atlas import SIZE
 Field = NDArray[np.float32]
 
 COMB = 12
-"""The range of each parameter of a pattern is cut into so many slices; every fourth is for the held-out split."""
+"""The range of each parameter of a pattern is cut into so many slices; every fourth belongs to the held-out split."""
 
 _BANK = 5
 
