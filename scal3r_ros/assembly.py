@@ -115,7 +115,9 @@ def build_reconstructor(config: CoreConfig, name: str = "mapper") -> Reconstruct
         return _sharing(config, name)
     if config.reconstructor == "scal3r":
         return _network(config)
-    return GeometricReconstructor(config.geometric, config.tracker.klt)
+    if config.reconstructor == "geometric":
+        return GeometricReconstructor(config.geometric, config.tracker.klt)
+    raise ConfigurationError(f"reconstructor is {config.reconstructor!r}, which nothing builds")
 
 
 def _network(config: CoreConfig) -> Reconstructor:

@@ -61,7 +61,7 @@ ROS_PACKAGES = (
 
 STAND_INS = {
     "cv_bridge": "images are converted by scal3r_ros.io.images.decoding",
-    "sensor_msgs_py": "point clouds are packed by scal3r_ros.nodes.ros.compat",
+    "sensor_msgs_py": "point clouds are packed by scal3r_ros.nodes.ros.messages",
     "launch_ros": "no launch files; start `mapper` and `player` by hand",
 }
 """Packages of a ROS installation that the nodes do without, and how."""
