@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from scal3r_ros.cli.bag import bag
+from scal3r_ros.cli.benchmark import benchmark
 from scal3r_ros.cli.demo import demo
 from scal3r_ros.cli.evaluate import evaluate
 from scal3r_ros.cli.export import export
@@ -39,7 +40,7 @@ app = typer.Typer(
       scal3r bag IMAGES --calib calib.txt --rate 10 -o mine.bag
     """,
 )
-for command in (demo, bag, simulate, replay, evaluate, export, train, weights, info):
+for command in (demo, bag, simulate, replay, evaluate, benchmark, export, train, weights, info):
     app.command()(command)
 
 

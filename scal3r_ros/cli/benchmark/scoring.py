@@ -1,0 +1,109 @@
+"""One row of a benchmark's table: a result beside the truth of its sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import open3d as o3d
+
+from scal3r_ros.cli.benchmark.runner import LOG_FILE, RunOutcome
+from scal3r_ros.cli.benchmark.sets import Found
+from scal3r_ros.errors import EvaluationError, Scal3rError
+from scal3r_ros.evaluation.metrics.multi_view import LaserScan, MultiViewScore, chamfer_m, score
+from scal3r_ros.evaluation.metrics.trajectories import TrajectoryComparison, compare_trajectories
+from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.clouds.laser_scans import ALIGNMENT, read_alignment
+from scal3r_ros.io.results.reader import Result, read_result
+
+LOST_BELOW = 0.5
+"""Share of the images that must be posed for a sequence to count."""
+TRUTH_WITHIN_S = 0.05
+SCANS_FOLDERS = ("dslr_scan_eval", "scan_clean", "")
+GROUND_TRUTH_MAPS = "ground_truth_map"
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What is known of a sequence. `lost` says in a sentence why there is no `comparison`; both None never happens."""
+
+    name: str
+    images: int
+    outcome: RunOutcome
+    posed: int = 0
+    lost: str | None = None
+    comparison: TrajectoryComparison | None = None
+    clouds: tuple[MultiViewScore, ...] = ()
+    chamfer_m: float | None = None
+    images_per_second: float | None = None
+
+
+def score_run(found: Found, folder: Path, outcome: RunOutcome, images: int, with_clouds: bool) -> Row:
+    """The row of a sequence of which `images` were to be mapped."""
+    name, truth = found.sequence.name, found.sequence.ground_truth
+    try:
+        result = read_result(folder)
+        if truth is None:
+            raise EvaluationError(f"{found.folder} has no true poses")
+        posed = len(result.trajectory)
+        if posed < LOST_BELOW * images:
+            return Row(name, images, outcome, posed, lost=f"{posed} of {images} images posed")
+        comparison = compare_trajectories(truth_at(truth, result.trajectory), result.trajectory, max_difference_s=1e-6)
+        scores, chamfer = _clouds(found.folder, result, comparison) if with_clouds else ((), None)
+        speed = result.run.get("images_per_second")
+        return Row(
+            name, images, outcome, posed, None, comparison, scores, chamfer, None if speed is None else float(speed)
+        )
+    except Scal3rError as error:
+        return Row(name, images, outcome, lost=_reason(folder) or str(error))
+
+
+def truth_at(truth: Trajectory, estimate: Trajectory) -> Trajectory:
+    """For each estimated pose the true one nearest in time, where one lies within 0.05 s, with the estimate's stamp.
+
+    True poses come at a rate of their own: nothing is interpolated.
+    """
+    stamps, T = estimate.stamps_ns, truth.T_ref_cam
+    after = np.clip(np.searchsorted(truth.stamps_ns, stamps), 1, max(1, len(truth) - 1))
+    before = after - 1
+    if len(truth) == 1:
+        nearest = np.zeros(len(stamps), np.int64)
+    else:
+        nearer = stamps - truth.stamps_ns[before] <= truth.stamps_ns[after] - stamps
+        nearest = np.where(nearer, before, after)
+    close = np.abs(truth.stamps_ns[nearest] - stamps) <= round(TRUTH_WITHIN_S * 1e9)
+    return Trajectory(stamps[close], T[nearest[close]])
+
+
+def _clouds(
+    folder: Path, result: Result, comparison: TrajectoryComparison
+) -> tuple[tuple[MultiViewScore, ...], float | None]:
+    scans = scans_of(folder)
+    if not scans or result.cloud is None:
+        return (), None
+    points = comparison.S_truth_map.apply(result.cloud.points)
+    return score(scans, points), chamfer_m(scans, points)
+
+
+def scans_of(folder: Path) -> list[LaserScan]:
+    """The laser scans of a sequence: ETH3D's beside it, or the map of an Oxford Spires site whose name it has."""
+    for place in SCANS_FOLDERS:
+        if (folder / place / ALIGNMENT).is_file():
+            return [LaserScan(points, T) for points, T in read_alignment(folder / place / ALIGNMENT)]
+    for above in folder.parents[:2]:
+        for site in sorted((above / GROUND_TRUTH_MAPS).glob("*")):
+            files = [path for path in sorted(site.glob("*")) if path.suffix in (".ply", ".pcd")]
+            if files and site.name in folder.name:
+                clouds = [np.asarray(o3d.io.read_point_cloud(str(path)).points) for path in files]
+                return [LaserScan(np.concatenate(clouds), None)]
+    return []
+
+
+def _reason(folder: Path) -> str | None:
+    """The last line that the run wrote, where it failed."""
+    try:
+        lines = [line.strip() for line in (folder / LOG_FILE).read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return None
+    return lines[-1] if lines else None

@@ -1,0 +1,135 @@
+"""A benchmark's table, as text cells, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scal3r_ros.cli.benchmark.scoring import Row
+from scal3r_ros.cli.benchmark.sets import AVERAGE, Protocol
+
+DASH = "–"
+SEQUENCE_COLUMNS = (
+    "sequence", "images", "posed", "ATE Sim(3) [m]", "ATE SE(3) [m]", "RPE [%]", "RPE [deg/m]", "RPE over [m]", "scale",
+    "images/s", "RAM [MiB]", "GPU [MiB]",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells under a header, and sentences on what they mean."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def sequence_table(rows: Sequence[Row]) -> Table:
+    """One row a sequence, and their average."""
+    lines = [_cells(row) for row in rows]
+    done = [row for row in rows if row.comparison is not None]
+    if done:
+        metrics = [row.comparison.metrics for row in done if row.comparison is not None]
+        mean = [
+            _figure(_mean([getattr(each, name) for each in metrics]))
+            for name in (
+                "ate_sim3_rmse_m", "ate_se3_rmse_m", "rpe_translation_percent", "rpe_rotation_deg_per_m",
+            )
+        ]  # fmt: skip
+        label = AVERAGE if len(done) == len(rows) else f"{AVERAGE} of {len(done)} of {len(rows)}"
+        lines.append((label, "", "", *mean, *[""] * 5))
+    lost = tuple(f"{row.name} is lost: {row.lost}." for row in rows if row.lost is not None)
+    notes = ("A lost sequence has no error and is not part of the average.", *lost) if lost else ()
+    return Table("Sequences", SEQUENCE_COLUMNS, tuple(lines), notes)
+
+
+def published_table(protocol: Protocol, rows: Sequence[Row], name: str) -> Table:
+    """ATE after Sim(3) as papers print it: methods in rows, sequences in columns, our row last."""
+    columns = list(protocol.sequences) or [row.name for row in rows]
+    others = [row.name for row in rows if row.name not in columns]
+    columns += others
+    ours = {
+        row.name: "lost" if row.comparison is None else _figure(row.comparison.metrics.ate_sim3_rmse_m) for row in rows
+    }
+    wanted = protocol.sequences or tuple(ours)
+    errors = [
+        row.comparison.metrics.ate_sim3_rmse_m for row in rows if row.comparison is not None and row.name in wanted
+    ]
+    average = _figure(_mean(errors)) if len(errors) == len(wanted) else DASH
+    lines = [
+        (row.method, *(_figure(row.figures.get(column)) for column in columns), _figure(row.figures.get(AVERAGE)))
+        for row in protocol.published
+    ]
+    lines.append((name, *(ours.get(column, DASH) for column in columns), average))
+    notes = [f"{row.method}: {row.source}." for row in protocol.published]
+    if average == DASH and protocol.published:
+        notes.append(f"Our average stands here only over all of {', '.join(wanted)}: {len(errors)} of them were run.")
+    if others and protocol.sequences:
+        notes.append(f"Parts of sequences, which no paper reports: {', '.join(others)}.")
+    return Table("ATE after Sim(3) [m]", ("method", *columns, AVERAGE), tuple(lines), tuple(notes))
+
+
+def cloud_table(rows: Sequence[Row]) -> Table | None:
+    """Accuracy, completeness and F1 at every tolerance, and Chamfer distance; None without scans."""
+    scored = [row for row in rows if row.clouds]
+    if not scored:
+        return None
+    tolerances = [each.tolerance_m for each in scored[0].clouds]
+    header = (
+        "sequence",
+        *(f"{name} {100 * t:g} cm" for t in tolerances for name in ("acc.", "compl.", "F1")),
+        "Chamfer [m]",
+    )
+    lines = [
+        (
+            row.name,
+            *(f"{value:.4f}" for each in row.clouds for value in (each.accuracy, each.completeness, each.f1)),
+            _figure(row.chamfer_m),
+        )
+        for row in scored
+    ]
+    return Table("Clouds against laser scans", header, tuple(lines))
+
+
+def csv_bytes(table: Table) -> bytes:
+    """The table as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
+    return text.getvalue().encode()
+
+
+def markdown(table: Table) -> str:
+    """The table as Markdown, its notes below it."""
+    lines = [f"## {table.title}", "", "| " + " | ".join(table.header) + " |", "|" + "---|" * len(table.header)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows]
+    return "\n".join([*lines, "", *table.notes]) + "\n"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    gpu = DASH if row.outcome.gpu_mib is None else f"{row.outcome.gpu_mib:.0f}"
+    end = (_figure(row.images_per_second), f"{row.outcome.ram_mib:.0f}", gpu)
+    if row.comparison is None:
+        return (row.name, str(row.images), str(row.posed), "lost", *[DASH] * 5, *end)
+    m = row.comparison.metrics
+    errors = (
+        m.ate_sim3_rmse_m,
+        m.ate_se3_rmse_m,
+        m.rpe_translation_percent,
+        m.rpe_rotation_deg_per_m,
+        m.rpe_distance_m,
+    )
+    return (row.name, str(row.images), str(row.posed), *map(_figure, errors), _figure(m.scale), *end)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _figure(value: float | None) -> str:
+    return DASH if value is None else f"{value:.4g}" if abs(value) < 100 else f"{value:.1f}"
