@@ -29,6 +29,10 @@ class EvaluationError(Scal3rError):
     """An estimate and a ground truth that cannot be compared."""
 
 
+class ViewError(Scal3rError):
+    """A view of the map that cannot be served or written."""
+
+
 class SimulationError(Scal3rError):
     """A world or drive that cannot be made as asked."""
 

@@ -30,7 +30,7 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # each worker of pytest-xdist is a process of its own
 
 
-pytest_plugins = ["box_room"]
+pytest_plugins = ["box_room", "browser"]
 
 
 # One street for all rooms: 90 m at 8 m/s, seen by a small camera; its first 50 frames (40 m) rendered once.

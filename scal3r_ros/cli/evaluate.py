@@ -10,9 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scal3r_ros.cli.view import true_positions
 from scal3r_ros.evaluation.evaluator import EvaluationSettings, evaluate_result
 from scal3r_ros.evaluation.report.headlines import Figure, counts, sections
 from scal3r_ros.evaluation.report.report import write_report
+from scal3r_ros.viewer.finished import PAGE_FILE, write_page
 
 
 def evaluate(
@@ -47,7 +49,7 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Compare a result with ground truth; write report.html, its pictures and metrics.json.
+    """Compare a result with ground truth; write report.html, its pictures, a page of the map and metrics.json.
 
     Without --truth the report shows the trajectory, the map and the timing alone.
 
@@ -61,7 +63,10 @@ def evaluate(
         cloud_range_m=max_range,
     )
     evaluation = evaluate_result(result, truth, times, settings)
-    report = write_report(evaluation, out if out is not None else result / "report")
+    folder = out if out is not None else result / "report"
+    report = write_report(evaluation, folder, PAGE_FILE)
+    true = None if evaluation.trajectory is None else true_positions(evaluation.trajectory)
+    write_page(evaluation.result, folder / PAGE_FILE, true)
     console = Console()
     headline = [figure for section in sections(evaluation).values() for figure in section if figure.headline]
     console.print(_table(headline, counts(evaluation.result.run)))

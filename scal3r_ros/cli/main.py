@@ -17,6 +17,7 @@ from scal3r_ros.cli.info import info
 from scal3r_ros.cli.replay import replay
 from scal3r_ros.cli.simulate import simulate
 from scal3r_ros.cli.train import train
+from scal3r_ros.cli.view import view
 from scal3r_ros.cli.weights import weights
 from scal3r_ros.errors import Scal3rError
 
@@ -35,12 +36,14 @@ app = typer.Typer(
 
       scal3r evaluate out/street --truth street.bag
 
+      scal3r view out/street
+
     [bold]Your own images:[/]
 
       scal3r bag IMAGES --calib calib.txt --rate 10 -o mine.bag
     """,
 )
-for command in (demo, bag, simulate, replay, evaluate, benchmark, export, train, weights, info):
+for command in (demo, bag, simulate, replay, evaluate, benchmark, view, export, train, weights, info):
     app.command()(command)
 
 

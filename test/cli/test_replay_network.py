@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from scal3r_ros.cli.main import app
-from scal3r_ros.cli.offline import Memory, with_memory
+from scal3r_ros.cli.replay.offline import Memory, with_memory
 from scal3r_ros.errors import ConfigurationError, ReconstructionError
 
 NANO = ("network.preset=nano", "network.allow_random_weights=true", "network.device=cpu")

@@ -60,6 +60,11 @@ def paragraph(text: str) -> str:
     return f"<p>{escape(text)}</p>"
 
 
+def link(target: str, text: str) -> str:
+    """A sentence that leads to a file beside the page."""
+    return f'<p><a href="{escape(target)}">{escape(text)}</a></p>'
+
+
 def cards(items: Iterable[tuple[str, str, str]]) -> str:
     """Big numbers side by side: (label, value, tooltip)."""
     boxes = (

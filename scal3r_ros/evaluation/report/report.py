@@ -34,8 +34,10 @@ BEHIND = {"cloud_behind.png": 1 / 3, "cloud_behind_late.png": 2 / 3}
 """Where the views from behind the camera are taken, as fractions of the poses."""
 
 
-def write_report(evaluation: Evaluation, folder: Path) -> Path:
+def write_report(evaluation: Evaluation, folder: Path, map_page: str | None = None) -> Path:
     """Writes everything into `folder`, which is made where it is missing, and gives the path of `report.html`.
+
+    `map_page` is the name of a page beside it that shows the map; the report leads to it.
 
     Raises:
         EvaluationError: the folder cannot be written to.
@@ -47,7 +49,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
             (folder / name).write_bytes(png)
         metrics = json.dumps(evaluation.metrics(), indent=2, allow_nan=False) + "\n"
         (folder / METRICS_FILE).write_text(metrics, encoding="utf-8")
-        (folder / REPORT_FILE).write_text(compose(evaluation, pictures), encoding="utf-8")
+        (folder / REPORT_FILE).write_text(compose(evaluation, pictures, map_page), encoding="utf-8")
     except OSError as error:
         raise EvaluationError(f"report folder {folder} cannot be written: {error.strerror}") from error
     return folder / REPORT_FILE
@@ -75,13 +77,14 @@ def draw_pictures(evaluation: Evaluation) -> dict[str, bytes]:
     return pictures
 
 
-def compose(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> str:
-    """The report's HTML, with `pictures` (PNG by file name) in it."""
+def compose(evaluation: Evaluation, pictures: Mapping[str, bytes], map_page: str | None = None) -> str:
+    """The report's HTML, with `pictures` (PNG by file name) in it, and a link to `map_page` where there is one."""
     figures = sections(evaluation)
     headline = [figure for section in figures.values() for figure in section if figure.headline]
     truth = "with truth" if evaluation.trajectory is not None else "without truth"
     body = [page.cards((figure.label, figure.value, figure.note) for figure in headline)]
     body += [page.paragraph(note) for note in evaluation.notes]
+    body += [] if map_page is None else [page.link(map_page, "Walk around in the map")]
     for title, captions in _GALLERY.items():
         shown = [page.picture(pictures[name], caption) for name, caption in captions.items() if name in pictures]
         if shown:

@@ -16,7 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scal3r_ros.assembly import CoreConfig, build_mapper, bundled_weights_used, core_config
 from scal3r_ros.cli.bag import ASSUMED_FOV_DEG
-from scal3r_ros.cli.offline import Memory, offline_mapper, with_memory
+from scal3r_ros.cli.replay.offline import Memory, offline_mapper, with_memory
+from scal3r_ros.cli.replay.watched import WatchedReplay
+from scal3r_ros.cli.view import Host, Port
 from scal3r_ros.configuration import read_parameter_file, read_settings, to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
 from scal3r_ros.io.bags.reader import BagReader
@@ -26,6 +28,7 @@ from scal3r_ros.io.sources import Source, SourceOptions, open_source
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.values import MapUpdate
+from scal3r_ros.viewer.server import LOOPBACK
 
 SENSORS_AHEAD_NS = 200_000_000
 """So much beyond an image other sensors are read: what lies between two images is only known with the sample after."""
@@ -85,6 +88,11 @@ def replay(
         Path | None, typer.Option(help="A saved map to begin with: the drive continues it once it is found in it.")
     ] = None,
     save_map: Annotated[Path | None, typer.Option(help="A folder to save the map to at the end.")] = None,
+    view: Annotated[
+        bool, typer.Option("--view", help="Show the map in the browser while it grows, until Ctrl-C.")
+    ] = False,
+    view_host: Host = LOOPBACK,
+    view_port: Port = 8080,
 ) -> None:
     """Map a recording as fast as this machine can and write trajectory, map, timings and settings.
 
@@ -105,6 +113,7 @@ def replay(
         _sensors(source, reader, SensorTopics(wheel_odometry, imu, fix)) as sensors,
         ExitStack() as states,
     ):
+        page = WatchedReplay(chosen, view_host, view_port, console) if view else None
         writer = ResultWriter(out, save_depth)  # not before the source: a mistyped name must not cost an older result
         total = options.expected(reader.image_count)
         columns = (
@@ -123,6 +132,8 @@ def replay(
             mapper = offline_mapper(source, options, chosen, Path(folder), console, load_map)
         elif load_map is not None:
             mapper.load(StoredMap(load_map))
+        if page is not None:
+            page.begin(mapper, reader.ground_truth())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("mapping", total=total, rate="")
             for frame in options.select(reader.frames()):
@@ -130,11 +141,17 @@ def replay(
                     mapper.add_sensor(sample)
                 first_ns = first_ns if taken else frame.stamp_ns
                 last_ns, taken = frame.stamp_ns, taken + 1
-                for update in mapper.push(frame):
+                updates = mapper.push(frame)
+                for update in updates:
                     _take(update, writer, console)
+                if page is not None:
+                    page.show(frame, updates)
                 bar.update(task, advance=1, rate=f"{taken / (time.perf_counter() - started):.1f} images/s")
-            for update in mapper.flush():
+            updates = mapper.flush()
+            for update in updates:
                 _take(update, writer, console)
+            if page is not None:
+                page.finish(updates)
         seconds = time.perf_counter() - started
         unsaved = _save(mapper, save_map)
         dropped = dict(reader.dropped)
@@ -181,6 +198,8 @@ def replay(
             "tracked.[/]"
         )
         raise typer.Exit(1)
+    if page is not None:
+        page.wait()
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The map in a browser, live or finished, drawn by viser."""
