@@ -25,6 +25,11 @@ DRAIN_S = "90.0"
 ARGUMENTS = {
     "image": ("camera/image", "topic of the images, without /compressed; a relative name lies in the namespace"),
     "camera_info": ("camera/camera_info", "topic of the camera's calibration; a relative name lies in the namespace"),
+    "wheel_odometry": ("wheel_odometry", "topic of nav_msgs/Odometry by wheels, where there is one: metres by it"),
+    "imu": ("imu", "topic of sensor_msgs/Imu, where there is one: which way is up, and metres in lively motion"),
+    "fix": ("fix", "topic of sensor_msgs/NavSatFix, where there is one: metres, and the place on earth"),
+    "camera_height": ("", "metres from the camera down to the ground it travels on; empty leaves it to the profile"),
+    "earth_frame": ("", "frame east, north and up of the first fix, the parent of the map on /tf_static; empty: none"),
     "image_transport": ("raw", "raw for sensor_msgs/Image, compressed for CompressedImage on <image>/compressed"),
     "profile": ("default", "parameters: default, driving or handheld of this package, or the path of a file"),
     "namespace": ("", "namespace of the nodes and their topics, for several robots"),
@@ -41,7 +46,7 @@ ARGUMENTS = {
     "respawn": ("false", "start the mapper again where it ends by itself; otherwise its end is that of the launch"),
 }
 
-INPUTS = ("image", "camera_info")
+INPUTS = ("image", "camera_info", "wheel_odometry", "imu", "fix")
 FRAMES = ("base_frame", "odom_frame", "map_frame")
 
 
@@ -69,7 +74,11 @@ def make_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def _mapper(given: dict[str, str], share: Path, sim_time: dict[str, bool]) -> Node:
-    own = {name: given[name] for name in ("image_transport", "result_directory", *FRAMES)}
+    own: dict[str, str | float] = {name: given[name] for name in ("image_transport", "result_directory", *FRAMES)}
+    if given["camera_height"]:
+        own["scale.camera_height"] = _number("camera_height", given)
+    if given["earth_frame"]:
+        own["earth_frame"] = given["earth_frame"]
     lifecycle = {"autostart": _flag("autostart", given)}
     respawn = _flag("respawn", given)
     return Node(

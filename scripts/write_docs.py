@@ -27,6 +27,10 @@ INPUTS = {
     "camera_info": "distortion is removed; without it the network uses intrinsics of its own",
     "/tf_static": "base ← camera optical frame; where it is absent, one warning, and the camera counts as the base "
     "until it comes",
+    "wheel_odometry": "optional: [metres](scale.md) by the distance that the wheels measured; best effort",
+    "imu": "optional: which way is up, and metres where speed changes enough; needs its mount in /tf_static; "
+    "best effort",
+    "fix": "optional: metres, and where `map` lies on earth; best effort",
 }
 OUTPUTS = {
     "/tf": "`odom → base_frame` for every frame, with the stamp of its image; `map → odom` from the first image on and "
@@ -39,7 +43,11 @@ OUTPUTS = {
     "`output.map_rate`; transient local. After `~/load_map` it holds this drive only, until the camera is found in "
     "the loaded map",
     "loop_closures": "in `map`: lines between the places that loops connect; transient local",
-    "/diagnostics": "at 1 Hz: lag, rates, drops and their reasons, queues, RAM, submaps, last loop",
+    "scale": "metres in a unit of `odom`, when they become known and when they change: 1 but for corrections that "
+    "`odom` has not taken over yet. Nothing while they are unknown, NaN where a reset makes them unknown again; "
+    "transient local",
+    "/diagnostics": "at 1 Hz: lag, rates, drops and their reasons, queues, RAM, submaps, last loop, scale with its "
+    "sigma, sources and conflicts",
 }
 SERVICES = {
     "~/reset": "forgets the map",

@@ -283,7 +283,7 @@ class OnlineMapper:
         if joined is None and not optimised.moved:
             return None
         self._cloud.move(self._estimate.anchors)
-        return MapUpdate((), self.T_map_odom(), corrected=True, found=joined is not None)
+        return MapUpdate((), self.T_map_odom(), corrected=True, loops=len(edges), found=joined is not None)
 
     def _map_batch(self, chunk: Chunk | None, full: int) -> list[MapUpdate]:
         """Maps `chunk` and those that wait, where there are as many as `full`; closes loops after each."""

@@ -70,8 +70,8 @@ class MapUpdate:
     `T_map_odom` (4, 4) is the newest correction. `corrected` is true where earlier poses or points moved, so that path
     and map have to be published anew. `chunk` and `geometry` are what was reconstructed, where something was; `note`
     says why there is no submap although there was a chunk. `timings` are seconds per stage of the chunk, `metrics` what
-    the reconstructor has learned so far. `found` is true where the camera was found in the loaded map: from now on all
-    is in the frame of that map.
+    the reconstructor has learned so far. `loops` new loops were taken in. `found` is true where the camera was found in
+    the loaded map: from now on all is in the frame of that map.
     """
 
     poses: tuple[FramePose, ...]
@@ -83,6 +83,7 @@ class MapUpdate:
     note: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, int | float] = field(default_factory=dict)
+    loops: int = 0
     found: bool = False
 
 

@@ -55,8 +55,23 @@ def topics(manager: dict[str, Any]) -> set[str]:
 def test_a_camera_needs_only_the_mapper(nodes):
     made = nodes(image="/front/image_raw", camera_info="/front/camera_info")
     assert list(made) == ["mapper"]
-    assert dict(made["mapper"]["remappings"]) == {"image": "/front/image_raw", "camera_info": "/front/camera_info"}
+    remapped = dict(made["mapper"]["remappings"])
+    assert (remapped["image"], remapped["camera_info"]) == ("/front/image_raw", "/front/camera_info")
     assert made["mapper"]["parameters"][-1] == {"use_sim_time": False}
+
+
+def test_sensors_and_camera_height_reach_the_mapper(nodes):
+    made = nodes(imu="/camera/imu", fix="/gps/fix", camera_height="1.5", earth_frame="enu")["mapper"]
+    remapped = dict(made["remappings"])
+    assert (remapped["imu"], remapped["fix"], remapped["wheel_odometry"]) == (
+        "/camera/imu",
+        "/gps/fix",
+        "wheel_odometry",
+    )
+    own = {name: value for given in made["parameters"] if isinstance(given, dict) for name, value in given.items()}
+    assert (own["scale.camera_height"], own["earth_frame"]) == (1.5, "enu")
+    silent = [given for given in nodes()["mapper"]["parameters"] if isinstance(given, dict)]
+    assert not any({"scale.camera_height", "earth_frame"} & set(given) for given in silent)  # the profile's stay
 
 
 def test_a_bag_brings_the_player_and_its_clock(nodes, bag):
@@ -69,7 +84,7 @@ def test_a_bag_brings_the_player_and_its_clock(nodes, bag):
 def test_a_namespace_holds_every_node_topic_and_display(nodes, bag):
     made = nodes(rviz="true", namespace="car1", bag=bag, base_frame="car1/base_link", map_frame="car1/map")
     assert {made[name]["namespace"] for name in ("mapper", "player", "rviz2")} == {"car1"}
-    assert dict(made["mapper"]["remappings"]) == {"image": "camera/image", "camera_info": "camera/camera_info"}
+    assert all(not name.startswith("/") for name in dict(made["mapper"]["remappings"]).values())
     assert dict(made["player"]["remappings"])["/camera/image"] == "camera/image"
     manager = rviz_config(made)
     assert topics(manager) == {

@@ -19,6 +19,8 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.frontend.timestamp_filter import StampVerdict, TimestampFilter
+from scal3r_ros.mapping.scale.estimator import EarthReference
+from scal3r_ros.mapping.scale.stage import ScaleEstimate
 from scal3r_ros.mapping.values import (
     DroppedFrame,
     FramePose,
@@ -26,6 +28,8 @@ from scal3r_ros.mapping.values import (
     Observation,
     PointCloud,
     PoseSource,
+    ScaleHistory,
+    SensorSample,
     SubmapSummary,
 )
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Frame
@@ -37,6 +41,26 @@ R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 def true_pose(stamp_ns: int) -> np.ndarray:
     """T_odom_cam of the scripted mapper: 1 m/s along x since 1000 s."""
     return se3.se3(R_ODOM_CAM, [(stamp_ns - 1000 * 10**9) * 1e-9, 0.0, 0.0])
+
+
+@dataclass
+class ScriptedScale:
+    """Knows of scale what a test sets."""
+
+    known: ScaleEstimate | None = None
+    place: EarthReference | None = None
+
+    def estimate(self) -> ScaleEstimate | None:
+        return self.known
+
+    def earth(self) -> EarthReference | None:
+        return self.place
+
+    def summary(self) -> dict[str, object]:
+        return {}
+
+    def history(self) -> ScaleHistory:
+        return ScaleHistory(*np.zeros((5, 0)), observations=(), metric=False)
 
 
 @dataclass
@@ -55,6 +79,8 @@ class ScriptedMapper:
     mapped: list[int] = field(default_factory=list)
     most_at_once: int = 0
     closed: bool = False
+    scale: ScriptedScale = field(default_factory=ScriptedScale)
+    samples: list[SensorSample] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -121,6 +147,9 @@ class ScriptedMapper:
             )
             return MapUpdate(poses, se3.se3(np.eye(3), [0.1 * self._submaps, 0.0, 0.0]), submap, corrected=True)
 
+    def add_sensor(self, sample: SensorSample) -> None:
+        self.samples.append(sample)
+
     def close_window(self) -> Chunk | None:
         with self._lock:
             return self._close() if self._window else None
@@ -155,7 +184,7 @@ class ScriptedMapper:
         assert self.loop_gate is not None
         assert self.loop_gate.wait(30.0)
         self.loop_gate = None
-        return MapUpdate((), se3.se3(se3.rotation_exp([0.0, 0.0, 0.1]), [3.0, 0.0, 0.0]), corrected=True)
+        return MapUpdate((), se3.se3(se3.rotation_exp([0.0, 0.0, 0.1]), [3.0, 0.0, 0.0]), corrected=True, loops=1)
 
     def loop_ends(self) -> np.ndarray:
         return np.array([[[0.0, 0.0, 0.0], [3.0, 1.0, 0.0]]])
@@ -216,7 +245,7 @@ class Bench:
 
         for name, kind in topics.items():
             topic = "/" + name.replace("__", "/")
-            latched = name in ("path", "map")
+            latched = name in ("path", "map", "scale", "tf_static")
             durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
             qos = QoSProfile(depth=1000, durability=durability)
             self.probe.create_subscription(kind, topic, self.heard[name].append, qos)

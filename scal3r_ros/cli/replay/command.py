@@ -175,7 +175,7 @@ def replay(
             recorded_s=recorded_s,
             parameters=to_parameters(chosen),
             source=description,
-            metres=_metres(mapper),
+            metres=mapper.scale.summary(),
         ),
         mapper.scale.history(),
     )
@@ -210,26 +210,6 @@ def _sensors(path: Path, source: Source, topics: SensorTopics) -> Iterator[Senso
         return
     with closing(SensorReader(path, source.camera_frame, topics)) as sensors:
         yield sensors
-
-
-def _metres(mapper: OnlineMapper) -> dict[str, object]:
-    """What is known of metres and of the place on earth at the end, for `run.yaml`; nothing where it is not."""
-    scale, earth = mapper.scale.estimate(), mapper.scale.earth()
-    found: dict[str, object] = {}
-    if scale is not None:
-        found["scale"] = {
-            "sigma": round(scale.sigma, 5),
-            "sources": [source.value for source in scale.sources],
-            "conflicts": {d.source.value: round(d.log_ratio, 4) for d in scale.conflicts},
-        }
-    if earth is not None:
-        found["earth"] = {
-            "latitude_deg": float(earth.latitude_deg),
-            "longitude_deg": float(earth.longitude_deg),
-            "altitude_m": float(earth.altitude_m),
-            "T_earth_map": earth.T_earth_map.tolist(),
-        }
-    return found
 
 
 def _save(mapper: OnlineMapper, folder: Path | None) -> Scal3rError | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import SequenceError
-from scal3r_ros.geometry.se3 import invert, quat_xyzw, rotation_from_quat_xyzw, se3
+from scal3r_ros.geometry.se3 import invert, quat_xyzw, se3
 from scal3r_ros.io.bags.file import BagFile
 from scal3r_ros.io.bags.messages import RawMessage
 from scal3r_ros.io.bags.topics import (
@@ -25,6 +25,7 @@ from scal3r_ros.io.bags.topics import (
     header,
     typestore,
 )
+from scal3r_ros.io.sensor_messages import WITHOUT_MOUNT, frame_of, matrix_of_pose, sample_of
 from scal3r_ros.mapping.values import Fix, ImuSample, SensorSample, WheelOdometry
 
 Array = NDArray[np.float64]
@@ -34,8 +35,8 @@ logger = logging.getLogger(__name__)
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
 IMU_TYPE = "sensor_msgs/msg/Imu"
 FIX_TYPE = "sensor_msgs/msg/NavSatFix"
+MESSAGE_TYPES: Mapping[type[SensorSample], str] = {WheelOdometry: ODOMETRY_TYPE, ImuSample: IMU_TYPE, Fix: FIX_TYPE}
 _TRANSFORMS_TYPE = "tf2_msgs/msg/TFMessage"
-_NO_FIX = -1
 _UNKNOWN_COVARIANCE = 0
 
 
@@ -74,6 +75,11 @@ class SensorReader:
         self._bag = BagFile(path)
         self._camera_frame = camera_frame
         self._warned: set[str] = set()
+        self._kinds: dict[str, type[SensorSample]] = {
+            self._topics.wheel_odometry: WheelOdometry,
+            self._topics.imu: ImuSample,
+            self._topics.fix: Fix,
+        }
         self._present = self._find_topics(path)
         self._mounts = self._static_transforms() if self._present else {}
         self._samples = self._read()
@@ -99,18 +105,14 @@ class SensorReader:
         self._bag.close()
 
     def _find_topics(self, path: Path) -> list[str]:
-        kinds = {topic.name: topic.kind for topic in self._bag.topics if topic.count}
-        wanted = (
-            (self._topics.wheel_odometry, ODOMETRY_TYPE),
-            (self._topics.imu, IMU_TYPE),
-            (self._topics.fix, FIX_TYPE),
-        )
+        present = {topic.name: topic.kind for topic in self._bag.topics if topic.count}
         found = []
-        for name, kind in wanted:
-            if kinds.get(name) == kind:
+        for name, kind in self._kinds.items():
+            needed = MESSAGE_TYPES[kind]
+            if present.get(name) == needed:
                 found.append(name)
-            elif name in kinds:
-                problem = f"topic {name} of bag {path} is of type {kinds[name]}, but {kind} is needed"
+            elif name in present:
+                problem = f"topic {name} of bag {path} is of type {present[name]}, but {needed} is needed"
                 if name not in SENSOR_TOPICS.values():
                     self._bag.close()
                     raise SequenceError(problem)
@@ -128,29 +130,9 @@ class SensorReader:
                 yield sample
 
     def _sample(self, message: Any, raw: RawMessage) -> SensorSample | None:
-        stamp = message.header.stamp
-        stamp_ns = stamp.sec * 10**9 + stamp.nanosec or raw.stamp_ns
-        if raw.topic == self._topics.wheel_odometry:
-            T_base_cam = self._mount(message.child_frame_id, raw.topic, "used in straight driving only")
-            return WheelOdometry(
-                stamp_ns, _matrix(message.pose.pose.position, message.pose.pose.orientation), T_base_cam
-            )
-        frame = message.header.frame_id
-        if raw.topic == self._topics.imu:
-            T_imu_cam = self._mount(frame, raw.topic, "not used")
-            rate, force = message.angular_velocity, message.linear_acceleration
-            if T_imu_cam is None:
-                return None
-            return ImuSample(
-                stamp_ns, np.array([rate.x, rate.y, rate.z]), np.array([force.x, force.y, force.z]), T_imu_cam
-            )
-        if message.status.status <= _NO_FIX:
-            return None
-        T_gnss_cam = self._mount(frame, raw.topic, "taken to be at the camera")
-        antenna = np.zeros(3) if T_gnss_cam is None else invert(T_gnss_cam)[:3, 3]
-        known = message.position_covariance_type != _UNKNOWN_COVARIANCE
-        covariance = np.array(message.position_covariance, np.float64).reshape(3, 3) if known else None
-        return Fix(stamp_ns, message.latitude, message.longitude, message.altitude, covariance, antenna)
+        stamp, kind = message.header.stamp, self._kinds[raw.topic]
+        T = self._mount(frame_of(message, kind), raw.topic, WITHOUT_MOUNT[kind])
+        return sample_of(message, kind, stamp.sec * 10**9 + stamp.nanosec or raw.stamp_ns, T)
 
     def _mount(self, frame: str, topic: str, otherwise: str) -> Array | None:
         """T_frame_cam by the static transforms; None where they do not connect the two."""
@@ -171,7 +153,7 @@ class SensorReader:
                 continue
             message: Any = typestore().deserialize_cdr(raw.data, raw.kind)
             for one in message.transforms:
-                T = _matrix(one.transform.translation, one.transform.rotation)
+                T = matrix_of_pose(one.transform.translation, one.transform.rotation)
                 found[(one.header.frame_id.strip("/"), one.child_frame_id.strip("/"))] = T
         return found
 
@@ -260,7 +242,3 @@ def mounts_of(samples: Sequence[SensorSample]) -> dict[tuple[str, str], Array]:
         elif isinstance(sample, Fix):
             mounts.setdefault((CAMERA_FRAME, GNSS_FRAME), se3(np.eye(3), sample.antenna_cam))
     return mounts
-
-
-def _matrix(t: Any, q: Any) -> Array:
-    return np.asarray(se3(rotation_from_quat_xyzw([q.x, q.y, q.z, q.w]), [t.x, t.y, t.z]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.graph.observations import Observation, ScaleObservation, Source
-from scal3r_ros.mapping.scale.agreement import Conflict, conflicts
+from scal3r_ros.mapping.scale.agreement import RECENT, Conflict, conflicts
 from scal3r_ros.mapping.scale.config import ScaleConfig
 from scal3r_ros.mapping.scale.source import ScaleSource, SubmapView
 from scal3r_ros.mapping.scale.sources.camera_height import CameraHeightScale
 from scal3r_ros.mapping.scale.sources.gnss import GnssScale
 from scal3r_ros.mapping.scale.sources.imu import ImuScale
+from scal3r_ros.mapping.scale.sources.sample_buffer import MOST_SAMPLES
 from scal3r_ros.mapping.scale.sources.wheel_odometry import WheelScale
 from scal3r_ros.mapping.values import SensorSample
 
@@ -38,10 +39,12 @@ class EarthReference:
 
 
 class ScaleEstimator:
-    """All sources of scale. `add` may be called from any thread, beside the other methods, which must not overlap."""
+    """All sources of scale. Every method may be called from any thread; only `observe` and those that forget wait."""
 
     def __init__(self, config: ScaleConfig) -> None:
-        self._lock = threading.Lock()
+        self._working = threading.Lock()  # for the sources
+        self._lock = threading.Lock()  # for what they have observed
+        self._incoming: deque[SensorSample] = deque(maxlen=MOST_SAMPLES)
         self._gnss = GnssScale(config)
         self._sources: list[ScaleSource] = [CameraHeightScale(config), WheelScale(config), ImuScale(config), self._gnss]
         # Errors that are the same for a whole drive, and do not average out.
@@ -52,38 +55,50 @@ class ScaleEstimator:
             Source.GNSS: 0.0,
             Source.MEMORY: 0.0,
         }
-        self._kept: list[ScaleObservation] = []
+        self._kept: deque[ScaleObservation] = deque(maxlen=MOST_KEPT)
+        self._recent: dict[Source, deque[ScaleObservation]] = {}
+        self._counts: Counter[Source] = Counter()
 
     def add(self, sample: SensorSample) -> None:
-        """Takes in a sample of any sensor."""
-        with self._lock:
-            for source in self._sources:
-                source.add(sample)
+        """Takes in a sample of any sensor; never waits."""
+        self._incoming.append(sample)
 
     def observe(self, view: SubmapView) -> list[Observation]:
         """What all sources know with the newest submap."""
         found: list[Observation] = []
-        with self._lock:
+        with self._working:
+            while self._incoming:
+                sample = self._incoming.popleft()
+                for source in self._sources:
+                    source.add(sample)
             for source in self._sources:
                 found += source.observe(view)
             baseline = self._gnss.baseline(view)
-        self._kept += [o for o in found if isinstance(o, ScaleObservation)]
-        if baseline is not None and not any(o.source is Source.GNSS for o in found if isinstance(o, ScaleObservation)):
-            self._kept.append(baseline)  # the fixes themselves are in the graph: a baseline would count them twice
-        del self._kept[:-MOST_KEPT]
+        with self._lock:
+            scales = [o for o in found if isinstance(o, ScaleObservation)]
+            if baseline is not None and not any(o.source is Source.GNSS for o in scales):
+                scales.append(baseline)  # the fixes themselves are in the graph: a baseline would count them twice
+            for observation in scales:
+                self._kept.append(observation)
+                self._recent.setdefault(observation.source, deque(maxlen=RECENT)).append(observation)
+                self._counts[observation.source] += 1
         return found
 
     def observations(self) -> tuple[ScaleObservation, ...]:
         """The scales that were observed, oldest first; those by GNSS baselines, too, which the graph does not take."""
-        return tuple(self._kept)
+        with self._lock:
+            return tuple(self._kept)
 
     def sources(self) -> tuple[Source, ...]:
         """The sources that have observed scale."""
-        return tuple(dict.fromkeys(o.source for o in self._kept))
+        with self._lock:
+            return tuple(self._counts)
 
     def conflicts(self, scales: Mapping[int, Sim3]) -> tuple[Conflict, ...]:
         """The sources that keep contradicting the others, by the newest observations of each."""
-        return conflicts(self._kept, scales)
+        with self._lock:
+            recent = [observation for newest in self._recent.values() for observation in newest]
+        return conflicts(recent, scales)
 
     def systematic_sigma(self) -> float:
         """Standard deviation of the log scale that no number of observations takes away."""
@@ -103,17 +118,22 @@ class ScaleEstimator:
 
     def leave_frame(self) -> None:
         """`map` is another frame from now on: where it lies on earth has to be found anew."""
-        with self._lock:
+        with self._working:
             self._gnss.reference = None
 
     def counters(self) -> dict[str, int]:
         """How often each source has observed scale; sources that never did are left out."""
-        counts = Counter(f"scale_{o.source.value}" for o in self._kept)
+        with self._lock:
+            counts = {f"scale_{source.value}": count for source, count in self._counts.items()}
         return dict(sorted(counts.items()))
 
     def clear(self) -> None:
         """Forgets all samples, submaps and observations."""
-        with self._lock:
+        with self._working:
+            self._incoming.clear()
             for source in self._sources:
                 source.clear()
-            self._kept = []
+        with self._lock:
+            self._kept.clear()
+            self._recent.clear()
+            self._counts.clear()

@@ -43,7 +43,7 @@ class ScaleStage:
         self._estimate = estimate
 
     def add(self, sample: SensorSample) -> None:
-        """Takes in a sample of another sensor; never waits for a chunk."""
+        """Takes in a sample of another sensor; never waits."""
         self._sources.add(sample)
 
     def observe(self, placed: Placed) -> tuple[Placed, list[Observation]]:
@@ -53,13 +53,13 @@ class ScaleStage:
 
     def estimate(self) -> ScaleEstimate | None:
         """What is known now, at the newest submap; None until the unit of `map` is the metre."""
-        state = self._estimate.scale_state()
-        if state.newest is None or not state.metric or state.sigma is None:
+        known = self._estimate.metric_scale()
+        if known is None:
             return None
-        index, scale_odom = state.newest
-        sigma = float(np.hypot(state.sigma, self._sources.systematic_sigma()))
-        ratio = state.anchors[index].scale / scale_odom
-        return ScaleEstimate(ratio, sigma, self._sources.sources(), self._sources.conflicts(state.anchors))
+        ratio, sigma = known
+        sigma = float(np.hypot(sigma, self._sources.systematic_sigma()))
+        conflicts = self._sources.conflicts(self._estimate.anchors())
+        return ScaleEstimate(ratio, sigma, self._sources.sources(), conflicts)
 
     def history(self) -> ScaleHistory:
         """The scale of every submap of the drive at hand, by odometry alone and in `map`, and all observations."""
@@ -85,6 +85,25 @@ class ScaleStage:
     def earth(self) -> EarthReference | None:
         """Where `map` lies on earth, as soon as satellite fixes show it; it does not change from then on."""
         return self._sources.earth()
+
+    def summary(self) -> dict[str, object]:
+        """What is known of metres and of the place on earth, as plain values for a file; empty where nothing is."""
+        scale, earth = self.estimate(), self.earth()
+        found: dict[str, object] = {}
+        if scale is not None:
+            found["scale"] = {
+                "sigma": round(scale.sigma, 5),
+                "sources": [source.value for source in scale.sources],
+                "conflicts": {conflict.source.value: round(conflict.log_ratio, 4) for conflict in scale.conflicts},
+            }
+        if earth is not None:
+            found["earth"] = {
+                "latitude_deg": float(earth.latitude_deg),
+                "longitude_deg": float(earth.longitude_deg),
+                "altitude_m": float(earth.altitude_m),
+                "T_earth_map": earth.T_earth_map.tolist(),
+            }
+        return found
 
     def leave_frame(self) -> None:
         """`map` is another frame from now on."""

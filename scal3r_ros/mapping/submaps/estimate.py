@@ -43,18 +43,16 @@ class Optimised:
 
 @dataclass(frozen=True)
 class ScaleState:
-    """Scale as the graph has it: whether `map` is in metres, the newest submap's sigma, and all anchors.
+    """Scale as the graph has it: whether `map` is in metres, and all anchors.
 
     `steps` gives of each submap the one before and the log of the ratio of their units by alignment; `first_stamps` the
-    stamps of their first frames, of the drive at hand; `newest` its number and its scale in `odom`.
+    stamps of their first frames, of the drive at hand.
     """
 
     metric: bool
-    sigma: float | None
     anchors: Mapping[int, Sim3]
     steps: Mapping[int, tuple[int, float]]
     first_stamps: Mapping[int, int]
-    newest: tuple[int, float] | None
 
 
 class MapEstimate:
@@ -136,16 +134,22 @@ class MapEstimate:
         with self._lock:
             return self._graph.pending
 
+    def metric_scale(self) -> tuple[float, float] | None:
+        """Metres in a unit of `odom` at the newest submap, and the sigma of the log of it; None as long as unknown."""
+        with self._lock:
+            sigma = self._graph.scale_sigma
+            if self._newest is None or not self._graph.metric or sigma is None:
+                return None
+            return self._graph.anchor(self._newest.index).scale / self._newest.S_odom_submap.scale, sigma
+
     def scale_state(self) -> ScaleState:
         """The scale of every submap of the drive at hand, as it is known now."""
         with self._lock:
             return ScaleState(
                 self._graph.metric,
-                self._graph.scale_sigma,
                 self._graph.anchors(),
                 {e.j: (e.i, float(np.log(e.S_i_j.scale))) for e in self._graph.edges if e.kind is EdgeKind.ODOMETRY},
                 self._frames.first_stamps(),
-                None if self._newest is None else (self._newest.index, self._newest.S_odom_submap.scale),
             )
 
     def anchors(self) -> dict[int, Sim3]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scal3r_ros.mapping.values import MapUpdate, SubmapSummary
@@ -18,7 +19,8 @@ class ActivityReport:
 
     Rates in Hz; `lag_s` the longest time from an image's arrival to its pose, None without one; `chunk_s` seconds of
     the newest chunk, None before it, and `note` why it gave no submap, if so; `loop_s` seconds that the newest loop
-    took, and `loop_ago_s` since then, None before it; `submaps` the newest few; counts are since the start.
+    took, and `loop_ago_s` since then, None before it; `submaps` the newest few; counts are since the start,
+    of `samples` by topic.
     """
 
     rate_in_hz: float
@@ -32,6 +34,7 @@ class ActivityReport:
     images: int
     images_paused: int
     poses: int
+    samples: Mapping[str, int]
 
 
 class Activity:
@@ -40,6 +43,7 @@ class Activity:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._images = self._paused = self._poses = self._images_before_reset = 0
+        self._samples: Counter[str] = Counter()
         self._lag_s: float | None = None
         self._chunk_s: float | None = None
         self._loop_s: float | None = None
@@ -74,6 +78,11 @@ class Activity:
         """An image came while the node was paused."""
         with self._lock:
             self._paused += 1
+
+    def sample_received(self, topic: str) -> None:
+        """A sample of another sensor came and was used."""
+        with self._lock:
+            self._samples[topic] += 1
 
     def image_done(self, lag_s: float) -> None:
         """An image was dealt with, `lag_s` seconds after it came."""
@@ -115,6 +124,7 @@ class Activity:
                 images=self._images,
                 images_paused=self._paused,
                 poses=self._poses,
+                samples=dict(self._samples),
             )
             self._begin_period(now)
             return result

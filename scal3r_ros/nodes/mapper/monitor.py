@@ -81,6 +81,8 @@ class HealthMonitor:
             new_drops=dropped - self._reported_drops,
             new_faults=failed - self._reported_faults,
             counters=self._mapper.counters(),
+            scale=self._mapper.scale.estimate(),
+            earth=self._mapper.scale.earth(),
         )
         self._reported_drops, self._reported_faults = dropped, failed
         name = self._node.get_fully_qualified_name().lstrip("/")

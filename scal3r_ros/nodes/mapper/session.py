@@ -18,9 +18,11 @@ from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.storage.map_store import StoredMap
 from scal3r_ros.nodes.mapper.input.camera import CameraInput
 from scal3r_ros.nodes.mapper.input.image_source import ImageSource
+from scal3r_ros.nodes.mapper.input.sensors import SensorInput
 from scal3r_ros.nodes.mapper.monitor import HealthMonitor
 from scal3r_ros.nodes.mapper.output.map_publishers import CORRECTION_PERIOD_S, MapPublishers, MapSource
 from scal3r_ros.nodes.mapper.output.run_result import RunResult
+from scal3r_ros.nodes.mapper.output.scale_publisher import SCALE_PERIOD_S, ScalePublisher
 from scal3r_ros.nodes.mapper.output.update_sink import UpdateSink
 from scal3r_ros.nodes.mapper.stages.pipeline import Pipeline
 from scal3r_ros.nodes.mapper.stages.serial_executor import SerialExecutor
@@ -69,6 +71,8 @@ class MappingSession:
         self._sink = UpdateSink(self._publishers, writer, self._statistics)
         self._pipeline = Pipeline(mapper, self._camera, self._sink, self._statistics, config.queue)
         self._source = ImageSource(node, config, self._statistics.drops, self._take_image, self._camera.calibrate)
+        self._sensors = SensorInput(node, config.camera_frame, statics, mapper.add_sensor, self._statistics)
+        self._scale = ScalePublisher(node, config, mapper.scale)
         self._monitor = HealthMonitor(node, config, mapper, self._pipeline, self._source, self._statistics)
         self._base_missing = False
         self._storage = SerialExecutor("storage")
@@ -77,6 +81,7 @@ class MappingSession:
             steady_timer(node, CORRECTION_PERIOD_S, self._publishers.repeat_correction),
             steady_timer(node, DUE_PERIOD_S, self._pipeline.publish_due),
             steady_timer(node, PATH_PERIOD_S, self._publishers.extend_path),
+            steady_timer(node, SCALE_PERIOD_S, self._scale.publish),
         ]
         self._node = node
 
@@ -140,11 +145,13 @@ class MappingSession:
         self._monitor.rest()
         self._pipeline.resume()
         self._source.open()
+        self._sensors.open()
         self._log.info(f"mapping the images of {self._source.topic}")
 
     def deactivate(self, give_up: Callable[[], bool]) -> None:
         """Stops the input, maps what was received unless `give_up` comes true, publishes and writes what came of it."""
         self._source.close()
+        self._sensors.close()
         self._log.info(
             f"stopping: {self._pipeline.images_waiting} images and {self._pipeline.chunks_waiting} chunks wait to be "
             f"mapped, for at most {self._config.drain_timeout_s:g} s; a second Ctrl-C leaves them out"
@@ -152,6 +159,7 @@ class MappingSession:
         if not self._pipeline.drain(self._config.drain_timeout_s, give_up):
             self._log.warning("what was received last is not mapped: there was no time left")
         self._sink.publish_map()
+        self._scale.publish()
         self._write_result()
         # The run's last word: without it, its final counts would be as old as the last period.
         self._monitor.publish()
@@ -163,6 +171,7 @@ class MappingSession:
         Returns False where a thread is still inside the mapper after `timeout_s`, or when `give_up` came true.
         """
         self._source.close()
+        self._sensors.close()
         stopped = self._pipeline.shutdown(timeout_s, give_up)
         stopped = self._storage.shutdown(time.monotonic() + SAVE_TIMEOUT_S, lambda: False) and stopped
         if self._sink.unwritten:
@@ -171,6 +180,7 @@ class MappingSession:
             self._node.destroy_timer(timer)
         self._monitor.close()
         self._publishers.close()
+        self._scale.close()
         self._mapper.close()
         return stopped
 
@@ -182,6 +192,7 @@ class MappingSession:
 
     def _take_image(self, message: Image | CompressedImage) -> None:
         self._monitor.saw_image()
+        self._sensors.saw_image(message.header.frame_id)
         if self._result is not None:
             self._result.begin()
         self._pipeline.submit(message)

@@ -107,6 +107,11 @@ class NodeConfig:
     base_frame: str = parameter("base_link", "frame of the robot whose pose in odom is published")
     odom_frame: str = parameter("odom", "frame in which the pose is continuous")
     map_frame: str = parameter("map", "frame of the map; map → odom carries the corrections")
+    earth_frame: str = parameter(
+        "",
+        "frame whose axes are east, north and up at the first satellite fix; once known, it becomes the parent of map "
+        "on /tf_static; empty publishes none",
+    )
     camera_frame: str = parameter("", "optical frame of the camera; empty takes frame_id of the images")
     publish_tf: bool = parameter(True, "publish odom → base and map → odom on /tf")
     no_image_warning_s: float = parameter(

@@ -26,6 +26,14 @@ STATIC_TRANSFORMS = QoSProfile(
 TRANSFORMS = QoSProfile(depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 """As tf2 publishes /tf."""
 
+SAMPLES = QoSProfile(
+    depth=200,
+    history=HistoryPolicy.KEEP_LAST,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""Samples of other sensors: as sensor data, but a second of an IMU deep."""
+
 STREAM = QoSProfile(depth=10, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 """Reliable outputs that only matter when they are new."""
 

@@ -48,7 +48,8 @@ class WheelScale:
         self._samples.forget_before(int(stamps[0]))
         if not view.measured or len(samples) < 2:
             return []
-        at = [_pose_at(samples, int(stamp)) for stamp in stamps]
+        T_base_cam = samples[-1].T_base_cam  # it may have become known meanwhile
+        at = [_pose_at(samples, int(stamp), T_base_cam) for stamp in stamps]
         ratios, ways = [], []
         for k in range(view.new_from, len(stamps)):
             before, after = at[k - 1], at[k]
@@ -57,7 +58,7 @@ class WheelScale:
                 continue
             step = se3.invert(before) @ after
             way = float(np.linalg.norm(step[:3, 3]))
-            lever = 0.0 if samples[0].T_base_cam is not None else UNKNOWN_LEVER_M * se3.rotation_angle(step[:3, :3])
+            lever = 0.0 if T_base_cam is not None else UNKNOWN_LEVER_M * se3.rotation_angle(step[:3, :3])
             if way > 0 and lever <= LARGEST_LEVER_ERROR * way:
                 ratios.append(np.log(way / seen))
                 ways.append(way)
@@ -72,7 +73,7 @@ class WheelScale:
         self._samples.clear()
 
 
-def _pose_at(samples: Sequence[WheelOdometry], stamp_ns: int) -> Array | None:
+def _pose_at(samples: Sequence[WheelOdometry], stamp_ns: int, T_base_cam: Array | None) -> Array | None:
     """The camera (the base, where the mount is not known) in the wheels' frame; None too far from any sample."""
     after = next((k for k, sample in enumerate(samples) if sample.stamp_ns >= stamp_ns), None)
     if after is None or (after == 0 and samples[0].stamp_ns != stamp_ns):
@@ -83,7 +84,7 @@ def _pose_at(samples: Sequence[WheelOdometry], stamp_ns: int) -> Array | None:
         return None
     share = 1.0 if gap == 0 else (stamp_ns - earlier.stamp_ns) / gap
     T_wheel_base = se3.interpolate(earlier.T_wheel_base, later.T_wheel_base, share)
-    return np.asarray(T_wheel_base if later.T_base_cam is None else T_wheel_base @ later.T_base_cam)
+    return np.asarray(T_wheel_base if T_base_cam is None else T_wheel_base @ T_base_cam)
 
 
 def _robust_mean(ratios: Array, weights: Array) -> tuple[float, float]:

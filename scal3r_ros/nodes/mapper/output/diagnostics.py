@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+from scal3r_ros.mapping.scale.estimator import EarthReference
+from scal3r_ros.mapping.scale.stage import ScaleEstimate
 from scal3r_ros.nodes.mapper.activity import ActivityReport
 
 
@@ -29,10 +32,12 @@ class Health:
     new_drops: int
     new_faults: int
     counters: Mapping[str, int | float]
+    scale: ScaleEstimate | None
+    earth: EarthReference | None
 
 
 def diagnostics_message(stamp: Time, node_name: str, health: Health) -> DiagnosticArray:
-    """The health of the node: WARN while images are missing or lost or a fault is new, else OK."""
+    """The health of the node: WARN while images are missing or lost, a fault is new, or sources of scale disagree."""
     level, summary = _judge(health)
     status = DiagnosticStatus(level=level, name=f"{node_name}: mapping", message=summary, hardware_id=node_name)
     status.values = [KeyValue(key=key, value=value) for key, value in _values(health).items()]
@@ -47,6 +52,8 @@ def _judge(health: Health) -> tuple[bytes, str]:
         complaints.append(f"{health.new_drops} images dropped in the last period")
     if health.new_faults:
         complaints.append(f"{health.new_faults} faults in the last period")
+    if health.scale is not None and health.scale.conflicts:
+        complaints.append("sources of scale contradict each other")
     if complaints:
         return DiagnosticStatus.WARN, ", ".join(complaints)
     return DiagnosticStatus.OK, "paused" if health.paused else health.state
@@ -76,12 +83,33 @@ def _values(health: Health) -> dict[str, str]:
     }
     values |= {f"dropped: {kind}": str(number) for kind, number in sorted(health.drops.items())}
     values |= {f"fault: {kind}": str(number) for kind, number in sorted(health.faults.items())}
+    values |= {f"samples: {topic}": str(number) for topic, number in sorted(activity.samples.items())}
+    values |= _metres(health)
     values |= {f"mapper: {name}": _count(number) for name, number in sorted(health.counters.items())}
     for submap in activity.submaps:
         note = f", {submap.note}" if submap.note else ""
         values[f"submap {submap.index}"] = (
             f"{submap.health.value}, scale {submap.scale_to_previous:.4f}, {submap.keyframes} keyframes{note}"
         )
+    return values
+
+
+def _metres(health: Health) -> dict[str, str]:
+    """What is known of scale and of the place on earth."""
+    scale, earth = health.scale, health.earth
+    if scale is None:
+        return {"scale [m/unit]": "unknown"}
+    values = {
+        "scale [m/unit]": f"{scale.metres_per_unit:.5f}",
+        "scale sigma [%]": f"{100.0 * scale.sigma:.2f}",
+        "scale sources": ", ".join(source.value for source in scale.sources),
+    }
+    for conflict in scale.conflicts:
+        percent = 100.0 * math.expm1(conflict.log_ratio)
+        values[f"scale conflict: {conflict.source.value}"] = f"{percent:+.1f} % ({conflict.sigmas:.1f} sigma)"
+    if earth is not None:
+        origin = f"{earth.latitude_deg:.8f}, {earth.longitude_deg:.8f}, {earth.altitude_m:.2f} m"
+        values["earth origin"] = origin
     return values
 
 

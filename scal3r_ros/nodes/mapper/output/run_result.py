@@ -47,7 +47,9 @@ class RunResult:
                 seconds=time.monotonic() - self._started_s if self._started_s is not None else 0.0,
                 recorded_s=float(stamps[-1] - stamps[0]) * 1e-9 if len(stamps) > 1 else 0.0,
                 parameters=to_parameters(self._config),
+                metres=mapper.scale.summary(),
             ),
+            mapper.scale.history(),
         )
         since = self._statistics.activity.images_since_reset
         counted = f"{len(trajectory)} of {since} images posed"

@@ -53,7 +53,8 @@ class LoopStage:
             generation, start = self._sink.generation, time.monotonic()
             try:
                 update = self._mapper.close_loops()
-                if update is not None and self._sink.take(update, generation):
+                taken = update is not None and self._sink.take(update, generation)
+                if taken and update is not None and update.loops:
                     self._statistics.activity.loop_closed(time.monotonic() - start)
             except Exception as error:  # a defect must cost a loop, not the node
                 self._statistics.faults.report("loop failed", f"a loop could not be closed: {describe(error)}")
