@@ -134,15 +134,22 @@ def _on_one_device(config: NetworkConfig) -> NetworkConfig:
 
 def _sharing(config: CoreConfig, name: str) -> Reconstructor:
     _check_sharing(config)
+    devices = tuple(device for device in config.network.devices if device)
+
+    def peers(network: SharedNetwork, sums_on: str | None = None) -> MemoryPeers:
+        if not network.layout.shapes:
+            raise ConfigurationError(
+                f"memory_peers.rendezvous is set, but {config.network.checkpoint or 'the network'} has no memory units "
+                "to share: use a checkpoint with memory, or leave it empty"
+            )
+        return MemoryPeers(config.memory_peers, f"{platform.node()}/{name.strip('/')}", network, sums_on)
+
+    if len(devices) > 1:
+        network = replace(config.network, devices=devices)
+        return ChunkParallelReconstructor(network, _refinement(config), lambda shared: peers(shared, "cpu"))
     network = _on_one_device(config.network)
     model = build_network(network)
-    if model.preset.memory is None:
-        raise ConfigurationError(
-            f"memory_peers.rendezvous is set, but {network.checkpoint or 'the network'} has no memory units to share: "
-            "use a checkpoint with memory, or leave it empty"
-        )
-    peers = MemoryPeers(config.memory_peers, f"{platform.node()}/{name.strip('/')}", SharedNetwork.of(model))
-    return NetworkReconstructor(network, model, peers=peers, refine=_refinement(config))
+    return NetworkReconstructor(network, model, peers=peers(SharedNetwork.of(model)), refine=_refinement(config))
 
 
 def _check_sharing(config: CoreConfig) -> None:
@@ -151,8 +158,6 @@ def _check_sharing(config: CoreConfig) -> None:
         reason = f"the reconstructor {config.reconstructor} has no memory: set reconstructor to scal3r"
     elif config.network.memory.rule != "running":
         reason = f"memories of the rule {config.network.memory.rule} do not add up: set network.memory.rule to running"
-    elif len([name for name in config.network.devices if name]) > 1:
-        reason = "network.devices names several, and the memory of one device only can be shared: name one"
     if reason is not None:
         raise ConfigurationError(f"memory_peers.rendezvous is set, but {reason}, or leave it empty")
 

@@ -6,9 +6,10 @@ that has learned from all of them. Which worker has a chunk makes no difference 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,24 +24,19 @@ from scal3r_ros.reconstruction.network.geometry import constant_velocity
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkStep, LearnedMemory, Previous
 from scal3r_ros.sync.devices.messages import (
     Answer,
-    Done,
     Failed,
     Gone,
     OutOfMemory,
     ReadGradients,
     Recall,
-    Reply,
     Reset,
     Restore,
     Rewind,
     Save,
 )
+from scal3r_ros.sync.devices.outcomes import ChunkKey, Outcome, done, key_of, metrics_of, outcome_of
 from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool, without_features
-
-Outcome = ChunkGeometry | Scal3rError | None
-"""What became of a chunk: None where the network gave nothing finite."""
-
-ChunkKey = tuple[int, tuple[int, ...]]
+from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
 
 
 class ChunkParallelReconstructor:
@@ -57,13 +53,19 @@ class ChunkParallelReconstructor:
     Args:
         config: the network; `devices` names two or more.
         refine: done to every chunk that the network has answered, also where the memory does not learn from it.
+        share: makes the other boxes with which the memory is shared, for the network; None shares nothing.
 
     Raises:
         ReconstructionError: no weights, or a device that cannot be used.
         ModelError: a checkpoint that does not fit the preset.
     """
 
-    def __init__(self, config: NetworkConfig, refine: ChunkStep | None = None) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        refine: ChunkStep | None = None,
+        share: Callable[[SharedNetwork], MemoryPeers] | None = None,
+    ) -> None:
         self._config = config
         self._refine = refine
         self._preset = preset_named(config.preset)
@@ -72,7 +74,8 @@ class ChunkParallelReconstructor:
         self._kept: dict[ChunkKey, Outcome] = {}
         self._frames_at_once: int | None = None
         self._notes: list[str] = []
-        self._pool = WorkerPool(config)
+        self._pool = WorkerPool(config, shares=share is not None)
+        self._box = None if share is None else self._pool.share(share)
         self._memory_metrics: Mapping[str, int | float] = {}
 
     @property
@@ -103,10 +106,12 @@ class ChunkParallelReconstructor:
         """
         with self._lock:
             self._reset_if_wanted()
-            if _key(chunk) not in self._kept:
+            if key_of(chunk) not in self._kept:
                 batch = [chunk, *following[: self.max_parallel_chunks - 1]]
-                self._kept = dict(zip(map(_key, batch), self._outcomes(batch), strict=False))
-            outcome = self._kept.pop(_key(chunk))
+                self._kept = dict(zip(map(key_of, batch), self._outcomes(batch), strict=False))
+                if self._box is not None:
+                    self._box.learned()
+            outcome = self._kept.pop(key_of(chunk))
             self._notes += self._pool.news()
             if isinstance(outcome, Scal3rError):
                 raise outcome
@@ -128,7 +133,7 @@ class ChunkParallelReconstructor:
         with self._lock:
             self._reset_if_wanted()
             reply = self._pool.send_first(Recall(without_features(chunk)))
-            geometry = None if isinstance(reply, Gone) else _done(reply).geometry
+            geometry = None if isinstance(reply, Gone) else done(reply).geometry
         return geometry if geometry is None or self._refine is None else self._refine(chunk, geometry, None)
 
     def reset(self) -> None:
@@ -143,13 +148,14 @@ class ChunkParallelReconstructor:
     def metrics(self) -> Mapping[str, int | float]:
         """The memory after the last step, workers alive and workers lost so far. Never waits."""
         learned = {} if self._reset_wanted.is_set() else self._memory_metrics
-        return {**learned, "workers": len(self._pool), "workers_lost": self._pool.lost}
+        peers = {} if self._box is None else self._box.metrics()
+        return {**learned, "workers": len(self._pool), "workers_lost": self._pool.lost, **peers}
 
     def snapshot(self, path: Path) -> None:
         """Writes what the memory has learned so far; `ModelError` where the disk refuses it."""
         with self._lock:
             self._reset_if_wanted()
-            _done(self._pool.send_first(Save(path.absolute())))
+            done(self._pool.send_first(Save(path.absolute())))
 
     def restore(self, path: Path) -> None:
         """Continues with the memory in `path`; `ModelError` where it is none, or one of another preset or rule."""
@@ -160,24 +166,42 @@ class ChunkParallelReconstructor:
             if any(isinstance(reply, Failed) for reply in replies):
                 self._pool.send_all(Rewind())
             for reply in replies:
-                _done(reply)
+                done(reply)
+            if self._box is not None:
+                self._box.learned()
 
     def accumulated_gradient(self) -> Mapping[int, FastWeights]:
         """What the memory has learned, by layer, on the CPU; the same in all workers."""
         with self._lock:
             self._reset_if_wanted()
-            gradients = _done(self._pool.send_first(ReadGradients())).gradients or {}
-            return {layer: FastWeights(*map(torch.from_numpy, arrays)) for layer, arrays in gradients.items()}
+            return self._own_gradient()
 
     def close(self) -> None:
-        """Ends the workers within about a second; a chunk in work on another thread fails."""
+        """Ends the workers within about a second; a chunk in work on another thread fails.
+
+        A box that shares its memory sends its peers the last that was learned before, within their deadline.
+        """
+        if self._box is not None:
+            if self._lock.acquire(blocking=False):
+                try:
+                    with contextlib.suppress(ReconstructionError):
+                        self._box.replace(self._own_gradient())
+                finally:
+                    self._lock.release()
+            self._box.close()
         self._pool.close()
+
+    def _own_gradient(self) -> Mapping[int, FastWeights]:
+        gradients = done(self._pool.send_first(ReadGradients())).gradients or {}
+        return {layer: FastWeights(*map(torch.from_numpy, arrays)) for layer, arrays in gradients.items()}
 
     def _reset_if_wanted(self) -> None:
         if self._reset_wanted.is_set():
             self._pool.send_all(Reset())
             self._kept, self._memory_metrics = {}, {}
             self._reset_wanted.clear()
+            if self._box is not None:
+                self._box.replace({})
 
     def _outcomes(self, chunks: Sequence[Chunk]) -> list[Outcome]:
         """What becomes of the chunks, in order; of the first one at least.
@@ -207,8 +231,8 @@ class ChunkParallelReconstructor:
                 steps.appendleft(step)
                 continue
             if all(isinstance(reply, Answer) and reply.geometry is not None for reply in replies):
-                outcomes += [_outcome(reply) for reply in replies]
-                self._memory_metrics = _metrics(replies[0])
+                outcomes += [outcome_of(reply) for reply in replies]
+                self._memory_metrics = metrics_of(replies[0])
                 continue
             self._pool.send_all(Rewind())
             out_of_memory = next((reply for reply in replies if isinstance(reply, OutOfMemory)), None)
@@ -217,7 +241,7 @@ class ChunkParallelReconstructor:
             elif len(step) > 1:
                 steps.extendleft([one] for one in reversed(step))
             else:
-                outcomes.append(self._too_large(step[0], out_of_memory) if out_of_memory else _outcome(replies[0]))
+                outcomes.append(self._too_large(step[0], out_of_memory) if out_of_memory else outcome_of(replies[0]))
         return outcomes
 
     def _take_smaller_parts(self, step: Sequence[Chunk]) -> bool:
@@ -236,27 +260,3 @@ class ChunkParallelReconstructor:
             f"chunk {chunk.index}: preset {self._preset.name} does not fit on {devices} even with {SMALLEST_PART}"
             f" frames ({reply.reason}): choose a smaller preset or network.image_width"
         )
-
-
-def _outcome(reply: Reply) -> Outcome:
-    if isinstance(reply, Answer):
-        return reply.geometry
-    assert isinstance(reply, Failed), "all other replies to a step were handled"
-    return reply.error
-
-
-def _metrics(reply: Reply) -> Mapping[str, int | float]:
-    return reply.metrics if isinstance(reply, Answer) else {}
-
-
-def _done(reply: Reply) -> Done:
-    """The reply to a message that is not a step; raises what was wrong."""
-    if isinstance(reply, Done):
-        return reply
-    if isinstance(reply, Failed):
-        raise reply.error
-    raise ReconstructionError("all workers of the network are lost, and with them its memory")
-
-
-def _key(chunk: Chunk) -> ChunkKey:
-    return chunk.index, tuple(frame.stamp_ns for frame in chunk.frames)

@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import Scal3rError
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+from scal3r_ros.sync.peers.peers import SharedNetwork
 
 # Messages -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Start:
-    """The first message: which network to load, on which device."""
+    """The first message: which network to load, on which device, and whether the box shares its memory."""
 
     config: NetworkConfig
+    shares: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Step:
     chunk: Chunk | None
     frames_at_once: int | None
     members: tuple[int, ...]
+    peer_sum: int = 0
+    """Version of the peers' sum that the memory uses; 0 is none."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,24 @@ class Restore:
 
 @dataclass(frozen=True)
 class ReadGradients:
-    """Reply with the accumulated gradient."""
+    """Reply with the accumulated gradient: of this box, or with the peers' sum of that version."""
+
+    peer_sum: int | None = None
+
+
+@dataclass(frozen=True)
+class Write:
+    """Write the accumulated gradient of this box into a file, in the background: `Written` follows the reply."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class PeerSum:
+    """Read what the peers of the box have taught, in the background: no reply, but `Loaded` when it is there."""
+
+    path: Path
+    version: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +115,7 @@ class Stop:
     """End; the only message without a reply but the end of the process."""
 
 
-Message = Start | Form | Step | Rewind | Reset | Save | Restore | ReadGradients | Recall | Stop
+Message = Start | Form | Step | Rewind | Reset | Save | Restore | ReadGradients | Write | PeerSum | Recall | Stop
 
 # Replies ------------------------------------------------------------------------------------------------------------
 
@@ -117,9 +138,24 @@ class Done:
 
 @dataclass(frozen=True)
 class Ready:
-    """The network is loaded on `device`."""
+    """The network is loaded on `device`; `network` for a box that shares its memory."""
 
     device: str
+    network: SharedNetwork | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """No reply: the peers' sum of that version can be used."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """No reply: the file that `Write` asked for is there."""
+
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -156,4 +192,4 @@ class Gone:
     """Stands in for the reply of a worker that has died."""
 
 
-Reply = Passed | Done | Ready | Answer | OutOfMemory | Failed | Broken | Gone
+Reply = Passed | Loaded | Written | Done | Ready | Answer | OutOfMemory | Failed | Broken | Gone

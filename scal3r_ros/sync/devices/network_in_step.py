@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 
-from scal3r_ros.model import FastWeights, MemoryMark, MemoryRule, MemoryState, Synchronizer
+from scal3r_ros.model import FastWeights, MemoryMark, MemoryRule, MemoryState, Peers, Synchronizer
 from scal3r_ros.reconstruction.network.cache import TokenCache
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.forward import ChunkForward, memory_metrics
 from scal3r_ros.reconstruction.network.reconstructor import recalled
 from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+from scal3r_ros.sync.peers.peers import SharedNetwork
 
 
 class NetworkInStep:
@@ -24,23 +25,34 @@ class NetworkInStep:
     Args:
         config: the network, on one device.
         synchronizer: sums the memory's gradients over the workers.
+        peers: makes what other boxes have learned, for a device; None where nothing is shared.
 
     Raises:
         ReconstructionError: no weights, or a device or compiler that cannot be used.
         ModelError: a checkpoint that does not fit the preset.
     """
 
-    def __init__(self, config: NetworkConfig, synchronizer: Synchronizer) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        synchronizer: Synchronizer,
+        peers: Callable[[torch.device], Peers] | None = None,
+    ) -> None:
         self._model = build_network(config)
         self._forward = ChunkForward(self._model, config)
         rule = MemoryRule(config.memory.rule)
-        self._memory = MemoryState(self._model.preset, rule, config.memory.decay, synchronizer)
+        others = None if peers is None else peers(self.device)
+        self._memory = MemoryState(self._model.preset, rule, config.memory.decay, synchronizer, others)
         self._tokens = TokenCache()
 
     @property
     def device(self) -> torch.device:
         """Where the network is."""
         return self._forward.device
+
+    def shared(self) -> SharedNetwork:
+        """What other boxes have to know of the network."""
+        return SharedNetwork.of(self._model)
 
     def attempt(self, chunk: Chunk, frames_at_once: int | None) -> ChunkGeometry | None:
         """One try at a chunk, in parts of at most `frames_at_once` frames; None where it is not finite.
@@ -70,6 +82,10 @@ class NetworkInStep:
         if self._memory.rule is MemoryRule.FROZEN:
             return ()
         return tuple(w.numel() for _, unit in self._model.aggregator.units() for w in unit.initial)
+
+    def layers(self) -> tuple[int, ...]:
+        """The layers that have memory units."""
+        return tuple(layer for layer, _ in self._model.aggregator.units())
 
     def mark(self) -> MemoryMark:
         """Where the memory stands now."""

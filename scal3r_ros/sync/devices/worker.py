@@ -6,13 +6,15 @@ import os
 import pickle
 import queue
 import threading
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
 import torch
 
 from scal3r_ros.errors import ReconstructionError, Scal3rError
-from scal3r_ros.model import MemoryMark
+from scal3r_ros.model import FastWeights, MemoryMark
 from scal3r_ros.reconstruction.protocol import Chunk
+from scal3r_ros.sync.devices.background import PeerSums
 from scal3r_ros.sync.devices.group import Group, GroupBrokenError
 from scal3r_ros.sync.devices.messages import (
     Answer,
@@ -23,6 +25,7 @@ from scal3r_ros.sync.devices.messages import (
     Message,
     OutOfMemory,
     Passed,
+    PeerSum,
     ReadGradients,
     Ready,
     Recall,
@@ -34,23 +37,35 @@ from scal3r_ros.sync.devices.messages import (
     Start,
     Step,
     Stop,
+    Write,
 )
 from scal3r_ros.sync.devices.network_in_step import NetworkInStep
+from scal3r_ros.sync.peers.peers import SharedNetwork
 
 
 class Worker:
-    """Carries out messages one after another. `group` hears of lost members from another thread."""
+    """Carries out messages one after another. `group` hears of lost members from another thread, `sums` of peers."""
 
     def __init__(self, start: Start, pipe: Pipe) -> None:
         self.group = Group(lambda: pipe.send(Passed()))
         self._threads = torch.get_num_threads()
-        self._network = NetworkInStep(start.config, self.group)
+        self.sums: PeerSums | None = None
+        self._send = pipe.send
+        self._network = NetworkInStep(start.config, self.group, self._peer_sums if start.shares else None)
         self._mark: MemoryMark = self._network.mark()
 
     @property
     def device(self) -> torch.device:
         """Where the network is."""
         return self._network.device
+
+    def shared(self) -> SharedNetwork | None:
+        """What other boxes have to know of the network; None where it is not shared."""
+        return None if self.sums is None else self._network.shared()
+
+    def _peer_sums(self, device: torch.device) -> PeerSums:
+        self.sums = PeerSums(device, self._send)
+        return self.sums
 
     def handle(self, message: Message) -> Reply:
         """Carries out a message."""
@@ -77,10 +92,25 @@ class Worker:
                 self._network.restore(path)
             case Recall(chunk):
                 return self._recall(chunk)
-            case ReadGradients():
-                G = self._network.accumulated_gradient()
+            case Write(path):
+                assert self.sums is not None, "only a box that shares its memory is asked"
+                self.sums.write(path, self._network.accumulated_gradient())
+            case ReadGradients(peer_sum):
+                G = self._with_peers(peer_sum)
                 return Done({layer: tuple(w.cpu().numpy() for w in weights) for layer, weights in G.items()})
         return Done()
+
+    def _with_peers(self, peer_sum: int | None) -> Mapping[int, FastWeights]:
+        own = self._network.accumulated_gradient()
+        if peer_sum is None or self.sums is None:
+            return own
+        self.sums.use(peer_sum)
+        total = dict(own)
+        for layer in self._network.layers():
+            theirs = self.sums.accumulated_gradient(layer)
+            if theirs is not None:
+                total[layer] = own[layer].plus(theirs) if layer in own else theirs
+        return total
 
     def _recall(self, chunk: Chunk) -> Reply:
         try:
@@ -93,6 +123,8 @@ class Worker:
     def _step(self, step: Step) -> Reply:
         self._mark = self._network.mark()
         self.group.begin_step(step.members)
+        if self.sums is not None:
+            self.sums.use(step.peer_sum)
         geometry = None
         reply: Reply
         try:
@@ -123,6 +155,7 @@ class Pipe:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._sending = threading.Lock()
         self.worker: Worker | None = None
 
     def listen(self) -> None:
@@ -137,9 +170,11 @@ class Pipe:
         return self._messages.get()
 
     def send(self, reply: Reply) -> None:
-        """Replies."""
+        """Replies; from any thread."""
+        content = pickle.dumps(reply, protocol=pickle.HIGHEST_PROTOCOL)
         try:
-            self._connection.send_bytes(pickle.dumps(reply, protocol=pickle.HIGHEST_PROTOCOL))
+            with self._sending:
+                self._connection.send_bytes(content)
         except OSError:
             os._exit(0)
 
@@ -148,11 +183,17 @@ class Pipe:
             while True:
                 message = self._connection.recv_bytes()
                 if message:
-                    self._messages.put(pickle.loads(message))
+                    self._receive(pickle.loads(message))
                 elif self.worker is not None:
                     self.worker.group.abandon()
         except (EOFError, OSError):
             os._exit(0)
+
+    def _receive(self, message: Message) -> None:
+        if not isinstance(message, PeerSum):
+            self._messages.put(message)
+        elif self.worker is not None and self.worker.sums is not None:
+            self.worker.sums.load(message)
 
 
 def main(handle: int) -> None:
@@ -168,7 +209,7 @@ def main(handle: int) -> None:
         pipe.send(Failed(error))
         return
     pipe.worker = worker
-    pipe.send(Ready(str(worker.device)))
+    pipe.send(Ready(str(worker.device), worker.shared()))
     while not isinstance(message := pipe.next_message(), Stop):
         pipe.send(worker.handle(message))
     worker.group.leave()

@@ -12,7 +12,7 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.reconstruction.network.chunk_parts import parts_of
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk
+from scal3r_ros.sync.devices.box_memory import BoxMemory
 from scal3r_ros.sync.devices.messages import (
     Broken,
     Failed,
@@ -27,14 +28,17 @@ from scal3r_ros.sync.devices.messages import (
     Gone,
     Message,
     Passed,
+    PeerSum,
     Ready,
     Reply,
     Rewind,
     Start,
     Step,
     Stop,
+    Write,
 )
 from scal3r_ros.sync.devices.worker_process import WorkerProcess
+from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
 
 MEETING_S = 10.0
 """How long workers wait for each other to form a group: they do nothing else meanwhile."""
@@ -53,13 +57,18 @@ class WorkerPool:
 
     Args:
         config: the network of all workers; each of its `devices` gets a worker.
+        shares: whether the box shares its memory: `network` is known then, and gradients travel by files.
 
     Raises:
         ReconstructionError, ModelError: a worker cannot load the network or use its device.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, shares: bool = False) -> None:
         self._config = config
+        self._shares = shares
+        self._box: BoxMemory | None = None
+        self._peer_sum: PeerSum | None = None
+        self.network: SharedNetwork | None = None
         self._timeout_s = config.step_timeout_s
         self._inbox: queue.SimpleQueue[tuple[WorkerProcess, Reply]] = queue.SimpleQueue()
         self._workers: list[WorkerProcess] = []
@@ -82,6 +91,33 @@ class WorkerPool:
     def pids(self) -> tuple[int, ...]:
         """Process ids by rank."""
         return tuple(worker.pid for worker in self._workers)
+
+    def share(self, make: Callable[[SharedNetwork], MemoryPeers]) -> BoxMemory:
+        """Begins to share the memory with the peers that `make` makes for its network; raises what `make` does."""
+        assert self.network is not None, "the workers of a box that shares its memory name their network"
+        try:
+            peers = make(self.network)
+        except BaseException:
+            self.close()
+            raise
+        self._box = BoxMemory(peers, Path(self._meetings.name), self.offer, lambda path: self.send_first(Write(path)))
+        return self._box
+
+    def _on_written(self, path: Path) -> None:
+        if self._box is not None:
+            self._box.written(path)
+
+    def offer(self, path: Path, version: int) -> None:
+        """Has all workers read a sum of peers, in the background; may be called from any thread, also during a step."""
+        with self._lock:
+            self._peer_sum = PeerSum(path, version)
+            for worker in self._workers:
+                worker.send(self._peer_sum)
+
+    @property
+    def peer_sum(self) -> int:
+        """Version of the newest sum of peers that all workers have read."""
+        return min((worker.loaded for worker in self._workers), default=0)
 
     def news(self) -> list[str]:
         """Sentences about workers lost and started since the last call."""
@@ -108,8 +144,9 @@ class WorkerPool:
         given = [*chunks, *[None] * (len(workers) - len(chunks))]
         parts = [len(parts_of(len(c.frames), frames_at_once or len(c.frames))) for c in chunks]
         members = tuple(sum(count > number for count in parts) for number in range(max(parts)))
+        peer_sum = self.peer_sum
         for worker, chunk in zip(workers, given, strict=True):
-            worker.send(Step(None if chunk is None else without_features(chunk), frames_at_once, members))
+            worker.send(Step(None if chunk is None else without_features(chunk), frames_at_once, members, peer_sum))
         replies = self._gather(workers)
         if any(isinstance(reply, Gone | Broken) for reply in replies.values()):
             self.send_all(Rewind())
@@ -152,10 +189,10 @@ class WorkerPool:
             with self._lock:
                 if self._closing:
                     raise ReconstructionError("the network was closed")
-                worker = WorkerProcess(self._started, device, self._inbox)
+                worker = WorkerProcess(self._started, device, self._inbox, self._on_written)
                 self._workers.append(worker)
             self._started += 1
-            worker.send(Start(replace(self._config, device=device, devices=())))
+            worker.send(Start(replace(self._config, device=device, devices=()), self._shares))
         asked = list(self._workers)
         replies = self._gather(asked)
         for worker in asked:
@@ -163,7 +200,7 @@ class WorkerPool:
             if isinstance(reply, Failed):
                 raise reply.error
             if isinstance(reply, Ready):
-                worker.device = reply.device
+                worker.device, self.network = reply.device, reply.network
             else:
                 raise ReconstructionError(f"{worker} {worker.fate(self._timeout_s)} before it had loaded the network")
         self._form()

@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import psutil
 
-from scal3r_ros.sync.devices.messages import Gone, Message, Reply
+from scal3r_ros.sync.devices.messages import Gone, Loaded, Message, Reply, Written
 
 # Not multiprocessing's spawn: that would import the main program, whatever it is, once more in every worker.
 _PROGRAM = """
@@ -37,11 +39,20 @@ class WorkerProcess:
     which finishes its work.
     """
 
-    def __init__(self, number: int, device: str, inbox: queue.SimpleQueue[tuple[WorkerProcess, Reply]]) -> None:
+    def __init__(
+        self,
+        number: int,
+        device: str,
+        inbox: queue.SimpleQueue[tuple[WorkerProcess, Reply]],
+        on_written: Callable[[Path], None] = lambda path: None,
+    ) -> None:
+        self._on_written = on_written
         self.number = number
         self.device = device
         self.sums = 0
         """Sums it has reached in the current step."""
+        self.loaded = 0
+        """Version of the newest sum of peers that it can use."""
         self.timed_out = False
         ours, theirs = socket.socketpair()
         with theirs:
@@ -112,10 +123,18 @@ class WorkerProcess:
         except OSError:
             pass  # the reader sees the same end, and reports it
 
+    def _receive(self, reply: Reply) -> None:
+        if isinstance(reply, Loaded):
+            self.loaded = reply.version
+        elif isinstance(reply, Written):
+            self._on_written(reply.path)
+        else:
+            self._inbox.put((self, reply))
+
     def _read(self) -> None:
         try:
             while True:
-                self._inbox.put((self, pickle.loads(self._connection.recv_bytes())))
+                self._receive(pickle.loads(self._connection.recv_bytes()))
         except (EOFError, OSError, pickle.UnpicklingError):
             if not self.wait(_END_S):
                 self.kill()

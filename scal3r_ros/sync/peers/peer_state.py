@@ -27,19 +27,20 @@ class PeerStates:
         """The sum over all peers, None where there is none. Never waits."""
         return self._totals.get(layer)
 
-    def put(self, peer: str, gradients: Mapping[int, FastWeights]) -> None:
-        """Replaces the accumulated gradient of a peer; an empty one takes it out."""
+    def put(self, peer: str, gradients: Mapping[int, FastWeights]) -> bool:
+        """Replaces the accumulated gradient of a peer; an empty one takes it out. Whether a sum has changed."""
         with self._lock:
             before = self._by_peer.pop(peer, {})
             if gradients:
                 self._by_peer[peer] = gradients
-            for layer in {*before, *gradients}:
-                if before.get(layer) is not gradients.get(layer):
-                    self._sum(layer)
+            changed = [layer for layer in {*before, *gradients} if before.get(layer) is not gradients.get(layer)]
+            for layer in changed:
+                self._sum(layer)
+        return bool(changed)
 
-    def take_out(self, peer: str) -> None:
-        """Takes what a peer has taught out of the sums."""
-        self.put(peer, {})
+    def totals(self) -> Mapping[int, FastWeights]:
+        """All sums as they are now, by layer. Never waits."""
+        return dict(self._totals)
 
     def _sum(self, layer: int) -> None:
         # In the order of names, so that all nodes round alike.

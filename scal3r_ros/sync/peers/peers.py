@@ -67,12 +67,15 @@ class MemoryPeers:
         config: where the nodes meet, and how often they exchange.
         name: this node's name where `config.name` is empty.
         network: the network whose memory is shared; the others need the same.
+        sums_on: where sums of the peers are kept; by default the network's device.
 
     Raises:
         ConfigurationError: the rendezvous, the name, the key, the interface or the transport cannot be used.
     """
 
-    def __init__(self, config: MemoryPeersConfig, name: str, network: SharedNetwork) -> None:
+    def __init__(
+        self, config: MemoryPeersConfig, name: str, network: SharedNetwork, sums_on: str | None = None
+    ) -> None:
         self._address = parse_address(config.rendezvous)
         self._config = config
         self._access = Access.of(config, self._address)
@@ -93,7 +96,9 @@ class MemoryPeers:
             backends=backends,
             wanted=config.backend,
         )
-        self._states = PeerStates(network.device)
+        self._states = PeerStates(torch.device(sums_on) if sums_on else network.device)
+        self.changed = threading.Event()
+        """Set when the sums have changed."""
         self._book = PeerBook()
         self._rendezvous = Rendezvous(self._address, self._me.name, self._access.key)
         self._heartbeats = Heartbeats()
@@ -129,6 +134,14 @@ class MemoryPeers:
     def accumulated_gradient(self, layer: int) -> FastWeights | None:
         """The sum of the peers' latest accumulated gradients for the unit after `layer`, on its device; never waits."""
         return self._states.total(layer)
+
+    def totals(self) -> Mapping[int, FastWeights]:
+        """All sums of the peers' latest accumulated gradients, by layer; never waits."""
+        return self._states.totals()
+
+    def _take_out(self, name: str) -> None:
+        if self._states.put(name, {}):
+            self.changed.set()
 
     def metrics(self) -> Mapping[str, int | float]:
         """Peers connected and known, and of each its age, rounds and bytes; after `close`, as they were then."""
@@ -188,7 +201,8 @@ class MemoryPeers:
 
     def on_received(self, link: Link, received: ReceivedGradients) -> None:
         """See `LinkEvents`."""
-        self._states.put(link.peer.name, received.gradients)
+        if self._states.put(link.peer.name, received.gradients):
+            self.changed.set()
         self._book.received(link.peer.name, received.bytes)
 
     def on_sent(self, link: Link, sent: int) -> None:
@@ -200,7 +214,7 @@ class MemoryPeers:
         if link.peer_is_broken:
             self._links.not_again(link.peer.session)
             if self._config.forget_broken:
-                self._states.take_out(link.peer.name)
+                self._take_out(link.peer.name)
             earlier = "is taken out" if self._config.forget_broken else "stays (memory_peers.forget_broken)"
             self._book.refused(link.peer.name, f"it {why}; what it has taught before {earlier}")
         else:
@@ -242,7 +256,7 @@ class MemoryPeers:
                 self._book.log_again("silence")
             if self._config.forget_after_s > 0:
                 for name in self._book.silent_for(self._config.forget_after_s):
-                    self._states.put(name, {})
+                    self._take_out(name)
 
     def _beat(self) -> None:
         board = self._rendezvous.read()

@@ -117,7 +117,6 @@ NETWORK = {"network.preset": "nano", "network.allow_random_weights": True, "netw
         ({"reconstructor": "geometric"}, "has no memory"),
         ({"network.memory.rule": "sequential"}, "rule sequential"),
         ({"network.memory.rule": "frozen"}, "rule frozen"),
-        ({"network.devices": ["cpu", "cpu"]}, "one device"),
         ({"memory_peers.rendezvous": "nowhere"}, "host:port"),
         ({"memory_peers.name": "two words"}, "memory_peers.name"),
     ],
