@@ -12,6 +12,7 @@ from scal3r_ros.configuration import from_parameters, parameter, section
 from scal3r_ros.errors import ConfigurationError
 from scal3r_ros.mapping import MapperConfig, OnlineMapper
 from scal3r_ros.mapping.storage.map_store import StoredMap
+from scal3r_ros.reconstruction.device import named_devices
 from scal3r_ros.reconstruction.geometric.reconstructor import GeometricConfig, GeometricReconstructor
 from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
 from scal3r_ros.reconstruction.network.config import NetworkConfig
@@ -121,20 +122,20 @@ def build_reconstructor(config: CoreConfig, name: str = "mapper") -> Reconstruct
 
 
 def _network(config: CoreConfig) -> Reconstructor:
-    devices = tuple(name for name in config.network.devices if name)
+    devices = named_devices(config.network.devices)
     if len(devices) > 1:
         return ChunkParallelReconstructor(replace(config.network, devices=devices), _refinement(config))
     return NetworkReconstructor(_on_one_device(config.network), refine=_refinement(config))
 
 
 def _on_one_device(config: NetworkConfig) -> NetworkConfig:
-    devices = [name for name in config.devices if name]
+    devices = named_devices(config.devices)
     return replace(config, device=devices[0]) if devices else config
 
 
 def _sharing(config: CoreConfig, name: str) -> Reconstructor:
     _check_sharing(config)
-    devices = tuple(device for device in config.network.devices if device)
+    devices = named_devices(config.network.devices)
 
     def peers(network: SharedNetwork, sums_on: str | None = None) -> MemoryPeers:
         if not network.layout.shapes:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+
 import torch
 
 from scal3r_ros.errors import ReconstructionError
+
+_log = logging.getLogger(__name__)
 
 
 def torch_device(name: str) -> torch.device:
@@ -22,6 +27,24 @@ def torch_device(name: str) -> torch.device:
         reason = str(error).partition("\n")[0]
         raise ReconstructionError(f"device {name!r} cannot be used here: {reason}") from error
     return device
+
+
+def named_devices(names: Sequence[str]) -> tuple[str, ...]:
+    """The names that are not empty; `auto` stands for all GPUs of this machine, none where it has none."""
+    found: list[str] = []
+    for name in names:
+        if name == "auto":
+            gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+            _log.info("network.devices auto: %s", ", ".join(map(_described, gpus)) or "no GPU, so one device")
+            found += gpus
+        elif name:
+            found.append(name)
+    return tuple(found)
+
+
+def _described(gpu: str) -> str:
+    properties = torch.cuda.get_device_properties(gpu)
+    return f"one worker on {gpu} ({properties.name}, {properties.total_memory / 2**30:.0f} GiB)"
 
 
 def computes_bfloat16_fast(device: torch.device) -> bool:

@@ -21,7 +21,7 @@ from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
 
-NANO = NetworkConfig(preset="nano", allow_random_weights=True, precision="fp32", device="cpu")
+NANO = NetworkConfig(preset="nano", allow_random_weights=True, precision="fp32", device="cpu", restart_workers=False)
 CAMERA = Intrinsics(100.0, 100.0, 63.5, 31.5, 128, 64)
 SIZE, SHARED = 6, 2
 

@@ -41,13 +41,17 @@ class NetworkConfig:
     device: str = parameter("auto", "torch device: auto takes a GPU where there is one")
     devices: tuple[str, ...] = parameter(
         ("",), "two or more torch devices, like cuda:0 and cuda:1: a worker process on each takes one of consecutive "
-        "chunks in step with the others; empty names are ignored, and with none the parameter device applies",
+        "chunks in step with the others; auto takes all GPUs; empty names are ignored, and with none the parameter "
+        "device applies",
     )  # fmt: skip
     step_timeout_s: float = parameter(
         300.0, "how long the workers on several devices may give no sign of life before those that keep the others "
         "waiting are ended; must be longer than the slowest part of a chunk and than loading the network",
         unit="s", minimum=0.5, maximum=86400.0,
     )  # fmt: skip
+    restart_workers: bool = parameter(
+        True, "start a new worker on a device that has lost its own, beside the others; it joins with their memory"
+    )
     precision: str = parameter(
         "auto",
         "type in which encoder and layers compute; memory, camera and depth head stay fp32; auto is bf16 where the "

@@ -18,7 +18,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from scal3r_ros.model import FastWeights
+from scal3r_ros.errors import Scal3rError
+from scal3r_ros.model import FastWeights, MemoryRule
+from scal3r_ros.model.memory.snapshot import Snapshot, write_snapshot
 from scal3r_ros.sync.peers.peers import MemoryPeers
 
 _CHECK_S = 0.5
@@ -45,17 +47,31 @@ class BoxMemory:
         self._own: Mapping[int, FastWeights] = {}
         self._lock = threading.Lock()  # of `_own` and `_wanted`
         self._wanted: Path | None = None
+        self._own_chunks = self._wanted_chunks = 0
         self._numbers = itertools.count(1)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._distribute, name="peers of the box", daemon=True)
         peers.start(self._own_gradient)
         self._thread.start()
 
-    def learned(self) -> None:
-        """The workers have learned, and agree on it: peers get it soon."""
+    def keep(self, path: Path) -> bool:
+        """Writes what the peers get of the box now, as a memory can restore it; whether there is any."""
+        with self._lock:
+            own, chunks = self._own, self._own_chunks
+        if not own:
+            return False
+        try:
+            write_snapshot(path, Snapshot(self._peers.network.preset, MemoryRule.RUNNING.value, chunks, own))
+        except Scal3rError as error:
+            _log.warning("%s", error)
+            return False
+        return True
+
+    def learned(self, chunks: int) -> None:
+        """The workers have learned from that many chunks, and agree on it: peers get it soon."""
         path = self._folder / f"own{next(self._numbers)}.safetensors"
         with self._lock:
-            self._wanted = path
+            self._wanted, self._wanted_chunks = path, chunks
         self._ask(path)
 
     def written(self, path: Path) -> None:
@@ -69,7 +85,7 @@ class BoxMemory:
             path.unlink(missing_ok=True)
         with self._lock:
             if path == self._wanted:
-                self._own = gradients
+                self._own, self._own_chunks = gradients, self._wanted_chunks
 
     def replace(self, gradients: Mapping[int, FastWeights]) -> None:
         """What the box has learned is this, whatever a worker is still writing."""

@@ -33,9 +33,11 @@ from scal3r_ros.sync.devices.messages import (
     Restore,
     Rewind,
     Save,
+    without_features,
 )
 from scal3r_ros.sync.devices.outcomes import ChunkKey, Outcome, done, key_of, metrics_of, outcome_of
-from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool, without_features
+from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool
+from scal3r_ros.sync.devices.worker_process import Launch, WorkerProcess
 from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
 
 
@@ -54,6 +56,7 @@ class ChunkParallelReconstructor:
         config: the network; `devices` names two or more.
         refine: done to every chunk that the network has answered, also where the memory does not learn from it.
         share: makes the other boxes with which the memory is shared, for the network; None shares nothing.
+        launch: starts a worker.
 
     Raises:
         ReconstructionError: no weights, or a device that cannot be used.
@@ -65,6 +68,7 @@ class ChunkParallelReconstructor:
         config: NetworkConfig,
         refine: ChunkStep | None = None,
         share: Callable[[SharedNetwork], MemoryPeers] | None = None,
+        launch: Launch = WorkerProcess,
     ) -> None:
         self._config = config
         self._refine = refine
@@ -74,7 +78,7 @@ class ChunkParallelReconstructor:
         self._kept: dict[ChunkKey, Outcome] = {}
         self._frames_at_once: int | None = None
         self._notes: list[str] = []
-        self._pool = WorkerPool(config, shares=share is not None)
+        self._pool = WorkerPool(config, share is not None, launch)
         self._box = None if share is None else self._pool.share(share)
         self._memory_metrics: Mapping[str, int | float] = {}
 
@@ -110,7 +114,7 @@ class ChunkParallelReconstructor:
                 batch = [chunk, *following[: self.max_parallel_chunks - 1]]
                 self._kept = dict(zip(map(key_of, batch), self._outcomes(batch), strict=False))
                 if self._box is not None:
-                    self._box.learned()
+                    self._box.learned(int(self._memory_metrics.get("memory_chunks", 0)))
             outcome = self._kept.pop(key_of(chunk))
             self._notes += self._pool.news()
             if isinstance(outcome, Scal3rError):
@@ -168,7 +172,7 @@ class ChunkParallelReconstructor:
             for reply in replies:
                 done(reply)
             if self._box is not None:
-                self._box.learned()
+                self._box.learned(0)
 
     def accumulated_gradient(self) -> Mapping[int, FastWeights]:
         """What the memory has learned, by layer, on the CPU; the same in all workers."""

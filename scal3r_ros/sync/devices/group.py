@@ -111,5 +111,11 @@ class Group:
         return total.to(own.device)
 
 
+def backend_of(devices: Sequence[str]) -> str:
+    """What sums between some devices: NCCL between different GPUs, Gloo everything else."""
+    gpus = all(device.startswith("cuda") for device in devices) and len(set(devices)) == len(devices)
+    return "nccl" if gpus else "gloo"
+
+
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]

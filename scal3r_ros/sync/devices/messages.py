@@ -6,7 +6,7 @@ All of them are pickled; what was learned travels as arrays, not as tensors, who
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,12 @@ from scal3r_ros.errors import Scal3rError
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 from scal3r_ros.sync.peers.peers import SharedNetwork
+
+
+def without_features(chunk: Chunk) -> Chunk:
+    """`chunk` as it travels to a worker, where nobody reads its tracks."""
+    return replace(chunk, frames=tuple(replace(frame, features=None) for frame in chunk.frames))
+
 
 # Messages -----------------------------------------------------------------------------------------------------------
 

@@ -46,13 +46,25 @@ from scal3r_ros.sync.peers.peers import SharedNetwork
 class Worker:
     """Carries out messages one after another. `group` hears of lost members from another thread, `sums` of peers."""
 
-    def __init__(self, start: Start, pipe: Pipe) -> None:
-        self.group = Group(lambda: pipe.send(Passed()))
+    def __init__(self, network: NetworkInStep, group: Group, sums: PeerSums | None) -> None:
+        self.group = group
+        self.sums = sums
         self._threads = torch.get_num_threads()
-        self.sums: PeerSums | None = None
-        self._send = pipe.send
-        self._network = NetworkInStep(start.config, self.group, self._peer_sums if start.shares else None)
-        self._mark: MemoryMark = self._network.mark()
+        self._network = network
+        self._mark: MemoryMark = network.mark()
+
+    @classmethod
+    def load(cls, start: Start, pipe: Pipe) -> Worker:
+        """The worker that `start` describes; raises as `NetworkInStep`."""
+        group = Group(lambda: pipe.send(Passed()))
+        sums: list[PeerSums] = []
+
+        def peers(device: torch.device) -> PeerSums:
+            sums.append(PeerSums(device, pipe.send))
+            return sums[0]
+
+        network = NetworkInStep(start.config, group, peers if start.shares else None)
+        return cls(network, group, sums[0] if sums else None)
 
     @property
     def device(self) -> torch.device:
@@ -62,10 +74,6 @@ class Worker:
     def shared(self) -> SharedNetwork | None:
         """What other boxes have to know of the network; None where it is not shared."""
         return None if self.sums is None else self._network.shared()
-
-    def _peer_sums(self, device: torch.device) -> PeerSums:
-        self.sums = PeerSums(device, self._send)
-        return self.sums
 
     def handle(self, message: Message) -> Reply:
         """Carries out a message."""
@@ -204,7 +212,7 @@ def main(handle: int) -> None:
     start = pipe.next_message()
     assert isinstance(start, Start), "the first message names the network"
     try:
-        worker = Worker(start, pipe)
+        worker = Worker.load(start, pipe)
     except Scal3rError as error:
         pipe.send(Failed(error))
         return

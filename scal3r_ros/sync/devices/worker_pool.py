@@ -16,35 +16,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scal3r_ros.errors import ReconstructionError
+from scal3r_ros.errors import ReconstructionError, Scal3rError
 from scal3r_ros.reconstruction.network.chunk_parts import parts_of
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk
 from scal3r_ros.sync.devices.box_memory import BoxMemory
+from scal3r_ros.sync.devices.group import backend_of
 from scal3r_ros.sync.devices.messages import (
     Broken,
+    Done,
     Failed,
     Form,
     Gone,
     Message,
-    Passed,
     PeerSum,
     Ready,
     Reply,
+    Restore,
     Rewind,
+    Save,
     Start,
     Step,
     Stop,
     Write,
+    without_features,
 )
-from scal3r_ros.sync.devices.worker_process import WorkerProcess
+from scal3r_ros.sync.devices.replacements import Replacements
+from scal3r_ros.sync.devices.replies import Replies
+from scal3r_ros.sync.devices.worker_process import Inbox, Launch, WorkerHandle, WorkerProcess
 from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
 
 MEETING_S = 10.0
 """How long workers wait for each other to form a group: they do nothing else meanwhile."""
 STOP_S = 1.0
 """How long workers may take to end by themselves after `Stop`."""
-_POLL_S = 0.2
 _log = logging.getLogger(__name__)
 
 
@@ -57,24 +62,31 @@ class WorkerPool:
 
     Args:
         config: the network of all workers; each of its `devices` gets a worker.
+        launch: starts a worker.
         shares: whether the box shares its memory: `network` is known then, and gradients travel by files.
 
     Raises:
         ReconstructionError, ModelError: a worker cannot load the network or use its device.
     """
 
-    def __init__(self, config: NetworkConfig, shares: bool = False) -> None:
+    def __init__(self, config: NetworkConfig, shares: bool = False, launch: Launch = WorkerProcess) -> None:
         self._config = config
         self._shares = shares
         self._box: BoxMemory | None = None
         self._peer_sum: PeerSum | None = None
         self.network: SharedNetwork | None = None
         self._timeout_s = config.step_timeout_s
-        self._inbox: queue.SimpleQueue[tuple[WorkerProcess, Reply]] = queue.SimpleQueue()
-        self._workers: list[WorkerProcess] = []
-        self._formed: list[WorkerProcess] = []
-        self._lock = threading.Lock()  # of the list of workers, which `close` reads from another thread
+        self._launch = launch
         self._closing = False
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._workers: list[WorkerHandle] = []
+        self._formed: list[WorkerHandle] = []
+        self._replacements = Replacements(self._start_one, self._note)
+        self._replies = Replies(
+            self._inbox, lambda: self._timeout_s, lambda: self._closing, self._lose, self._replacements.received
+        )
+        self._peer_sum_used = 0
+        self._lock = threading.Lock()  # of the list of workers, which `close` reads from another thread
         self._started = self._groups = self.lost = 0
         self._news: list[str] = []
         self._meetings = tempfile.TemporaryDirectory(prefix="scal3r_workers_")
@@ -111,7 +123,7 @@ class WorkerPool:
         """Has all workers read a sum of peers, in the background; may be called from any thread, also during a step."""
         with self._lock:
             self._peer_sum = PeerSum(path, version)
-            for worker in self._workers:
+            for worker in (*self._workers, *self._replacements.starting):
                 worker.send(self._peer_sum)
 
     @property
@@ -125,9 +137,25 @@ class WorkerPool:
         return news
 
     def start_anew(self) -> None:
-        """One new worker with an empty memory where all are lost; raises as the constructor."""
-        self._start(self._config.devices[:1])
-        self._note("a new worker was started, with an empty memory")
+        """One new worker where all are lost, on the first device that can be used; raises as the constructor.
+
+        Its memory is empty, or what the peers of the box were last sent.
+        """
+        self._replacements.cancel()
+        for device in (devices := dict.fromkeys(self._config.devices)):
+            try:
+                self._start([device])
+            except Scal3rError:
+                with self._lock:
+                    self._workers.clear()
+                if device == list(devices)[-1]:
+                    raise
+                continue
+            self._replacements.taken(device)
+            break
+        path = Path(self._meetings.name) / "sent.safetensors"
+        kept = self._box is not None and self._box.keep(path) and isinstance(self.send_first(Restore(path)), Done)
+        self._note(f"a new worker was started, with {'what the peers were sent' if kept else 'an empty memory'}")
 
     def step(self, chunks: Sequence[Chunk], frames_at_once: int | None) -> list[Reply]:
         """Takes at most as many chunks as there are workers through the network, in step; replies in order of chunks.
@@ -135,7 +163,8 @@ class WorkerPool:
         Raises:
             StepLostError: a worker was lost; nothing was learned, and the others are ready for the next step.
         """
-        self._notice_deaths()
+        self._replies.look()
+        self._admit()
         if self._formed != self._workers:
             self._form()
         workers = list(self._workers)
@@ -144,10 +173,10 @@ class WorkerPool:
         given = [*chunks, *[None] * (len(workers) - len(chunks))]
         parts = [len(parts_of(len(c.frames), frames_at_once or len(c.frames))) for c in chunks]
         members = tuple(sum(count > number for count in parts) for number in range(max(parts)))
-        peer_sum = self.peer_sum
+        peer_sum = self._peer_sum_used = self.peer_sum
         for worker, chunk in zip(workers, given, strict=True):
             worker.send(Step(None if chunk is None else without_features(chunk), frames_at_once, members, peer_sum))
-        replies = self._gather(workers)
+        replies = self._replies.gather(workers)
         if any(isinstance(reply, Gone | Broken) for reply in replies.values()):
             self.send_all(Rewind())
             self._form()
@@ -158,14 +187,14 @@ class WorkerPool:
         """Sends all workers the same message; the replies of those that are alive after it, in order of rank."""
         for worker in self._workers:
             worker.send(message)
-        replies = self._gather(self._workers)
+        replies = self._replies.gather(self._workers)
         return [replies[worker] for worker in self._workers]
 
     def send_first(self, message: Message) -> Reply:
         """Sends the first worker a message and returns its reply; `Gone` where all are lost."""
         while self._workers:
             self._workers[0].send(message)
-            reply = next(iter(self._gather(self._workers[:1]).values()))
+            reply = next(iter(self._replies.gather(self._workers[:1]).values()))
             if not isinstance(reply, Gone):
                 return reply
         return Gone()
@@ -174,7 +203,7 @@ class WorkerPool:
         """Ends all workers within about a second; may be called from any thread, also during a step."""
         with self._lock:
             self._closing = True
-            workers = list(self._workers)
+            workers = [*self._workers, *self._replacements.starting]
         for worker in workers:
             worker.send(Stop())
         until = time.monotonic() + STOP_S
@@ -186,15 +215,11 @@ class WorkerPool:
 
     def _start(self, devices: Sequence[str]) -> None:
         for device in devices:
+            worker = self._start_one(device)
             with self._lock:
-                if self._closing:
-                    raise ReconstructionError("the network was closed")
-                worker = WorkerProcess(self._started, device, self._inbox, self._on_written)
                 self._workers.append(worker)
-            self._started += 1
-            worker.send(Start(replace(self._config, device=device, devices=()), self._shares))
         asked = list(self._workers)
-        replies = self._gather(asked)
+        replies = self._replies.gather(asked)
         for worker in asked:
             reply = replies[worker]
             if isinstance(reply, Failed):
@@ -205,93 +230,68 @@ class WorkerPool:
                 raise ReconstructionError(f"{worker} {worker.fate(self._timeout_s)} before it had loaded the network")
         self._form()
 
+    def _start_one(self, device: str) -> WorkerHandle:
+        with self._lock:
+            if self._closing:
+                raise ReconstructionError("the network was closed")
+            worker = self._launch(self._started, device, self._inbox, self._on_written)
+            self._started += 1
+        worker.send(Start(replace(self._config, device=device, devices=()), self._shares))
+        return worker
+
+    def _admit(self) -> None:
+        """Takes in new workers that are ready, with the memory of the others; those go on without them otherwise."""
+        self._replacements.start_due()
+        for worker in self._replacements.ready if self._workers else []:
+            if self._peer_sum is not None and worker.loaded < self._peer_sum_used:
+                worker.send(self._peer_sum)  # the others have forgotten older ones
+                continue
+            path = Path(self._meetings.name) / "joining.safetensors"
+            saved = self.send_first(Save(path))
+            if not isinstance(saved, Done):
+                self._note(f"{worker} cannot join: {saved.error if isinstance(saved, Failed) else 'no other is left'}")
+                return
+            worker.send(Restore(path))
+            restored = self._replies.gather([worker])[worker]
+            path.unlink(missing_ok=True)
+            if not isinstance(restored, Done):
+                self._replacements.received(worker, restored)
+                continue
+            with self._lock:
+                self._workers.append(worker)
+                self._replacements.joined(worker)
+            self._note(f"{worker} has joined with the memory of the others; {len(self._workers)} at work")
+
     def _form(self) -> None:
         """A new group of the workers alive; one that does not come to it is ended."""
         while self._workers:
             asked, self._groups = list(self._workers), self._groups + 1
             meeting = Path(self._meetings.name) / f"group{self._groups}"
-            backend = _backend([worker.device for worker in asked])
+            backend = backend_of([worker.device for worker in asked])
             # Shorter than the wait for replies: a worker that waits in vain for a lost one can report it in time.
             timeout_s = min(MEETING_S, self._timeout_s / 2)
             for rank, worker in enumerate(asked):
                 worker.send(Form(meeting, rank, len(asked), backend, timeout_s))
-            replies = self._gather(asked)
+            replies = self._replies.gather(asked)
             if not any(isinstance(reply, Gone | Broken) for reply in replies.values()):
                 self._formed = asked
                 return
             if not any(isinstance(reply, Gone) for reply in replies.values()):
                 # None died, and still they cannot meet: with one fewer each time, this comes to an end.
                 asked[-1].kill()
-                self._gather(asked[-1:])
+                self._replies.gather(asked[-1:])
 
-    def _notice_deaths(self) -> None:
-        """Removes workers that died between messages."""
-        while not self._inbox.empty():
-            worker, reply = self._inbox.get()
-            if isinstance(reply, Gone):
-                self._lose(worker)
-
-    def _gather(self, asked: Sequence[WorkerProcess]) -> dict[WorkerProcess, Reply]:
-        """A reply of each, `Gone` for those that die or had to be ended."""
-        replies: dict[WorkerProcess, Reply] = {}
-        waiting = set(asked)
-        silent_s = 0.0
-        for worker in waiting:
-            worker.sums = 0
-        while waiting:
-            if self._closing:
-                raise ReconstructionError("the network was closed during a chunk")
-            since = time.monotonic()
-            try:
-                worker, reply = self._inbox.get(timeout=_POLL_S)
-            except queue.Empty:
-                # Time in which this process itself is stopped does not count.
-                silent_s += min(time.monotonic() - since, 2 * _POLL_S)
-                if silent_s >= self._timeout_s:
-                    self._end_the_slowest(waiting)
-                    silent_s = 0.0
-                continue
-            silent_s = 0.0
-            if isinstance(reply, Passed):
-                worker.sums += 1
-                continue
-            if isinstance(reply, Gone):
-                self._lose(worker)
-                for other in waiting - {worker}:
-                    other.report_loss()
-            if worker in waiting:
-                waiting.remove(worker)
-                replies[worker] = reply
-        return replies
-
-    def _end_the_slowest(self, waiting: set[WorkerProcess]) -> None:
-        """Ends those that the others wait for: stopped ones, else those that have reached the fewest sums."""
-        stopped = [worker for worker in waiting if worker.stopped]
-        fewest = min(worker.sums for worker in waiting)
-        for worker in stopped or [worker for worker in waiting if worker.sums == fewest]:
-            worker.timed_out = True
-            worker.kill()
-
-    def _lose(self, worker: WorkerProcess) -> None:
+    def _lose(self, worker: WorkerHandle) -> None:
         with self._lock:
             if self._closing or worker not in self._workers:
                 return
             self._workers.remove(worker)
         self.lost += 1
+        if self._config.restart_workers:
+            self._replacements.lost(worker.device)
         left = len(self._workers)
         self._note(f"{worker} {worker.fate(self._timeout_s)}; {left or 'none'} left")
 
     def _note(self, sentence: str) -> None:
         self._news.append(sentence)
         _log.info(sentence)
-
-
-def _backend(devices: Sequence[str]) -> str:
-    """NCCL sums between different GPUs, Gloo everything else."""
-    gpus = all(device.startswith("cuda") for device in devices) and len(set(devices)) == len(devices)
-    return "nccl" if gpus else "gloo"
-
-
-def without_features(chunk: Chunk) -> Chunk:
-    """`chunk` as it travels to a worker, where nobody reads its tracks."""
-    return replace(chunk, frames=tuple(replace(frame, features=None) for frame in chunk.frames))

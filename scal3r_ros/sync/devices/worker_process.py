@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -32,6 +33,46 @@ _END_S = 5.0
 """How long a worker may take to end after it has closed its socket."""
 
 
+class WorkerHandle(Protocol):
+    """What the main process needs of a worker; no method but `wait` waits for it."""
+
+    device: str
+    sums: int
+    loaded: int
+    timed_out: bool
+
+    @property
+    def pid(self) -> int:
+        """Id of its process."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has stopped it."""
+
+    def send(self, message: Message) -> None:
+        """Sends a message."""
+
+    def report_loss(self) -> None:
+        """Tells it, while it carries out a message, that the group has lost a member."""
+
+    def kill(self) -> None:
+        """Ends it at once."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it has ended before `timeout_s` was over."""
+
+    def fate(self, timeout_s: float) -> str:
+        """How it ended, to follow its name in a sentence; `timeout_s` is how long it was allowed."""
+
+
+Inbox = queue.SimpleQueue[tuple[WorkerHandle, Reply]]
+"""Where the replies of workers go."""
+
+
+Launch = Callable[[int, str, Inbox, Callable[[Path], None]], WorkerHandle]
+"""Starts worker `number` for a device, with an inbox for its replies and one who hears of files it has written."""
+
+
 class WorkerProcess:
     """A new process with worker `number` for `device`; its replies go into `inbox`.
 
@@ -43,7 +84,7 @@ class WorkerProcess:
         self,
         number: int,
         device: str,
-        inbox: queue.SimpleQueue[tuple[WorkerProcess, Reply]],
+        inbox: Inbox,
         on_written: Callable[[Path], None] = lambda path: None,
     ) -> None:
         self._on_written = on_written

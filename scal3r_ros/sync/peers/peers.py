@@ -76,6 +76,7 @@ class MemoryPeers:
     def __init__(
         self, config: MemoryPeersConfig, name: str, network: SharedNetwork, sums_on: str | None = None
     ) -> None:
+        self.network = network
         self._address = parse_address(config.rendezvous)
         self._config = config
         self._access = Access.of(config, self._address)
