@@ -11,6 +11,7 @@ from rich.markup import escape
 from scal3r_ros.cli.bag import bag
 from scal3r_ros.cli.benchmark import benchmark
 from scal3r_ros.cli.demo import demo
+from scal3r_ros.cli.doctor.command import doctor
 from scal3r_ros.cli.evaluate import evaluate
 from scal3r_ros.cli.export import export
 from scal3r_ros.cli.info import info
@@ -43,7 +44,7 @@ app = typer.Typer(
       scal3r bag IMAGES --calib calib.txt --rate 10 -o mine.bag
     """,
 )
-for command in (demo, bag, simulate, replay, evaluate, benchmark, view, export, train, weights, info):
+for command in (demo, bag, simulate, replay, evaluate, benchmark, view, export, train, weights, info, doctor):
     app.command()(command)
 
 
