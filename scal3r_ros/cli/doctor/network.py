@@ -72,10 +72,10 @@ def speed(seconds: float) -> Finding:
 
 
 def real_time_factor(seconds: float) -> Finding:
-    """A simulated drive through the mapper with the bundled weights, without ROS: benchmarks/live_latency.py has that."""
+    """A simulated drive through the mapper with the bundled weights; benchmarks/live_latency.py is about the node."""
     with tempfile.TemporaryDirectory(prefix="scal3r_doctor_") as folder:
         bag, out = Path(folder) / "street.bag", Path(folder) / "out"
-        made = ["simulate", "-o", str(bag), "--length", "20", "--width", "320", "--height", "128"]
+        made = ["simulate", "-o", str(bag), "--length", "12", "--width", "240", "--height", "96"]
         until_s = time.monotonic() + min(seconds, _DRIVE_S)
         for arguments in (made, ["replay", str(bag), "-o", str(out), "--reconstructor", "tiny"]):
             left_s = until_s - time.monotonic()
@@ -83,13 +83,13 @@ def real_time_factor(seconds: float) -> Finding:
             try:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=max(0.1, left_s), check=False)
             except subprocess.TimeoutExpired:
-                return left_out(f"`scal3r {arguments[0]}` of 20 m did not end in the time that was left")
+                return left_out(f"`scal3r {arguments[0]}` of 12 m did not end in the time that was left")
             if done.returncode:
                 lines = (done.stderr or done.stdout).strip().splitlines()
                 return Finding(Status.FAILED, f"`scal3r {arguments[0]}` failed: {lines[-1] if lines else 'no message'}")
         run = yaml.safe_load((out / "run.yaml").read_text(encoding="utf-8"))
     factor = float(run["real_time_factor"])
-    sentence = f"preset tiny on a simulated drive at 320 × 128: {factor:.2f} × real time; the live node was not started"
+    sentence = f"preset tiny on a simulated drive at 240 × 96: {factor:.2f} × real time; the live node was not started"
     return Finding(Status.OK, sentence, {"real_time_factor": factor, "images_per_second": run["images_per_second"]})
 
 
