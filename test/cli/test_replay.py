@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 import yaml
 
+from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.io.bags.reader import BagReader
+from scal3r_ros.io.bags.writer import BagWriter
+from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.io.trajectories import read_trajectory
+from scal3r_ros.simulation.simulate import SimulatedFrame
 
 Scal3r = Callable[..., Any]
 SMALL = ("--set", "geometric.sweep.width=64", "--set", "geometric.sweep.planes=8", "--set", "window.size=8",
@@ -45,6 +49,28 @@ def test_a_bag_becomes_a_result_that_can_be_evaluated(scal3r: Scal3r, street_bag
     assert run["real_time_factor"] > 0
     assert len(list((tmp_path / "out" / "depth").iterdir())) == run["counts"]["keyframes"]
     assert scal3r("evaluate", tmp_path / "out", "--truth", street_bag).code == 0
+
+
+def test_refused_stamps_are_dropped_images_and_no_jump_of_the_clock_is_time_that_passed(
+    scal3r: Scal3r, street_frames: list[SimulatedFrame], street_camera: Intrinsics, tmp_path: Path
+) -> None:
+    usual = int(np.median(np.diff([frame.stamp_ns for frame in street_frames])))
+    with BagWriter(tmp_path / "bag", "mcap") as writer:
+        for number, frame in enumerate(street_frames[:24]):
+            stamp = {12: street_frames[11].stamp_ns, 23: frame.stamp_ns + 3600 * 10**9}.get(number, frame.stamp_ns)
+            calibration = CameraCalibration.pinhole(
+                street_camera.width, street_camera.height, street_camera.K.ravel().tolist()
+            )
+            writer.write_camera_info(stamp, calibration)
+            writer.write_image(stamp, frame.image)
+    done = scal3r("replay", tmp_path / "bag", "-o", tmp_path / "out", *SMALL)
+    assert done.code == 0, done
+    assert "1 × stamp jumped, 1 × stamp repeated" in done.err
+    run = yaml.safe_load((tmp_path / "out" / "run.yaml").read_text())
+    assert run["counts"]["frames_in"] == 24
+    assert run["counts"]["frames_posed"] == 22
+    assert run["counts"]["frames_dropped"] == {"stamp jumped": 1, "stamp repeated": 1}
+    assert run["real_time_factor"] * run["seconds"] == pytest.approx(24 * usual * 1e-9, rel=0.15)
 
 
 def test_two_replays_write_equal_bytes(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:

@@ -117,3 +117,18 @@ def test_without_weights_it_says_where_to_get_some(bag: Path, tmp_path: Path) ->
     assert isinstance(done.exception, ReconstructionError)
     assert "download scal3r.pt from" in str(done.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_offline_memory_is_saved_with_the_map_and_continues_from_a_loaded_one(bag: Path, tmp_path: Path) -> None:
+    settings = [word for setting in ("reconstructor=scal3r", "network.confidence_half=1.5", *NANO, *WINDOW)
+                for word in ("--set", setting)]  # fmt: skip
+    arguments = ["replay", str(bag), "--memory", "offline", *settings]
+    done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "a"), "--save-map", str(tmp_path / "map")])
+    assert done.exit_code == 0, done.exception
+    again = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "b"), "--load-map", str(tmp_path / "map")])
+    assert again.exit_code == 0, again.exception
+    first, second = (yaml.safe_load((tmp_path / name / "run.yaml").read_text()) for name in "ab")
+    assert second["loaded_map"] == "map"
+    assert second["memory"] == "offline"
+    assert second["counts"]["frames_posed"] == first["counts"]["frames_posed"]
+    assert contents(tmp_path / "a") != contents(tmp_path / "b")  # the same images, but what was learnt first is known

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -30,6 +33,8 @@ from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.values import MapUpdate
 from scal3r_ros.viewer.server import LOOPBACK
 
+LONGEST_PAUSE_S = 60.0
+"""A longer time between two images is a jump of the clock."""
 SENSORS_AHEAD_NS = 200_000_000
 """So much beyond an image other sensors are read: what lies between two images is only known with the sample after."""
 
@@ -126,7 +131,7 @@ def replay(
         if save_map is not None:
             with MapWriter(save_map):
                 pass  # whether it can be written to is better known before the drive than after it
-        started, first_ns, last_ns, taken = time.perf_counter(), 0, 0, 0
+        started, stamps, taken = time.perf_counter(), array("q"), 0
         if mapper is None:
             folder = states.enter_context(tempfile.TemporaryDirectory(prefix="states_", dir=out))
             mapper = offline_mapper(source, options, chosen, Path(folder), console, load_map)
@@ -139,8 +144,8 @@ def replay(
             for frame in options.select(reader.frames()):
                 for sample in () if sensors is None else sensors.until(frame.stamp_ns + SENSORS_AHEAD_NS):
                     mapper.add_sensor(sample)
-                first_ns = first_ns if taken else frame.stamp_ns
-                last_ns, taken = frame.stamp_ns, taken + 1
+                stamps.append(frame.stamp_ns)
+                taken += 1
                 updates = mapper.push(frame)
                 for update in updates:
                     _take(update, writer, console)
@@ -158,8 +163,10 @@ def replay(
     if taken == 0:
         raise SequenceError(f"{source} holds no image that can be read: {_reasons(dropped)}")
     counters = dict(mapper.counters())
+    lost_by_source = sum(dropped.values())
+    dropped |= _refused(counters)
     trajectory, cloud = mapper.trajectory(), mapper.cloud()
-    recorded_s = (last_ns - first_ns) * 1e-9 * taken / max(1, taken - 1)
+    recorded_s = _recorded_s(np.frombuffer(stamps, np.int64))
     description = {"bag": source.name}
     description |= {"memory": memory.value} if memory else {}
     description |= {"loaded_map": load_map.name} if load_map else {}
@@ -167,7 +174,7 @@ def replay(
         trajectory,
         cloud,
         RunTotals(
-            frames_in=taken + sum(dropped.values()),
+            frames_in=taken + lost_by_source,
             frames_dropped=dropped,
             frames_mapped=taken,
             counters=counters,
@@ -210,6 +217,24 @@ def _sensors(path: Path, source: Source, topics: SensorTopics) -> Iterator[Senso
         return
     with closing(SensorReader(path, source.camera_frame, topics)) as sensors:
         yield sensors
+
+
+def _refused(counters: Mapping[str, int | float]) -> dict[str, int]:
+    """Images that the mapper refused for their stamps, by reason."""
+    prefix = "frames_dropped_"
+    return {
+        name.removeprefix(prefix).replace("_", " "): int(number)
+        for name, number in counters.items()
+        if name.startswith(prefix) and number
+    }
+
+
+def _recorded_s(stamps_ns: NDArray[np.int64]) -> float:
+    """How long it took to record the images. Where the clock jumps, the usual time between two images passed."""
+    steps = np.diff(stamps_ns) * 1e-9
+    passed = steps[(steps > 0) & (steps <= LONGEST_PAUSE_S)]
+    usual = float(np.median(passed)) if len(passed) else 0.0
+    return float(passed.sum()) + usual * (len(stamps_ns) - len(passed))
 
 
 def _save(mapper: OnlineMapper, folder: Path | None) -> Scal3rError | None:

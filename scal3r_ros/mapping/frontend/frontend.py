@@ -189,6 +189,12 @@ def _place(seen: SeenFrame, T_odom_cam: Array, submap: PlacedSubmap) -> FramePla
 
 
 def _dropped(verdict: StampVerdict, stamp_ns: int, before_ns: int | None) -> DroppedFrame:
-    before = "" if before_ns is None else f" follows {before_ns * 1e-9:.9f} s"
-    message = f"image stamp {stamp_ns * 1e-9:.9f} s{before}; the driver has to stamp every image later than the last"
+    before = "" if before_ns is None else f" follows {_seconds(before_ns)} s"
+    message = f"image stamp {_seconds(stamp_ns)} s{before}; the driver has to stamp every image later than the last"
     return DroppedFrame(verdict.value, message)
+
+
+def _seconds(stamp_ns: int) -> str:
+    """Every nanosecond of a stamp: a double holds one of today only to about 200."""
+    seconds, rest = divmod(abs(stamp_ns), 10**9)
+    return f"{'-' if stamp_ns < 0 else ''}{seconds}.{rest:09d}"
