@@ -2,6 +2,7 @@
 
 ros2 launch scal3r_ros two_nodes.launch.py bag_a:=north bag_b:=south
 ros2 launch scal3r_ros two_nodes.launch.py network_preset:=full checkpoint:=scal3r.pt device_a:=cuda:0 device_b:=cuda:1
+ros2 launch scal3r_ros two_nodes.launch.py devices_a:=cuda:0,cuda:1 devices_b:=cuda:2,cuda:3
 
 Robots on machines of their own run mapping.launch.py each, with the same memory_peers.rendezvous in its parameter file.
 """
@@ -28,6 +29,7 @@ ARGUMENTS = {
     "checkpoint": ("", "file with the network's weights, the same for both; empty takes those of the package"),
     "allow_random_weights": ("false", "run without a checkpoint: nonsense for geometry, good for trying the rest"),
     "rendezvous": ("127.0.0.1:29500", "host:port where the two find each other"),
+    "key_file": ("", "file with the key that both know; needed where the rendezvous is not on this machine alone"),
     "period": ("5.0", "seconds between two messages of what was learnt"),
     "rate": ("1.0", "speed at which bags are replayed"),
     "result_directory": ("", "folder that gets a result for each robot, in folders of their names"),
@@ -38,6 +40,7 @@ ARGUMENTS_OF_EACH = {
     "image": ("", "topic of its images; empty takes camera/image in its namespace"),
     "camera_info": ("", "topic of its camera's calibration; empty takes camera/camera_info in its namespace"),
     "device": ("auto", "device of its network"),
+    "devices": ("", "devices of its network where it is a box of several, as cuda:0,cuda:1; auto takes all GPUs"),
     "bag": ("", "rosbag2 to replay in place of its camera, as scal3r bag and scal3r simulate write them"),
 }
 
@@ -95,8 +98,10 @@ def _mapper(given: dict[str, str], own: dict[str, str], topics: dict[str, str], 
         "network.checkpoint": given["checkpoint"],
         "network.allow_random_weights": _flag("allow_random_weights", given),
         "network.device": own["device"],
+        "network.devices": own["devices"].split(","),
         "memory_peers.rendezvous": given["rendezvous"],
         "memory_peers.name": robot,
+        "memory_peers.key_file": given["key_file"],
         "memory_peers.period_s": _number("period", given),
         # Both robots are on one /tf, so their frames need names of their own.
         "map_frame": f"{robot}/map",

@@ -46,6 +46,13 @@ def test_two_mappers_meet_under_names_of_their_own(nodes):
     }
 
 
+def test_two_boxes_of_several_devices_share_their_memory(nodes):
+    made = nodes(devices_a="cpu,cpu", key_file="robots.key")
+    a, b = (made[robot, "mapper"]["parameters"][1] for robot in ("robot_a", "robot_b"))
+    assert (a["network.devices"], b["network.devices"]) == (["cpu", "cpu"], [""])
+    assert a["memory_peers.key_file"] == b["memory_peers.key_file"] == "robots.key"
+
+
 def test_a_bag_plays_into_the_topics_of_its_robot_and_sets_nobodys_clock(nodes, tmp_path):
     made = nodes(robot_a="north", bag_a=str(tmp_path), image_a="/front/image", result_directory="out")
     player = made["north", "player"]
