@@ -36,6 +36,7 @@ setup(
             "scal3r = scal3r_ros.cli.main:main",
             "mapper = scal3r_ros.nodes.mapper_main:main",
             "player = scal3r_ros.nodes.player_main:main",
+            "viewer = scal3r_ros.nodes.viewer_main:main",
         ],
     },
 )

@@ -37,6 +37,9 @@ ARGUMENTS = {
     "odom_frame": ("odom", "frame in which the pose is continuous"),
     "map_frame": ("map", "frame of the map"),
     "rviz": ("false", "start RViz"),
+    "view": ("false", "show the map in the browser"),
+    "view_host": ("127.0.0.1", "address of that page; 0.0.0.0 lets everyone on the network see the map"),
+    "view_port": ("8080", "port of that page; the next free one where it is taken"),
     "bag": ("", "rosbag2 to replay; empty where a camera is running"),
     "rate": ("1.0", "speed at which the bag is replayed"),
     "loop": ("false", "start the bag again at its end"),
@@ -70,6 +73,8 @@ def make_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         nodes += [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=_after_player))]
     if _flag("rviz", given):
         nodes.append(_rviz(given, share, sim_time))
+    if _flag("view", given):
+        nodes.append(_viewer(given, share))
     return nodes
 
 
@@ -116,6 +121,25 @@ def _after_player(event: object, context: LaunchContext) -> list[LaunchDescripti
     """A bag that cannot be played ends everything; after one that was, the map stays."""
     code = getattr(event, "returncode", 0)
     return [Shutdown(reason=f"the player ended with exit code {code}")] if code else []
+
+
+def _viewer(given: dict[str, str], share: Path) -> Node:
+    page = {
+        "host": given["view_host"],
+        "port": int(_number("view_port", given)),
+        "point_size": _voxel_size(_parameter_files(given["profile"], share)),
+        "base_frame": given["base_frame"],
+        "image_transport": given["image_transport"],
+    }
+    return Node(
+        package=PACKAGE,
+        executable="viewer",
+        name="viewer",
+        namespace=given["namespace"],
+        output="screen",
+        parameters=[page],
+        remappings=[(name, given[name]) for name in INPUTS],
+    )
 
 
 def _rviz(given: dict[str, str], share: Path, sim_time: dict[str, bool]) -> Node:

@@ -27,6 +27,7 @@ from scal3r_ros.io.results import layout
 from scal3r_ros.nodes.mapper.config import MapperNodeConfig
 from scal3r_ros.nodes.mapper.node import MapperNode
 from scal3r_ros.nodes.player.node import PlayerConfig
+from scal3r_ros.nodes.viewer.node import ViewerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN_TO_ROS = ("/rosout", "/parameter_events", "transition_event")
@@ -46,7 +47,11 @@ def main() -> None:
 def collect() -> dict[str, Any]:
     """Everything public, by kind."""
     return {
-        "parameters": {"mapper": parameters(MapperNodeConfig), "player": parameters(PlayerConfig)},
+        "parameters": {
+            "mapper": parameters(MapperNodeConfig),
+            "player": parameters(PlayerConfig),
+            "viewer": parameters(ViewerConfig),
+        },
         **topics_and_services(),
         "launch_arguments": {path.name: launch_arguments(path) for path in sorted((ROOT / "launch").glob("*.py"))},
         "command": command_options(),

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -22,13 +22,16 @@ from scal3r_ros.assembly import TINY, CoreConfig, core_config
 from scal3r_ros.cli.bag import ASSUMED_FOV_DEG, write_bag_of
 from scal3r_ros.cli.evaluate import evaluate
 from scal3r_ros.cli.simulate import simulate
+from scal3r_ros.cli.view import Host, Port
 from scal3r_ros.configuration import read_parameter_file
 from scal3r_ros.errors import Scal3rError, SequenceError
 from scal3r_ros.io.bags.file import is_bag
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.topics import STATIC_TRANSFORM_TOPIC
 from scal3r_ros.io.sources import SourceOptions
+from scal3r_ros.mapping.cloud.point_map import PointMapConfig
 from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
+from scal3r_ros.viewer.server import LOOPBACK, announcement, next_free_port
 
 LAST_LINES = 12
 PROCESSES = ("mapper", "player")
@@ -64,6 +67,9 @@ def demo(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where everything is written.")] = None,
+    view: Annotated[bool, typer.Option("--view", help="Show the map in the browser while it grows.")] = False,
+    view_host: Host = LOOPBACK,
+    view_port: Port = 8080,
     default_config: Annotated[Path | None, typer.Option(hidden=True)] = None,
     default_out: Annotated[Path, typer.Option(hidden=True)] = Path("out/demo"),
 ) -> None:
@@ -93,7 +99,11 @@ def demo(
         console.print(f"mapping {images} images of {bag} live with {run.reconstructor}; logs: {written}", markup=False)
         wanted = ["--params-file", str(parameters)] if parameters is not None else []
         wanted += ["-p", f"reconstructor:={run.reconstructor}", "-p", f"result_directory:={result}"]
-        _drive(logs, [*wanted, *remapped], playing, math.ceil(images / 5) + 120, speed)
+        with ExitStack() as page:
+            if view:
+                viewing = [*remapped, *_page(view_host, view_port, parameters, console)]
+                page.enter_context(_viewer(folder / run.named("viewer", ".log"), viewing))
+            _drive(logs, [*wanted, *remapped], playing, math.ceil(images / 5) + 120, speed)
         if not (result / "trajectory.tum").is_file():
             raise DemoError(f"the mapper wrote no result: {_last_lines(logs['mapper'])}")
         evaluate(result, truth=bag if has_truth else None)
@@ -138,6 +148,27 @@ def _bag_of(source: Path | None, folder: Path, length_m: float, options: SourceO
     bag = Path(tempfile.mkdtemp(prefix="images_", dir=folder)) / "bag"
     write_bag_of(source, options, bag)
     return bag, False
+
+
+def _page(host: str, port: int, parameters: Path | None, console: Console) -> list[str]:
+    """Arguments of the viewer; says where its page is."""
+    port = next_free_port(host, port)
+    console.print(announcement(host, port), markup=False)
+    values = {} if parameters is None else read_parameter_file(parameters)
+    size = values.get("map.voxel_size", PointMapConfig.voxel_size)
+    return ["-p", f"host:={host}", "-p", f"port:={port}", "-p", f"point_size:={size}"]
+
+
+@contextmanager
+def _viewer(log: Path, arguments: list[str]) -> Iterator[None]:
+    """The viewer as a process, ended at the end; a page that does not come up ends no drive."""
+    with log.open("w") as file:
+        process = _start("viewer", arguments, file)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _drive(logs: Mapping[str, Path], mapping: list[str], playing: list[str], timeout_s: float, speed: float) -> None:

@@ -16,7 +16,7 @@ from scal3r_ros.mapping.values import PointCloud
 from scal3r_ros.viewer.colours import ColourBy
 from scal3r_ros.viewer.controls import Controls, Wishes
 from scal3r_ros.viewer.scene import Camera, MapScene
-from scal3r_ros.viewer.server import LOOPBACK, PrivateServer, address, open_server, reach, stop
+from scal3r_ros.viewer.server import LOOPBACK, PrivateServer, announcement, open_server, stop
 from scal3r_ros.viewer.tiles import Key, Tiles, levels_within, nearest_first
 
 Array = NDArray[np.float64]
@@ -87,12 +87,12 @@ class LiveView:
     @property
     def url(self) -> str:
         """What to open in a browser."""
-        return address(self.server)
+        return self.announcement.split()[1]
 
     @property
     def announcement(self) -> str:
         """One sentence: where the page is, and who can open it."""
-        return f"view: {self.url} ({reach(self.server)})"
+        return announcement(self.server.get_host(), self.server.get_port())
 
     @property
     def points_shown(self) -> int:

@@ -30,12 +30,7 @@ def open_server(host: str = LOOPBACK, port: int = 8080) -> PrivateServer:
     Raises:
         ViewError: the machine has no such address.
     """
-    try:
-        family = socket.getaddrinfo(host, None)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind((host, 0))  # viser itself would try all ports and then wait for ever
-    except OSError as error:
-        raise ViewError(f"the view cannot be served at {host}: {error.strerror}; 127.0.0.1 is this machine") from error
+    _check(host)
     with contextlib.redirect_stdout(io.StringIO()):  # the command has a sentence of its own
         server = PrivateServer(host=host, port=port, label=TITLE, verbose=False)
     server.gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=True, control_width="medium")
@@ -50,16 +45,37 @@ def stop(server: viser.ViserServer) -> None:
         server.stop()
 
 
-def address(server: viser.ViserServer) -> str:
-    """What to open in a browser."""
-    host = server.get_host()
+def next_free_port(host: str, port: int) -> int:
+    """The first port from `port` on that nobody listens to; any where it is 0.
+
+    Raises:
+        ViewError: the machine has no such address.
+    """
+    _check(host)
+    for candidate in range(port, 65536):
+        with contextlib.suppress(OSError), _socket(host) as probe:
+            probe.bind((host, candidate))
+            return int(probe.getsockname()[1])
+    raise ViewError(f"no port from {port} on is free at {host}")
+
+
+def announcement(host: str, port: int) -> str:
+    """One sentence: where the page is, and who can open it."""
     shown = LOOPBACK if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{server.get_port()}"
+    alone = host in (LOOPBACK, "localhost", "::1")
+    who = "only this machine can open it" if alone else f"everyone who reaches {host} can open it: there is no password"
+    return f"view: http://{shown}:{port} ({who})"
 
 
-def reach(server: viser.ViserServer) -> str:
-    """Who can open the page, in words."""
-    host = server.get_host()
-    if host in (LOOPBACK, "localhost", "::1"):
-        return "only this machine can open it"
-    return f"everyone who reaches {host} can open it: there is no password"
+def _check(host: str) -> None:
+    try:
+        with _socket(host) as probe:
+            probe.bind((host, 0))  # viser itself would try all ports and then wait for ever
+    except OSError as error:
+        raise ViewError(f"the view cannot be served at {host}: {error.strerror}; 127.0.0.1 is this machine") from error
+
+
+def _socket(host: str) -> socket.socket:
+    opened = socket.socket(socket.getaddrinfo(host, None)[0][0], socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page that was just closed does not block its port
+    return opened

@@ -212,3 +212,16 @@ def test_the_real_launch_takes_the_description():
     for argument in arguments:
         argument.execute(context)
     assert description.entities[-1].execute(context)
+
+
+def test_the_view_gets_what_the_mapper_gets_and_is_for_this_machine_alone(nodes):
+    made = nodes(
+        view="true", namespace="car1", image="/front/image_raw", base_frame="car1/base_link", profile="driving"
+    )
+    viewer = made["viewer"]
+    assert viewer["namespace"] == "car1"
+    assert ("image", "/front/image_raw") in viewer["remappings"]
+    (page,) = viewer["parameters"]
+    assert page["host"] == "127.0.0.1"
+    assert page["base_frame"] == "car1/base_link"
+    assert "viewer" not in nodes()

@@ -1,0 +1,1 @@
+"""The node `viewer`: what a mapper publishes, in the browser."""
