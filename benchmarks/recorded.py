@@ -48,11 +48,15 @@ class Sequence:
     config: str
     times: str | None = None
     depth: str | None = None
+    calibration: str = "calib.txt"
 
 
 SEQUENCES = (
     Sequence("kitti00_160", "image_0", "poses_first160.txt", 10.0, "driving", times="times_first160.txt"),
     Sequence("kitti06_51", "image_0", "poses.txt", 10.0, "driving"),
+    Sequence("kitti02_300", "image_0", "poses.txt", 10.0, "driving", times="times.txt"),
+    Sequence("tum_fr1_xyz", "color", "poses.txt", 30.0, "handheld", times="times.txt", calibration="calib.yaml"),
+    Sequence("tum_fr1_rpy", "color", "poses.txt", 30.0, "handheld", times="times.txt", calibration="calib.yaml"),
     Sequence("seven_scenes_1000", "color", "poses.txt", 30.0, "handheld", depth="depth"),
 )
 
@@ -150,7 +154,7 @@ def bag_of(sequence: Sequence, data: Path, folder: Path, max_frames: int | None)
         bag.parent.mkdir(parents=True, exist_ok=True)
         make_bag(
             source / sequence.images,
-            source / "calib.txt",
+            source / sequence.calibration,
             bag,
             rate=None if sequence.times else sequence.rate,
             times=source / sequence.times if sequence.times else None,

@@ -30,7 +30,12 @@ PROFILES = {
     DEFAULT: Profile("The defaults of every parameter: a starting point for a camera that no other profile fits."),
     "driving": Profile(
         "A camera on a car or another vehicle that drives through streets.",
-        {"initial_median_depth_m": 12.0, "map.voxel_size": 0.2, "geometric.sweep.min_parallax_deg": 2.5},
+        {
+            "initial_median_depth_m": 12.0,
+            "map.voxel_size": 0.2,
+            "geometric.lag.radial_sigma": 0.02,
+            "geometric.sweep.min_parallax_deg": 2.5,
+        },
     ),
     "handheld": Profile(
         "A camera carried by hand through rooms.",

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 class Intrinsics:
     """Pinhole camera of an image of `width` × `height` pixels; pixel centres lie at whole numbers (OpenCV convention).
 
-    `fx, fy` focal lengths and `cx, cy` principal point, all in pixels.
+    `fx, fy` focal lengths and `cx, cy` principal point, all in pixels. `radial` is the coefficient k of what distortion
+    rectification has left: the ray through a = (x, y, 1) is seen at a (1 + k (x² + y²)). 0 for most cameras.
     """
 
     fx: float
@@ -21,6 +22,7 @@ class Intrinsics:
     cy: float
     width: int
     height: int
+    radial: float = 0.0
 
     @property
     def K(self) -> NDArray[np.float64]:
@@ -30,11 +32,35 @@ class Intrinsics:
     def on_unit_plane(self, uv: ArrayLike) -> NDArray[np.float64]:
         """Places (..., 2) on the z = 1 plane of pixels uv (..., 2)."""
         xy: NDArray[np.float64] = (np.asarray(uv, np.float64) - [self.cx, self.cy]) / [self.fx, self.fy]
-        return xy
+        return without_radial(xy, self.radial)
+
+    def pixels_of(self, xy: ArrayLike) -> NDArray[np.float64]:
+        """Pixels (..., 2) at which places xy (..., 2) on the z = 1 plane are seen."""
+        uv: NDArray[np.float64] = with_radial(xy, self.radial) * [self.fx, self.fy] + [self.cx, self.cy]
+        return uv
 
     def scaled(self, width: int, height: int) -> Intrinsics:
         """The same camera for its image resized to `width` × `height` pixels."""
         sx, sy = width / self.width, height / self.height
         return Intrinsics(
-            self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height
-        )
+            self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height,
+            self.radial,
+        )  # fmt: skip
+
+
+def with_radial(xy: ArrayLike, radial: float) -> NDArray[np.float64]:
+    """Places xy (..., 2) on the z = 1 plane as a camera with the coefficient `radial` shows them."""
+    xy = np.asarray(xy, np.float64)
+    return np.asarray(xy * (1.0 + radial * (xy**2).sum(axis=-1, keepdims=True)))
+
+
+def without_radial(xy: ArrayLike, radial: float) -> NDArray[np.float64]:
+    """The inverse of `with_radial`, by Newton's method on the distance from the axis."""
+    xy = np.asarray(xy, np.float64)
+    if radial == 0.0:
+        return xy
+    seen = np.sqrt((xy**2).sum(axis=-1, keepdims=True))
+    r = seen.copy()
+    for _ in range(4):
+        r = r - (r * (1.0 + radial * r**2) - seen) / np.maximum(1.0 + 3.0 * radial * r**2, 0.1)
+    return np.asarray(xy / (1.0 + radial * r**2))

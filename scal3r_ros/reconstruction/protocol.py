@@ -70,13 +70,18 @@ class TrackedPoints:
 
 
 class ChunkHealth(Enum):
-    """Whether a chunk's geometry was measured, or what was missing to measure it."""
+    """Whether a chunk's geometry was measured, or what was missing to measure it.
+
+    DEGRADED was measured and contradicts itself or what was before; LOST could not even be tried.
+    """
 
     OK = "ok"
     NO_PARALLAX = "no_parallax"
     PURE_ROTATION = "pure_rotation"
     FEW_TRACKS = "few_tracks"
     NOT_FINITE = "not_finite"
+    DEGRADED = "degraded"
+    LOST = "lost"
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,13 @@ class Tracks:
 class ChunkGeometry:
     """What a reconstructor makes of a chunk of S frames, all of it in the chunk's own gauge (frame and scale).
 
-    `T_chunk_cam` (S, 4, 4) float64; `intrinsics` of the depth maps, one per frame; `depth` (S, h, w) float32 z-depth, 0
-    where unknown; `confidence` (S, h, w) float32 in 0..1, 0 where the depth is not to be used; `health` and `note` say
-    whether and why the motion was predicted by constant velocity instead of measured; `tracks` where the reconstructor
-    has sparse structure; `descriptors` (S, d) float32 global image descriptors for place recognition, None where it has
-    none; `timings` seconds per stage.
+    `T_chunk_cam` (S, 4, 4) float64; `intrinsics` of the depth maps, one per frame, with the `radial` of their images;
+    `depth` (S, h, w) float32 z-depth, 0 where unknown; `confidence` (S, h, w) float32 in 0..1, 0 where the depth is not
+    to be used; `health` and `note` give whether and why the motion was predicted by constant velocity instead of
+    measured, or is doubtful; `tracks` where the reconstructor has sparse structure; `descriptors` (S, d) float32 global
+    image descriptors for place recognition, None where it has none; `T_previous_chunk` (4, 4) the chunk's frame in that
+    of the chunk before, at the same scale, where the reconstructor has adjusted both together; `timings` seconds per
+    stage.
     """
 
     T_chunk_cam: NDArray[np.float64]
@@ -111,6 +118,7 @@ class ChunkGeometry:
     note: str = ""
     tracks: Tracks | None = None
     descriptors: NDArray[np.float32] | None = None
+    T_previous_chunk: NDArray[np.float64] | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
 
 

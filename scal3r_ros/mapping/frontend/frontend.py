@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scal3r_ros.features.klt import KltTracker
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.config import MapperConfig
-from scal3r_ros.mapping.frontend.hand_over import HandOver
+from scal3r_ros.mapping.frontend.hand_over import HandOver, camera_of
 from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame
 from scal3r_ros.mapping.frontend.smoothing import SmoothPose
 from scal3r_ros.mapping.frontend.timestamp_filter import StampVerdict, TimestampFilter
@@ -144,7 +144,7 @@ class Frontend:
         self._first_chunk = self._window.handed_out
 
     def _pose(self, frame: Frame, features: Features) -> Posed:
-        camera = frame.intrinsics or self._guessed
+        camera = camera_of(frame.intrinsics, self._guessed)
         seen = SeenFrame(frame.index, frame.stamp_ns, features, camera)
         self._seen.append(seen)
         if len(self._seen) > MAX_PENDING:

@@ -41,7 +41,7 @@ class HandOver:
         self._sigma = config.tracker.sigma
         self._min_confidence = config.min_confidence
         self.tracker = PoseTracker(config.tracker)
-        self.guessed = _guessed_camera(submap)
+        self.guessed = _found_camera(submap)
         self.frames: list[SeenFrame] = []
         self.poses: list[PosedFrame] = []
         self.newest_T = submap.S_odom_submap.apply_pose(submap.geometry.T_chunk_cam[-1])
@@ -49,7 +49,7 @@ class HandOver:
 
     def pose(self, frames: Sequence[SeenFrame]) -> None:
         """Poses the next frames; the first call has to bring all up to the submap's last keyframe."""
-        frames = [replace(seen, intrinsics=seen.intrinsics or self.guessed) for seen in frames]
+        frames = [replace(seen, intrinsics=camera_of(seen.intrinsics, self.guessed)) for seen in frames]
         last = self._submap.chunk.frames[-1].index
         if not self._begun:
             self._begin(frames, last)
@@ -75,10 +75,14 @@ class HandOver:
         self.tracker.start_from(ids, points, keyframes[last], known.get(last - 1))
 
 
-def _guessed_camera(submap: PlacedSubmap) -> Intrinsics | None:
-    """The reconstructor's intrinsics for a camera that comes without any; None for one that has its own."""
-    frame = submap.chunk.frames[-1]
-    if frame.intrinsics is not None:
-        return None
-    height, width = frame.image.shape[:2]
+def camera_of(calibrated: Intrinsics | None, found: Intrinsics | None) -> Intrinsics | None:
+    """The calibration with the distortion that a reconstructor `found` to be left; without one, what it found."""
+    if calibrated is None or found is None:
+        return calibrated or found
+    return replace(calibrated, radial=found.radial)
+
+
+def _found_camera(submap: PlacedSubmap) -> Intrinsics:
+    """The reconstructor's intrinsics at the size of the images."""
+    height, width = submap.chunk.frames[-1].image.shape[:2]
     return submap.geometry.intrinsics[-1].scaled(width, height)

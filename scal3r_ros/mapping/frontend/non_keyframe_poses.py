@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scal3r_ros.features.pnp import pose_from_points
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.mapping.frontend.pnp import pose_from_points
 from scal3r_ros.reconstruction.protocol import Features
 
 Array = NDArray[np.float64]

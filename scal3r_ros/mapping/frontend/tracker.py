@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from scal3r_ros.configuration import parameter, section
 from scal3r_ros.features.klt import KltConfig
+from scal3r_ros.features.pnp import CameraPose, pose_from_points
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.mapping.frontend.pnp import CameraPose, pose_from_points
 from scal3r_ros.mapping.values import PoseSource
 from scal3r_ros.reconstruction.protocol import Features
 

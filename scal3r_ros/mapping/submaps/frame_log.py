@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,9 @@ class FrameLog:
     ) -> None:
         """Sets the pose of frame `index` of the drive at hand, in place of one by the same or an older submap.
 
-        `camera` is the one that took it, None where it is not known.
+        `camera` is the one that took it, None where it is not known; the log keeps it as a pinhole camera.
         """
+        camera = None if camera is None else replace(camera, radial=0.0)
         start, end = self._starts[-1], self._count
         row = start + int(np.searchsorted(self._index[start:end], index))
         if row == end or self._index[row] != index:
@@ -118,7 +119,7 @@ class FrameLog:
         """The log as plain arrays, for `restore`."""
         columns = {name: column[: self._count].copy() for name, column in zip(_NAMES, self._columns(), strict=True)}
         nothing = (np.nan,) * 6
-        cameras = [nothing if camera is None else astuple(camera) for camera in self._cameras]
+        cameras = [nothing if camera is None else astuple(camera)[:6] for camera in self._cameras]
         return {
             **columns,
             "starts": np.array(self._starts, np.int64),

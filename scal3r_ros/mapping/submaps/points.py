@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scal3r_ros.features.pinhole import as_pinhole
 from scal3r_ros.geometry.projection import backproject, nearest_pixels
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 
@@ -35,7 +36,8 @@ def coloured_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float
     )[chunk.shared :]:
         confident = (confidence >= max(min_confidence, 1e-6)) & (depth > 0) & np.isfinite(depth)
         height, width = depth.shape
-        image = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        image = as_pinhole(image, intrinsics)
         local = backproject(depth, intrinsics)[confident]
         points.append((local @ T[:3, :3].T + T[:3, 3]).astype(np.float32))
         colours.append(image[confident])

@@ -85,11 +85,16 @@ def _first_submap(chunk: Chunk, geometry: ChunkGeometry, config: MapperConfig) -
 def _next_submap(
     chunk: Chunk, geometry: ChunkGeometry, before: PlacedSubmap, S_odom_before: Sim3, config: MapperConfig
 ) -> Placed:
-    """A submap aligned to the one `before`, which lies at `S_odom_before`, over the frames that they share."""
+    """A submap aligned to the one `before`, which lies at `S_odom_before`, over the frames that they share.
+
+    Where the reconstructor has adjusted both together, it lies where that has put it.
+    """
     S_before_submap: Sim3 | None = None
     if chunk.shared:
         alignment = align_chunk(before.geometry, geometry, chunk.shared, config.alignment)
         S_before_submap, covariance, note = alignment.S_previous_current, alignment.covariance, alignment.note
+        if geometry.T_previous_chunk is not None:
+            S_before_submap = Sim3.from_rigid(geometry.T_previous_chunk)
         if not _plausible(S_before_submap):
             S_before_submap, note = None, "its alignment is out of all proportion"
     else:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scal3r_ros.features.pinhole import as_pinhole
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.geometric.plane_sweep import (
     PlaneSweepConfig,
@@ -68,7 +69,8 @@ def dense_depth(
         with torch.inference_mode():
             return sweep(views[frame], [views[other] for other in sources[frame]], near, far, config)
 
-    tellable = [frame for frame, others in sources.items() if others]
+    in_front = {frame: (points_ref[frame] - T_ref_cam[frame, :3, 3]) @ T_ref_cam[frame, :3, 2] > 0 for frame in sources}
+    tellable = [frame for frame, others in sources.items() if others and in_front[frame].any()]
     swept = dict(zip(tellable, pool.map(sweep_frame, tellable), strict=True))
     all_depths = {frame: torch.from_numpy(depth[frame]).to(device) for frame in range(first)}
     all_depths |= {frame: result.depth for frame, result in swept.items()}
@@ -92,6 +94,7 @@ def _view(
 ) -> View:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     grey = cv2.resize(grey, (intrinsics.width, intrinsics.height), interpolation=cv2.INTER_AREA)
+    grey = as_pinhole(np.asarray(grey, np.uint8), intrinsics)
     on_device = torch.from_numpy(grey).to(device, torch.float32)
     return View(
         normalised(on_device),

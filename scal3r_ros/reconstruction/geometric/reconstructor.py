@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 
 from scal3r_ros.configuration import parameter, section
@@ -18,11 +21,18 @@ from scal3r_ros.features.klt import KltConfig
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.device import torch_device
 from scal3r_ros.reconstruction.geometric.dense import KnownDepth, dense_depth
-from scal3r_ros.reconstruction.geometric.motion import Motion, MotionConfig, estimate_motion, start_from
-from scal3r_ros.reconstruction.geometric.plane_sweep import PlaneSweepConfig
+from scal3r_ros.reconstruction.geometric.motion.values import Motion, MotionConfig, start_from
+from scal3r_ros.reconstruction.geometric.plane_sweep import PlaneSweepConfig, depth_size
 from scal3r_ros.reconstruction.geometric.tracks import features_of, track_table
 from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, near_depth
+from scal3r_ros.reconstruction.geometric.window.fixed_lag import FixedLagWindow, LagConfig
+from scal3r_ros.reconstruction.geometric.window.health import at_constant_velocity, jump_of_depth
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Tracks
+
+_NUMERICAL = (ArithmeticError, IndexError, LinAlgError, RuntimeError, ValueError, cv2.error)
+"""How numpy, OpenCV, torch and GTSAM say that numbers are degenerate."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class GeometricConfig:
     """Parameters of the reconstructor `geometric`."""
 
     motion: MotionConfig = section(MotionConfig)
+    lag: LagConfig = section(LagConfig)
     sweep: PlaneSweepConfig = section(PlaneSweepConfig)
     device: str = parameter("auto", "torch device of the dense stage: auto takes a GPU where there is one")
     threads: int = parameter(2, "frames whose depth is computed at a time on the CPU", minimum=1, maximum=256)
@@ -41,6 +52,7 @@ class GeometricReconstructor:
     def __init__(self, config: GeometricConfig, klt: KltConfig) -> None:
         self._config, self._klt = config, klt
         self._near_depth = 1.0
+        self._window = FixedLagWindow(config.lag, config.motion)
         self._device = torch_device(config.device)
         self._pool = _single_threaded_pool(config.threads if self._device.type == "cpu" else 1)
 
@@ -50,8 +62,9 @@ class GeometricReconstructor:
         return "geometric"
 
     def reset(self) -> None:
-        """Forget how far near points were."""
+        """Forget the window, the camera's distortion and how far near points were."""
         self._near_depth = 1.0
+        self._window.reset()
 
     def close(self) -> None:
         """Ends the threads of the dense stage."""
@@ -79,17 +92,43 @@ class GeometricReconstructor:
     def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
         """Geometry of `chunk`. The gauge is its first camera, and the scale of `previous` where there is one.
 
+        Whatever the frames show, there is a geometry: where nothing can be made of them its health is LOST.
+
         Raises:
-            ReconstructionError: a frame has no intrinsics, or the frames differ in size.
+            ReconstructionError: the camera is not calibrated.
         """
-        intrinsics = _common_intrinsics(chunk)
+        cameras = {frame.intrinsics for frame in chunk.frames}
+        camera = chunk.frames[0].intrinsics
+        if camera is None or None in cameras:
+            raise ReconstructionError(
+                "the reconstructor 'geometric' needs a calibrated camera: publish camera_info or give a calibration "
+                "file"
+            )
+        if len(cameras) == 1:
+            try:
+                return self._measured(chunk, previous, camera)
+            except _NUMERICAL as error:
+                _log.warning("nothing can be made of chunk %d", chunk.index, exc_info=True)
+                note = f"nothing can be made of it: {error}"
+        else:
+            note = "the camera's calibration changes within it"
+        self._window.begin()
+        height, width = depth_size(camera, self._config.sweep.width)
+        return at_constant_velocity(chunk, previous, camera.scaled(width, height), note)
+
+    def _measured(self, chunk: Chunk, previous: Previous | None, intrinsics: Intrinsics) -> ChunkGeometry:
         started = time.perf_counter()
-        table = track_table(features_of(chunk, self._klt), [intrinsics] * len(chunk.frames))
+        features = features_of(chunk, self._klt)
         tracked = time.perf_counter()
         start = None if previous is None else start_from(chunk, previous, self._near_depth)
+        if previous is None:
+            self._window.begin()
         frames = len(chunk.frames)
-        motion = estimate_motion(table, frames, intrinsics.fx, start, self._config.motion)
+        found = self._window.estimate(chunk, features, intrinsics, start, self._near_depth)
+        motion, intrinsics = found.motion, found.camera
         moved = time.perf_counter()
+        table = track_table(features, [intrinsics] * frames)
+        motion = self._with_depth_judged(motion, table, followed=found.T_before_now is not None)
         seen = _points_by_frame(table, motion, frames)
         images = [frame.image for frame in chunk.frames]
         known = None
@@ -99,8 +138,6 @@ class GeometricReconstructor:
             depth, confidence, small = dense_depth(
                 images, intrinsics, motion.T_ref_cam, seen, known, self._config.sweep, self._device, self._pool
             )
-        if motion.health is ChunkHealth.OK:
-            self._near_depth = near_depth(table, motion.T_ref_cam, motion.ids, motion.points)
         done = time.perf_counter()
         return ChunkGeometry(
             T_chunk_cam=motion.T_ref_cam,
@@ -110,8 +147,21 @@ class GeometricReconstructor:
             health=motion.health,
             note=motion.note,
             tracks=Tracks(motion.ids, motion.points, motion.sigma.astype(np.float32)),
+            T_previous_chunk=found.T_before_now,
             timings={"tracks_s": tracked - started, "motion_s": moved - tracked, "depth_s": done - moved},
         )
+
+    def _with_depth_judged(self, motion: Motion, table: TrackTable, followed: bool) -> Motion:
+        """The motion, doubted where its near points jump; remembers how far they are."""
+        if motion.health not in (ChunkHealth.OK, ChunkHealth.DEGRADED):
+            return motion
+        before, now = self._near_depth, near_depth(table, motion.T_ref_cam, motion.ids, motion.points)
+        self._near_depth = now
+        against = jump_of_depth(before, now) if followed else ""
+        if not against:
+            return motion
+        note = "; ".join(part for part in (motion.note, f"its motion is doubtful: {against}") if part)
+        return replace(motion, health=ChunkHealth.DEGRADED, note=note)
 
 
 def _single_threaded_pool(threads: int) -> ThreadPoolExecutor:
@@ -126,17 +176,6 @@ def _single_threaded_pool(threads: int) -> ThreadPoolExecutor:
         started.result()
     torch.set_num_threads(before)
     return pool
-
-
-def _common_intrinsics(chunk: Chunk) -> Intrinsics:
-    first = chunk.frames[0].intrinsics
-    if first is None:
-        raise ReconstructionError(
-            "the reconstructor 'geometric' needs a calibrated camera: publish camera_info or give a calibration file"
-        )
-    if any(frame.intrinsics != first for frame in chunk.frames):
-        raise ReconstructionError(f"the camera's calibration changes within chunk {chunk.index}")
-    return first
 
 
 def _points_by_frame(table: TrackTable, motion: Motion, frames: int) -> dict[int, NDArray[np.float64]]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+MIN_COMMON = 25
+"""Tracks that two frames have to share for anything to be said of the motion between them."""
+
 
 @dataclass(frozen=True)
 class TrackTable:
@@ -28,6 +31,13 @@ class TrackTable:
     def lengths(self) -> NDArray[np.int64]:
         """Number of observations (n,) of each track."""
         return np.bincount(self.track, minlength=len(self.ids))
+
+
+def common_points(table: TrackTable, i: int, j: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Image points (k, 2) on the z = 1 plane of the tracks that frames `i` and `j` share, in the same order."""
+    in_i, in_j = table.frame == i, table.frame == j
+    _, at_i, at_j = np.intersect1d(table.track[in_i], table.track[in_j], return_indices=True)
+    return table.xy[in_i][at_i], table.xy[in_j][at_j]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from scal3r_ros.configuration import parameter
 from scal3r_ros.features.klt import KltConfig
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.geometric.bundle import Adjusted, DistancePriors, PosePrior, adjust
-from scal3r_ros.reconstruction.geometric.motion import start_from
+from scal3r_ros.reconstruction.geometric.motion.values import start_from
 from scal3r_ros.reconstruction.geometric.tracks import features_of, track_table
 from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, consistent, reprojection, triangulate
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Tracks

@@ -121,12 +121,17 @@ def test_an_uncalibrated_camera_is_refused_with_what_to_do(chunks: list[Chunk]) 
         reconstructor().reconstruct(bare, None)
 
 
-def test_a_calibration_that_changes_within_a_chunk_is_refused(chunks: list[Chunk]) -> None:
+def test_a_calibration_that_changes_within_a_chunk_loses_it_and_the_next_one_is_measured(chunks: list[Chunk]) -> None:
     frames = list(chunks[0].frames)
     assert frames[3].intrinsics is not None
     frames[3] = replace(frames[3], intrinsics=replace(frames[3].intrinsics, fx=99.0))
-    with pytest.raises(ReconstructionError, match="changes within chunk 0"):
-        reconstructor().reconstruct(replace(chunks[0], frames=tuple(frames)), None)
+    with closing(reconstructor()) as geometric:
+        lost = geometric.reconstruct(replace(chunks[0], frames=tuple(frames)), None)
+        assert lost.health is ChunkHealth.LOST
+        assert "calibration changes" in lost.note
+        assert not lost.confidence.any()
+        np.testing.assert_array_equal(lost.T_chunk_cam, np.tile(np.eye(4), (len(frames), 1, 1)))
+        assert geometric.reconstruct(chunks[0], None).health is ChunkHealth.OK
 
 
 def test_the_threads_of_the_process_are_left_as_they_were(chunks: list[Chunk]) -> None:

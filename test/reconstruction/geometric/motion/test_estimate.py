@@ -8,14 +8,43 @@ import numpy as np
 import pytest
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.reconstruction.geometric.motion import KnownStart, Motion, MotionConfig, estimate_motion
-from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, near_depth
+from scal3r_ros.reconstruction.geometric.motion.estimate import estimate_motion as estimate_motion_with
+from scal3r_ros.reconstruction.geometric.motion.values import KnownStart, Motion, MotionConfig, Refine, point_spread
+from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, consistent, near_depth
+from scal3r_ros.reconstruction.geometric.window.adjustment import adjust_window
 from scal3r_ros.reconstruction.protocol import ChunkHealth
 
 CONFIG = MotionConfig()
 FOCAL = 300.0
 SHARED = 4
 NOTHING = (np.empty(0, np.int64), np.empty((0, 3)))
+
+
+def refine_with(shared: int) -> Refine:
+    """One adjustment of what agrees within four sigma, the first `shared` frames fixed."""
+
+    def refine(table: TrackTable, T: np.ndarray, points: np.ndarray, known: np.ndarray) -> Motion:
+        sigma = CONFIG.sigma / FOCAL
+        for looseness in (12.0, 4.0):
+            kept = consistent(table, points, known, T, looseness * sigma)
+            found = adjust_window(
+                kept, T, points, np.arange(len(T)) >= max(1, shared), 0.0, sigma=sigma, max_iterations=12
+            )
+            T, points = found.T_ref_cam, found.points
+        final = consistent(table, points, known, T, 4.0 * sigma)
+        used = np.unique(final.track)
+        share = len(final.track) / max(1, int(known[table.track].sum()))
+        spread = point_spread(final, points, T, sigma)[used]
+        return Motion(T, table.ids[used], points[used], spread, ChunkHealth.OK, "", share)
+
+    return refine
+
+
+def estimate_motion(
+    table: TrackTable, frames: int, focal: float, start: KnownStart | None, config: MotionConfig
+) -> Motion:
+    shared = 0 if start is None else len(start.T_ref_cam)
+    return estimate_motion_with(table, frames, focal, start, config, refine_with(shared))
 
 
 def part(table: TrackTable, first: int, count: int) -> TrackTable:

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from scal3r_ros.geometry import se3
 
-MIN_INLIERS = 10
-MIN_SHARE = 0.25
-ITERATIONS = 60
+ITERATIONS = 100
 
 
 @dataclass(frozen=True)
@@ -25,21 +23,23 @@ class CameraPose:
 
 
 def pose_from_points(
-    points_ref: NDArray[np.float64], xy: NDArray[np.float64], T_ref_cam_guess: NDArray[np.float64], sigma: float
-) -> CameraPose | None:
+    points_ref: NDArray[np.float64], xy: NDArray[np.float64], T_ref_cam_guess: NDArray[np.float64], sigma: float,
+    *, outlier: float = 5.0, min_inliers: int = 10, min_share: float = 0.25,
+) -> CameraPose | None:  # fmt: skip
     """Robust PnP: `points_ref` (n, 3) seen at `xy` (n, 2) on the z = 1 plane with standard deviation `sigma`.
 
-    None where fewer than ten or a quarter of the points agree on a pose near the guess.
+    None where fewer than `min_inliers` points, or a smaller share than `min_share`, lie within `outlier` standard
+    deviations for a pose near the guess.
     """
-    if len(points_ref) < MIN_INLIERS:
+    if len(points_ref) < min_inliers:
         return None
     guess = se3.invert(T_ref_cam_guess)
-    threshold = 5.0 * sigma
+    threshold = outlier * sigma
     inliers = _residuals(points_ref, xy, guess) < threshold
     if inliers.mean() < 0.6:
         found, rotation, translation, chosen = cv2.solvePnPRansac(
             points_ref, xy, np.eye(3), None, cv2.Rodrigues(guess[:3, :3])[0], guess[:3, 3:].copy(),
-            useExtrinsicGuess=True, iterationsCount=ITERATIONS, reprojectionError=threshold, confidence=0.99,
+            useExtrinsicGuess=True, iterationsCount=ITERATIONS, reprojectionError=threshold, confidence=0.999,
             flags=cv2.SOLVEPNP_ITERATIVE,
         )  # fmt: skip
         if not found or chosen is None:
@@ -47,14 +47,14 @@ def pose_from_points(
         guess = se3.se3(cv2.Rodrigues(rotation)[0], translation[:, 0])
         inliers = _residuals(points_ref, xy, guess) < threshold
     for _ in range(2):
-        if inliers.sum() < MIN_INLIERS:
+        if inliers.sum() < min_inliers:
             return None
         rotation, translation = cv2.solvePnPRefineLM(
             points_ref[inliers], xy[inliers], np.eye(3), None, cv2.Rodrigues(guess[:3, :3])[0], guess[:3, 3:].copy()
         )
         guess = se3.se3(cv2.Rodrigues(rotation)[0], translation[:, 0])
         inliers = _residuals(points_ref, xy, guess) < threshold
-    if inliers.sum() < max(MIN_INLIERS, MIN_SHARE * len(xy)) or not np.isfinite(guess).all():
+    if inliers.sum() < max(min_inliers, min_share * len(xy)) or not np.isfinite(guess).all():
         return None
     T_ref_cam = se3.invert(guess)
     return CameraPose(T_ref_cam, _covariance(points_ref[inliers], T_ref_cam, sigma), inliers)

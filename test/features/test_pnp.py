@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scal3r_ros.features.pnp import pose_from_points
 from scal3r_ros.geometry import se3
-from scal3r_ros.mapping.frontend.pnp import pose_from_points
 
 SIGMA = 0.7 / 300.0
 T_TRUE = se3.se3(se3.rotation_exp([0.1, -0.4, 0.05]), [3.0, -1.0, 2.0])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.reconstruction.geometric.two_view import MIN_COMMON, common_points, widest_baseline_pair
+from scal3r_ros.reconstruction.geometric.motion.start import widest_baseline_pair
+from scal3r_ros.reconstruction.geometric.triangulation import MIN_COMMON, common_points
 
 SIGMA = 0.5 / 300.0
 

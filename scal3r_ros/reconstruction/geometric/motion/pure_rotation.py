@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.reconstruction.geometric.triangulation import TrackTable
-from scal3r_ros.reconstruction.geometric.two_view import MIN_COMMON, common_points
+from scal3r_ros.reconstruction.geometric.triangulation import MIN_COMMON, TrackTable, common_points
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.reconstruction.geometric.pure_rotation import is_pure_rotation, rotation_between, stop_would_show
-from scal3r_ros.reconstruction.geometric.two_view import common_points
+from scal3r_ros.reconstruction.geometric.motion.pure_rotation import is_pure_rotation, rotation_between, stop_would_show
+from scal3r_ros.reconstruction.geometric.triangulation import common_points
 
 SIGMA = 0.5 / 300.0
 

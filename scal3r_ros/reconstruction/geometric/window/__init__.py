@@ -1,0 +1,1 @@
+"""The window of keyframes that are adjusted together, across chunks."""

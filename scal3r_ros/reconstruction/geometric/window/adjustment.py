@@ -1,0 +1,105 @@
+"""Bundle adjustment of a window, and what it says of the radial coefficient of its camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.spatial.transform import Rotation
+
+from scal3r_ros.reconstruction.geometric.triangulation import TrackTable
+from scal3r_ros.reconstruction.geometric.window.kernels import point_steps, reduced_equations, robust_cost
+
+Array = NDArray[np.float64]
+
+CAUCHY_WIDTH = 2.0
+"""Residual, in standard deviations, at which an observation counts half."""
+_TRIES = 6
+
+
+@dataclass(frozen=True)
+class AdjustedWindow:
+    """`T_ref_cam` (s, 4, 4) and `points` (n, 3) as in the table.
+
+    `radial` is the coefficient that the window's tracks would agree with best were it free, everything else following
+    it, with one over its variance in `radial_information`.
+    """
+
+    T_ref_cam: Array
+    points: Array
+    radial: float
+    radial_information: float
+
+
+def adjust_window(
+    table: TrackTable, T_ref_cam: Array, points: Array, free: NDArray[np.bool_], radial: float, *, sigma: float,
+    max_iterations: int,
+) -> AdjustedWindow:  # fmt: skip
+    """Levenberg–Marquardt with Cauchy weights over the `free` (s,) cameras and all points seen in `table`.
+
+    `table.xy` is as the camera has it: with its distortion by the coefficient `radial`. `sigma` is one standard
+    deviation of an image point on the z = 1 plane. Where fewer than two cameras are fixed the scale is free: it stays
+    near where it was.
+    """
+    used, point = np.unique(table.track, return_inverse=True)
+    start = np.searchsorted(point, np.arange(len(used) + 1)).astype(np.int64)
+    frame, xy = np.ascontiguousarray(table.frame, np.int64), np.ascontiguousarray(table.xy, np.float64)
+    slot = np.full(len(T_ref_cam), -1, np.int64)
+    slot[free] = np.arange(free.sum())
+    count = int(free.sum())
+    R, c = np.ascontiguousarray(T_ref_cam[:, :3, :3]), np.ascontiguousarray(T_ref_cam[:, :3, 3])
+    P, damping = np.ascontiguousarray(points[used]), 1e-4
+    inverse, gradient = np.empty((len(used), 3, 3)), np.empty((len(used), 3))
+    mixed, mixed_radial = np.empty((len(frame), 6, 3)), np.empty((len(used), 3))
+
+    def equations(damping: float) -> tuple[Array, Array]:
+        return reduced_equations(
+            start, frame, slot, count, xy, R, c, P, radial, sigma, CAUCHY_WIDTH, damping,
+            inverse, gradient, mixed, mixed_radial,
+        )  # fmt: skip
+
+    def cost_of(R: Array, c: Array, P: Array) -> float:
+        return robust_cost(start, frame, xy, R, c, P, radial, sigma, CAUCHY_WIDTH)
+
+    cost = cost_of(R, c, P)
+    for _ in range(max_iterations if count else 0):
+        converged = True
+        for _ in range(_TRIES):
+            S, g = equations(damping)
+            S, g = S[:-1, :-1], g[:-1]
+            S[np.diag_indices_from(S)] *= 1.0 + damping
+            S[np.diag_indices_from(S)] += 1e-9
+            try:
+                step = np.append(-cho_solve(cho_factor(S), g), 0.0)
+            except LinAlgError:
+                damping *= 10.0
+                continue
+            moved_P = P + point_steps(start, frame, slot, inverse, gradient, mixed, mixed_radial, step)
+            moved_R, moved_c = R.copy(), c.copy()
+            motion = step[:-1].reshape(-1, 6)
+            moved_R[free] = R[free] @ Rotation.from_rotvec(motion[:, :3]).as_matrix()
+            moved_c[free] += motion[:, 3:]
+            moved = cost_of(moved_R, moved_c, moved_P)
+            if moved < cost:
+                converged = cost - moved < 1e-4 * cost
+                R, c, P, cost = moved_R, moved_c, moved_P, moved
+                damping = max(damping / 5.0, 1e-9)
+                break
+            damping *= 5.0
+        if converged:
+            break
+    T, all_points = T_ref_cam.copy(), points.copy()
+    T[:, :3, :3], T[:, :3, 3], all_points[used] = R, c, P
+    return AdjustedWindow(T, all_points, *_radial(radial, *equations(0.0)))
+
+
+def _radial(used: float, S: Array, g: Array) -> tuple[float, float]:
+    """The best coefficient by one Newton step from the one `used`, all others following, and its information."""
+    others = S[:-1, :-1] + 1e-6 * np.diag(np.maximum(np.diag(S)[:-1], 1.0))
+    both = np.linalg.solve(others, np.stack([S[:-1, -1], g[:-1]], axis=1))
+    information = float(S[-1, -1] - S[-1, :-1] @ both[:, 0])
+    if not information > 0:
+        return used, 0.0
+    return used - float(g[-1] - S[-1, :-1] @ both[:, 1]) / information, information

@@ -1,0 +1,37 @@
+"""What the windows of a drive say together of the distortion that the calibration has left."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+_REMEMBERED = 400
+_LEAST_INFLATION = 10.0
+"""How much larger the variance of a window's estimate is than that of independent errors, at least."""
+
+
+class LeftDistortion:
+    """The radial coefficient of `Intrinsics`, from one estimate a window. State: the newest estimates.
+
+    Errors of tracks hang together all over a window, so that windows scatter by more than each of them says. By how
+    much is measured, and all variances are inflated by it (Birge 1932): a turn, which shows distortion well, still
+    counts more than a straight way, and a camera whose windows contradict each other keeps its calibration.
+    """
+
+    def __init__(self, sigma: float, overlap: float) -> None:
+        """`sigma`: standard deviation of what calibrations leave. `overlap`: how many windows see each frame."""
+        self._sigma, self._overlap = sigma, max(1.0, overlap)
+        self._estimates: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
+        self.value = 0.0
+
+    def add(self, value: float, information: float) -> None:
+        """Takes in what one more window says."""
+        if self._sigma <= 0 or not np.isfinite([value, information]).all() or information <= 0:
+            return
+        self._estimates.append((value, information))
+        values, weights = np.array(self._estimates).T
+        mean = float((weights * values).sum() / weights.sum())
+        excess = float((weights * (values - mean) ** 2).sum()) / max(1, len(values) - 1)
+        known = weights.sum() / (self._overlap * max(_LEAST_INFLATION, excess))
+        self.value = mean * known / (known + 1.0 / self._sigma**2)

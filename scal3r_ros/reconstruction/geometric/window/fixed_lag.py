@@ -1,0 +1,189 @@
+"""The last keyframes of a drive, adjusted together: what a chunk starts from, and what its result goes back into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scal3r_ros.configuration import parameter
+from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.intrinsics import Intrinsics, with_radial
+from scal3r_ros.reconstruction.geometric.motion.estimate import estimate_motion
+from scal3r_ros.reconstruction.geometric.motion.values import (
+    KnownStart,
+    Motion,
+    MotionConfig,
+    narrowest_angle,
+    point_spread,
+)
+from scal3r_ros.reconstruction.geometric.tracks import track_table
+from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, consistent, triangulate
+from scal3r_ros.reconstruction.geometric.window.adjustment import adjust_window
+from scal3r_ros.reconstruction.geometric.window.distortion import LeftDistortion
+from scal3r_ros.reconstruction.geometric.window.health import contradiction
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Features
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LagConfig:
+    """How long keyframes go on being adjusted after their chunk."""
+
+    keyframes: int = parameter(
+        36, "keyframes that are adjusted together, or hold what they see in place", unit="frames", minimum=8,
+        maximum=256,
+    )  # fmt: skip
+    fixed: int = parameter(
+        8, "the oldest of those, which stay where they were found: they carry place and scale", unit="frames",
+        minimum=2, maximum=128,
+    )  # fmt: skip
+    radial_sigma: float = parameter(
+        0.0,
+        "standard deviation of the radial distortion that rectified images may still have: its coefficient is found "
+        "while the camera moves; 0 takes the calibration as exact, as a camera with a rolling shutter that is turned "
+        "quickly should",
+        minimum=0.0, maximum=0.2,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WindowMotion:
+    """The motion of a chunk's frames in the window's frame of reference, and the camera it was found with.
+
+    `T_before_now` (4, 4) leads from the frame of reference that the chunk before was given in to this one's, None where
+    the two do not hang together.
+    """
+
+    motion: Motion
+    camera: Intrinsics
+    T_before_now: Array | None
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Keyframes by `index`, oldest first, their features and poses (s, 4, 4), and the points (n, 3) of tracks `ids`."""
+
+    index: tuple[int, ...]
+    features: tuple[Features, ...]
+    T: Array
+    ids: NDArray[np.int64]
+    points: Array
+
+
+class FixedLagWindow:
+    """State: the newest keyframes with their tracks, poses and points, and what is known of the camera's distortion.
+
+    The frame of reference is the first camera of the newest chunk, at the scale of the first one.
+    """
+
+    def __init__(self, config: LagConfig, motion: MotionConfig) -> None:
+        self._config, self._motion = config, motion
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all keyframes and the distortion."""
+        self.begin()
+        self._distortion = LeftDistortion(self._config.radial_sigma, self._config.keyframes / 8)
+
+    def begin(self) -> None:
+        """Forget all keyframes; the camera's distortion stays known."""
+        self._kept: _Kept | None = None
+
+    def follows(self, chunk: Chunk) -> bool:
+        """Whether the chunk's shared frames are the newest of the window."""
+        ends = tuple(frame.index for frame in chunk.frames[: chunk.shared])
+        return self._kept is not None and chunk.shared >= 2 and self._kept.index[-chunk.shared :] == ends
+
+    def estimate(
+        self,
+        chunk: Chunk,
+        features: Sequence[Features],
+        camera: Intrinsics,
+        start: KnownStart | None,
+        near_depth: float,
+    ) -> WindowMotion:
+        """Motion of the chunk's frames; from `start` where the window does not know the shared ones.
+
+        `near_depth` of the last measured chunk is what a lost scale is taken up from.
+        """
+        kept = self._kept if self.follows(chunk) else None
+        fresh = chunk.shared if kept is not None else 0
+        index = (*(kept.index if kept else ()), *(frame.index for frame in chunk.frames[fresh:]))
+        seen = (*(kept.features if kept else ()), *features[fresh:])
+        if kept is not None:
+            start = KnownStart(kept.T, kept.ids, kept.points, near_depth)
+        camera = replace(camera, radial=self._distortion.value)
+        table = track_table(seen, [camera] * len(seen))
+        first = len(seen) - len(chunk.frames)
+
+        def refine(table: TrackTable, T: Array, points: Array, known: NDArray[np.bool_]) -> Motion:
+            return self._refined(table, T, points, known, camera.fx)
+
+        motion = estimate_motion(table, len(seen), camera.fx, start, self._motion, refine, first)
+        if kept is not None and motion.health is ChunkHealth.OK:
+            sights = np.bincount(table.frame[np.isin(table.ids[table.track], motion.ids)], minlength=len(seen))
+            against = contradiction(motion.T_ref_cam, kept.T, sights, motion.inlier_share, self._motion.min_tracks)
+            if against:
+                motion = replace(motion, health=ChunkHealth.DEGRADED, note=f"its motion is doubtful: {against}")
+        continued = motion.health not in (ChunkHealth.FEW_TRACKS, ChunkHealth.LOST)
+        T_now = motion.T_ref_cam[first]
+        self._keep(index, seen, motion, first if not continued else max(0, len(seen) - self._config.keyframes), T_now)
+        to_now = se3.invert(T_now)
+        motion = replace(
+            motion,
+            T_ref_cam=to_now @ motion.T_ref_cam[first:],
+            points=motion.points @ to_now[:3, :3].T + to_now[:3, 3],
+        )
+        adjusted = motion.health in (ChunkHealth.OK, ChunkHealth.DEGRADED)
+        T_before_now = T_now if kept is not None and adjusted else None
+        return WindowMotion(motion, replace(camera, radial=self._distortion.value), T_before_now)
+
+    def _keep(
+        self, index: tuple[int, ...], features: tuple[Features, ...], motion: Motion, first: int, T: Array
+    ) -> None:
+        to_now = se3.invert(T)
+        self._kept = _Kept(
+            index[first:],
+            features[first:],
+            to_now @ motion.T_ref_cam[first:],
+            motion.ids,
+            motion.points @ to_now[:3, :3].T + to_now[:3, 3],
+        )
+
+    def _refined(self, table: TrackTable, T: Array, points: Array, known: NDArray[np.bool_], focal: float) -> Motion:
+        """Two adjustments with the outliers taken out before each; what is learnt of the distortion is kept."""
+        config = self._motion
+        sigma, count = config.sigma / focal, len(T)
+        free = np.arange(count) >= max(1, min(self._config.fixed, count - self._config.keyframes + self._config.fixed))
+        free &= np.isin(np.arange(count), table.frame)
+        radial = self._distortion.value
+        for looseness in (3.0, 1.0):
+            kept = consistent(table, points, known, T, looseness * config.outlier * sigma)
+            shown = replace(kept, xy=with_radial(kept.xy, radial))
+            found = adjust_window(shown, T, points, free, radial, sigma=sigma, max_iterations=config.iterations)
+            T, points = _at_scale_of(T, found.T_ref_cam, found.points, free)
+            again = triangulate(table, T)
+            more = ~known & (again.angle > narrowest_angle(sigma, config))
+            points, known = np.where(more[:, None], again.points, points), known | more
+        self._distortion.add(found.radial, found.radial_information)
+        final = consistent(table, points, known, T, config.outlier * sigma)
+        used = np.unique(final.track)
+        share = len(final.track) / max(1, int((known[table.track]).sum()))
+        spread = point_spread(final, points, T, sigma)[used]
+        return Motion(T, table.ids[used], points[used], spread, ChunkHealth.OK, "", share)
+
+
+def _at_scale_of(T: Array, adjusted_T: Array, points: Array, free: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """The adjusted window at the scale it had, where a single fixed camera does not hold that."""
+    if (~free).sum() > 1:
+        return adjusted_T, points
+    origin = adjusted_T[0, :3, 3]
+    way = float(np.linalg.norm(T[:, :3, 3] - T[0, :3, 3], axis=1).sum())
+    unit = way / max(float(np.linalg.norm(adjusted_T[:, :3, 3] - origin, axis=1).sum()), 1e-12)
+    scaled = adjusted_T.copy()
+    scaled[:, :3, 3] = origin + unit * (adjusted_T[:, :3, 3] - origin)
+    return scaled, origin + unit * (points - origin)

@@ -1,0 +1,188 @@
+"""Bundle adjustment's inner loops, compiled: robust cost, normal equations reduced to the cameras, back-substitution.
+
+Observations are sorted by point. A camera is (R, c): p_cam = Rᵀ (p − c); it moves by (ω, v): R exp(ω), c + v. An image
+point is a (1 + k |a|²) for a = (x, y) / z, with one radial coefficient k for all cameras.
+Source: Triggs et al. 2000, Bundle adjustment: a modern synthesis, §6.1 (Schur complement) and §4.3 (robust weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+_LEAST_DEPTH = 1e-9
+_BEHIND = 50.0
+"""Residual, in standard deviations, of a point behind the camera."""
+
+
+def _compiled(function: FunctionT) -> FunctionT:
+    """The function as machine code that runs without the GIL, kept on disk where a folder can be written to."""
+    try:
+        return cast("FunctionT", njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # numba finds no folder for its cache
+        return cast("FunctionT", njit(nogil=True)(function))
+
+
+@_compiled
+def robust_cost(
+    start: Whole, frame: Whole, xy: Array, R: Array, c: Array, points: Array, radial: float, sigma: float, width: float
+) -> float:
+    """Sum of Cauchy costs of `width` (in sigma) over all observations; point p has those in `start[p]:start[p + 1]`."""
+    cost = 0.0
+    for p in range(len(start) - 1):
+        for o in range(start[p], start[p + 1]):
+            f = frame[o]
+            d0, d1, d2 = points[p, 0] - c[f, 0], points[p, 1] - c[f, 1], points[p, 2] - c[f, 2]
+            z = R[f, 0, 2] * d0 + R[f, 1, 2] * d1 + R[f, 2, 2] * d2
+            error = _BEHIND
+            if z > _LEAST_DEPTH:
+                a0 = (R[f, 0, 0] * d0 + R[f, 1, 0] * d1 + R[f, 2, 0] * d2) / z
+                a1 = (R[f, 0, 1] * d0 + R[f, 1, 1] * d1 + R[f, 2, 1] * d2) / z
+                D = 1.0 + radial * (a0 * a0 + a1 * a1)
+                error = np.sqrt((D * a0 - xy[o, 0]) ** 2 + (D * a1 - xy[o, 1]) ** 2) / sigma
+            cost += 0.5 * width * width * np.log1p((error / width) ** 2)
+    return cost
+
+
+@_compiled
+def reduced_equations(
+    start: Whole, frame: Whole, slot: Whole, free: int, xy: Array, R: Array, c: Array, points: Array, radial: float,
+    sigma: float, width: float, damping: float, inverse: Array, gradient: Array, mixed: Array, mixed_radial: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Normal equations (n, n), (n,) of the `free` cameras' motions and the radial coefficient, points eliminated.
+
+    n is 6 · free + 1; `slot` (s,) numbers the free cameras and is −1 for fixed ones. What `point_steps` needs is left
+    in `inverse` (p, 3, 3), `gradient` (p, 3), `mixed` (m, 6, 3) and `mixed_radial` (p, 3).
+    """
+    last = 6 * free
+    S, g = np.zeros((last + 1, last + 1)), np.zeros(last + 1)
+    A, J, jr = np.empty((2, 3)), np.empty((2, 6)), np.empty(2)
+    H, h, W = np.empty((3, 3)), np.empty(3), np.empty((6, 3))
+    for p in range(len(start) - 1):
+        H[:] = 0.0
+        gradient[p] = 0.0
+        mixed_radial[p] = 0.0
+        for o in range(start[p], start[p + 1]):
+            f = frame[o]
+            mixed[o] = 0.0
+            d0, d1, d2 = points[p, 0] - c[f, 0], points[p, 1] - c[f, 1], points[p, 2] - c[f, 2]
+            q0 = R[f, 0, 0] * d0 + R[f, 1, 0] * d1 + R[f, 2, 0] * d2
+            q1 = R[f, 0, 1] * d0 + R[f, 1, 1] * d1 + R[f, 2, 1] * d2
+            q2 = R[f, 0, 2] * d0 + R[f, 1, 2] * d1 + R[f, 2, 2] * d2
+            if q2 <= _LEAST_DEPTH:
+                continue
+            a0, a1 = q0 / q2, q1 / q2
+            r2 = a0 * a0 + a1 * a1
+            D = 1.0 + radial * r2
+            e0, e1 = (D * a0 - xy[o, 0]) / sigma, (D * a1 - xy[o, 1]) / sigma
+            root = np.sqrt(1.0 / (1.0 + (e0 * e0 + e1 * e1) / (width * width)))
+            e0, e1, s = e0 * root, e1 * root, root / sigma
+            m00, m01, m11 = D + 2 * radial * a0 * a0, 2 * radial * a0 * a1, D + 2 * radial * a1 * a1
+            x00, x01, x02 = m00 * s / q2, m01 * s / q2, -(m00 * a0 + m01 * a1) * s / q2
+            x10, x11, x12 = m01 * s / q2, m11 * s / q2, -(m01 * a0 + m11 * a1) * s / q2
+            for j in range(3):
+                A[0, j] = x00 * R[f, j, 0] + x01 * R[f, j, 1] + x02 * R[f, j, 2]
+                A[1, j] = x10 * R[f, j, 0] + x11 * R[f, j, 1] + x12 * R[f, j, 2]
+                J[0, 3 + j], J[1, 3 + j] = -A[0, j], -A[1, j]
+            J[0, 0], J[0, 1], J[0, 2] = x01 * q2 - x02 * q1, x02 * q0 - x00 * q2, x00 * q1 - x01 * q0
+            J[1, 0], J[1, 1], J[1, 2] = x11 * q2 - x12 * q1, x12 * q0 - x10 * q2, x10 * q1 - x11 * q0
+            jr[0], jr[1] = a0 * r2 * s, a1 * r2 * s
+            for i in range(3):
+                gradient[p, i] += A[0, i] * e0 + A[1, i] * e1
+                mixed_radial[p, i] += jr[0] * A[0, i] + jr[1] * A[1, i]
+                for j in range(3):
+                    H[i, j] += A[0, i] * A[0, j] + A[1, i] * A[1, j]
+            g[last] += jr[0] * e0 + jr[1] * e1
+            S[last, last] += jr[0] * jr[0] + jr[1] * jr[1]
+            if slot[f] < 0:
+                continue
+            k = 6 * slot[f]
+            for i in range(6):
+                g[k + i] += J[0, i] * e0 + J[1, i] * e1
+                S[k + i, last] += J[0, i] * jr[0] + J[1, i] * jr[1]
+                for j in range(6):
+                    S[k + i, k + j] += J[0, i] * J[0, j] + J[1, i] * J[1, j]
+                for j in range(3):
+                    mixed[o, i, j] = J[0, i] * A[0, j] + J[1, i] * A[1, j]
+        trace = H[0, 0] + H[1, 1] + H[2, 2]
+        for i in range(3):
+            H[i, i] += damping * H[i, i] + 1e-9 * trace + 1e-12
+        _invert(H, inverse[p])
+        V = inverse[p]
+        for i in range(3):
+            h[i] = V[i, 0] * gradient[p, 0] + V[i, 1] * gradient[p, 1] + V[i, 2] * gradient[p, 2]
+        g[last] -= mixed_radial[p, 0] * h[0] + mixed_radial[p, 1] * h[1] + mixed_radial[p, 2] * h[2]
+        for i in range(3):
+            for j in range(3):
+                S[last, last] -= mixed_radial[p, i] * V[i, j] * mixed_radial[p, j]
+        for o in range(start[p], start[p + 1]):
+            here = slot[frame[o]]
+            if here < 0:
+                continue
+            k = 6 * here
+            for i in range(6):
+                g[k + i] -= mixed[o, i, 0] * h[0] + mixed[o, i, 1] * h[1] + mixed[o, i, 2] * h[2]
+                for j in range(3):
+                    W[i, j] = mixed[o, i, 0] * V[0, j] + mixed[o, i, 1] * V[1, j] + mixed[o, i, 2] * V[2, j]
+                S[k + i, last] -= (
+                    W[i, 0] * mixed_radial[p, 0] + W[i, 1] * mixed_radial[p, 1] + W[i, 2] * mixed_radial[p, 2]
+                )
+            for other in range(start[p], start[p + 1]):
+                there = slot[frame[other]]
+                if there < here:
+                    continue
+                n = 6 * there
+                for i in range(6):
+                    for j in range(6):
+                        S[k + i, n + j] -= (
+                            W[i, 0] * mixed[other, j, 0] + W[i, 1] * mixed[other, j, 1] + W[i, 2] * mixed[other, j, 2]
+                        )
+    for i in range(last + 1):
+        for j in range(i):
+            if j // 6 < i // 6:
+                S[i, j] = S[j, i]
+    return S, g
+
+
+@_compiled
+def point_steps(
+    start: Whole, frame: Whole, slot: Whole, inverse: Array, gradient: Array, mixed: Array, mixed_radial: Array,
+    step: Array,
+) -> Array:  # fmt: skip
+    """The points' steps (p, 3) that belong to the cameras' and the radial coefficient's `step` (n,)."""
+    steps = np.empty((len(start) - 1, 3))
+    v = np.empty(3)
+    for p in range(len(start) - 1):
+        for i in range(3):
+            v[i] = gradient[p, i] + mixed_radial[p, i] * step[-1]
+        for o in range(start[p], start[p + 1]):
+            k = 6 * slot[frame[o]]
+            if k < 0:
+                continue
+            for i in range(6):
+                for j in range(3):
+                    v[j] += mixed[o, i, j] * step[k + i]
+        for i in range(3):
+            steps[p, i] = -(inverse[p, i, 0] * v[0] + inverse[p, i, 1] * v[1] + inverse[p, i, 2] * v[2])
+    return steps
+
+
+@_compiled
+def _invert(H: Array, out: Array) -> None:
+    """The inverse of a symmetric positive definite (3, 3) matrix."""
+    a, b, c, d, e, f = H[0, 0], H[0, 1], H[0, 2], H[1, 1], H[1, 2], H[2, 2]
+    c00, c01, c02 = d * f - e * e, c * e - b * f, b * e - c * d
+    scale = 1.0 / (a * c00 + b * c01 + c * c02)
+    out[0, 0], out[1, 1], out[2, 2] = c00 * scale, (a * f - c * c) * scale, (a * d - b * b) * scale
+    out[0, 1] = out[1, 0] = c01 * scale
+    out[0, 2] = out[2, 0] = c02 * scale
+    out[1, 2] = out[2, 1] = (b * c - a * e) * scale
