@@ -1,4 +1,4 @@
-"""Bundle adjustment of a chunk in GTSAM: known intrinsics, robust, with frames held where the chunk before has placed
+"""Bundle adjustment of a chunk in GTSAM: known intrinsics, robust, with frames fixed where the chunk before has placed
 them.
 """
 

@@ -138,6 +138,6 @@ def _confidence(
         & (angle > np.deg2rad(config.min_parallax_deg))
         & (agreeing >= 1)
     )
-    believed = 0.3 + 0.25 * (agreeing - 1).clamp(0, 2) + 0.2 * (result.margin / 0.3).clamp(0, 1)
-    confidence: Depths = torch.where(usable, believed, 0.0).cpu().numpy().astype(np.float32)
+    confirmed = 0.3 + 0.25 * (agreeing - 1).clamp(0, 2) + 0.2 * (result.margin / 0.3).clamp(0, 1)
+    confidence: Depths = torch.where(usable, confirmed, 0.0).cpu().numpy().astype(np.float32)
     return confidence

@@ -37,9 +37,7 @@ class PlaneSweepConfig:
     )
     smoothing_radius: int = parameter(8, "half the width of that neighbourhood", unit="pixels", minimum=1, maximum=64)
     smoothing_rounds: int = parameter(3, "rounds of that smoothing; 0 for none", minimum=0, maximum=20)
-    max_cost: float = parameter(
-        0.55, "matching cost beyond which a depth is not believed at all", minimum=0.05, maximum=1.0
-    )
+    max_cost: float = parameter(0.55, "matching cost beyond which a depth is rejected", minimum=0.05, maximum=1.0)
     min_texture: float = parameter(
         3.0, "local deviation of the grey levels below which nothing can be matched", unit="grey levels", minimum=0.0
     )
@@ -48,7 +46,7 @@ class PlaneSweepConfig:
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
     min_parallax_deg: float = parameter(
-        1.5, "angle between the rays from both cameras below which a depth is not believed",
+        1.5, "angle between the rays from both cameras below which a depth is rejected",
         unit="degrees", minimum=0.0, maximum=20.0,
     )  # fmt: skip
     consistency: float = parameter(

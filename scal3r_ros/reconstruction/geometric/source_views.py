@@ -46,7 +46,7 @@ def choose_sources(
         cosine = (rays * other_rays).sum(1) / (np.linalg.norm(rays, axis=1) * np.linalg.norm(other_rays, axis=1))
         angle = np.median(np.arccos(np.clip(cosine, -1.0, 1.0)))
         size = np.abs(np.log(z[inside] / np.maximum(depth_here[inside], 1e-9))).mean() / np.log(WORST_SCALE)
-        telling = min(angle / BEST_ANGLE, 1.0) / max(1.0, angle / (3.0 * BEST_ANGLE))
-        score[other] = inside.mean() * telling * max(0.0, 1.0 - size)
+        parallax = min(angle / BEST_ANGLE, 1.0) / max(1.0, angle / (3.0 * BEST_ANGLE))
+        score[other] = inside.mean() * parallax * max(0.0, 1.0 - size)
     order = np.argsort(-score, kind="stable")[:count]
     return [int(i) for i in order if score[i] > 0.02]

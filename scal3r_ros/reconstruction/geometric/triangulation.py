@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_COMMON = 25
-"""Tracks that two frames have to share for anything to be said of the motion between them."""
+"""Tracks that two frames have to share to measure the motion between them."""
 
 
 @dataclass(frozen=True)

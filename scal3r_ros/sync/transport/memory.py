@@ -47,7 +47,7 @@ class _Direction:
         self._free_at_s = 0.0
 
     def put(self, message: bytes) -> float:
-        """Takes a message; returns when the wire has carried it, on the clock of `time.monotonic`."""
+        """Takes a message; returns when the wire has transmitted it, on the clock of `time.monotonic`."""
         with self.changed:
             if self.closed:
                 raise LinkError("closed the connection")

@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.reconstruction.geometric.motion.pure_rotation import is_pure_rotation, rotation_between, stop_would_show
-from scal3r_ros.reconstruction.geometric.motion.start import carried, restarted, with_unit_depth, without_start
+from scal3r_ros.reconstruction.geometric.motion.start import (
+    constant_velocity,
+    restarted,
+    with_unit_depth,
+    without_start,
+)
 from scal3r_ros.reconstruction.geometric.motion.values import (
     STILL,
     KnownStart,
@@ -46,7 +51,7 @@ def estimate_motion(
     turned = is_pure_rotation(table, T, shared - 1, sigma)
     if turned is not None and stop_would_show(table, T, shared - 1, points, known, start.near_depth, sigma):
         return _stayed(table, turned, shared - 1, points, known)
-    measured = list(range(shared)) if len(start.ids) else []  # without points, those frames were only carried on
+    measured = list(range(shared)) if len(start.ids) else []  # without points, those frames were only extrapolated
     points, known = _grow(table, T, measured, points, known, sigma, config)
     for frame in range(shared, frames):
         velocity = np.linalg.inv(T[frame - 2]) @ T[frame - 1] if frame >= 2 else np.eye(4)
@@ -61,7 +66,7 @@ def estimate_motion(
     failed = frames - shared - sum(frame >= shared for frame in measured)
     if failed > (frames - shared) // 2:
         anew = restarted(table, T, own, shared if 0 in measured else 0, start.near_depth, sigma, config)
-        return carried(table, T, shared, failed) if anew is None else anew
+        return constant_velocity(table, T, shared, failed) if anew is None else anew
     return refine(table.select(np.isin(table.frame, measured)), T, points, known)
 
 

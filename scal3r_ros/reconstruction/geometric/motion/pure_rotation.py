@@ -32,7 +32,7 @@ def rotation_between(xy_i: Array, xy_j: Array) -> Array:
 def is_pure_rotation(table: TrackTable, T_ref_cam: Array, first: int, sigma: float) -> Array | None:
     """Poses `T_ref_cam` (s, 4, 4), those after `first` turned where that one stands; None where one shows parallax.
 
-    Each frame is held against the earliest one that it shares enough tracks with. `sigma` is one standard deviation of
+    Each frame is compared with the earliest one that it shares enough tracks with. `sigma` is one standard deviation of
     an image point on the z = 1 plane.
     """
     poses = T_ref_cam.copy()

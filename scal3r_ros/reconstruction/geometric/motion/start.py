@@ -29,26 +29,26 @@ from scal3r_ros.reconstruction.geometric.triangulation import (
 )
 from scal3r_ros.reconstruction.protocol import ChunkHealth
 
-TELLING_ANGLE = np.deg2rad(1.0)
+MIN_PARALLAX_ANGLE = np.deg2rad(1.0)
 
 
 @dataclass(frozen=True)
 class TwoView:
-    """Frames `i < j` of the chunk, `T_i_j` (4, 4) with a baseline of 1, and how many points it sees at a telling
+    """Frames `i < j` of the chunk, `T_i_j` (4, 4) with a baseline of 1, and how many points it sees with enough
     angle.
     """
 
     i: int
     j: int
     T_i_j: NDArray[np.float64]
-    telling: int
+    parallax_inliers: int
 
 
 def without_start(table: TrackTable, frames: int, sigma: float, config: MotionConfig) -> Motion:
     pair = widest_baseline_pair(table, frames, sigma)
     T = np.tile(np.eye(4), (frames, 1, 1))
     if pair is None:
-        return carried(table, T, 1, frames)
+        return constant_velocity(table, T, 1, frames)
     T[pair.j] = pair.T_i_j
     seen = np.isin(table.frame, [pair.i, pair.j])
     points, known = triangulated(table.select(seen), T, sigma, config)
@@ -106,7 +106,7 @@ def restarted(
     return Motion(T, fresh.ids, points, fresh.sigma * unit, ChunkHealth.FEW_TRACKS, note, fresh.inlier_share)
 
 
-def carried(table: TrackTable, T: NDArray[np.float64], known: int, failed: int) -> Motion:
+def constant_velocity(table: TrackTable, T: NDArray[np.float64], known: int, failed: int) -> Motion:
     """No motion could be measured for most frames beyond the first `known`: says why, and carries on what is likely.
 
     A camera that sees the image stand still stands still, one that only turns keeps its place, any other keeps its
@@ -123,7 +123,7 @@ def carried(table: TrackTable, T: NDArray[np.float64], known: int, failed: int) 
     else:
         health, note = ChunkHealth.PURE_ROTATION, "the image moves as one, so that the camera only turns"
         poses[known:, :3, 3] = T[known - 1, :3, 3]
-    note = f"{note}; the motion of {failed} frames is carried on"
+    note = f"{note}; the motion of {failed} frames is extrapolated"
     return Motion(poses, table.ids[:0], np.empty((0, 3)), np.empty(0), health, note)
 
 
@@ -148,7 +148,7 @@ def widest_baseline_pair(table: TrackTable, frames: int, sigma: float) -> TwoVie
     best: TwoView | None = None
     for j in range(frames - 1, 0, -1):
         found = _relative_pose(table, 0, j, sigma)
-        if found is not None and (best is None or found.telling > 1.1 * best.telling):
+        if found is not None and (best is None or found.parallax_inliers > 1.1 * best.parallax_inliers):
             best = found
     return best
 
@@ -174,8 +174,8 @@ def _relative_pose(table: TrackTable, i: int, j: int, sigma: float) -> TwoView |
         np.stack([xy_i[good], xy_j[good]], 1).reshape(-1, 2),
     )
     angle = triangulate(pair, np.stack([np.eye(4), T_i_j])).angle
-    telling = int((angle > TELLING_ANGLE).sum())
-    return TwoView(i, j, T_i_j, telling) if telling >= MIN_COMMON else None
+    parallax_inliers = int((angle > MIN_PARALLAX_ANGLE).sum())
+    return TwoView(i, j, T_i_j, parallax_inliers) if parallax_inliers >= MIN_COMMON else None
 
 
 def _refined(

@@ -14,7 +14,7 @@ from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, reproj
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Previous
 
 MIN_SPANNING = 15
-"""Tracks from the first to the last new frame below which nothing can be said of the motion between them."""
+"""Tracks from the first to the last new frame below which the motion between them counts as not measured."""
 STILL = 0.005
 """Median image motion on the z = 1 plane below which a camera counts as standing."""
 PARALLAX_SIGMA = 5.0
@@ -92,7 +92,7 @@ Refine = Callable[[TrackTable, NDArray[np.float64], NDArray[np.float64], NDArray
 
 
 def narrowest_angle(sigma: float, config: MotionConfig) -> float:
-    """Angle in rad from which a point's depth is believed."""
+    """Angle in rad from which a point's depth counts as known."""
     return max(float(np.deg2rad(config.min_angle_deg)), PARALLAX_SIGMA * sigma)
 
 

@@ -1,4 +1,4 @@
-"""Motion of a chunk against the truth: scale carried on, outliers taken out, and chunks that can not be measured."""
+"""Motion of a chunk against the truth: scale passed on, outliers taken out, and chunks that cannot be measured."""
 
 from __future__ import annotations
 
