@@ -48,7 +48,8 @@ class Archive:
             MappingError: the disk refuses them; what the name stood for before stays.
         """
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        named: dict[str, Any] = dict(arrays)  # without allow_pickle, which NumPy 1.26 would store as an array
+        np.savez_compressed(buffer, **named)
         with self._lock:
             try:
                 path = self._folder() / f"{name}.npz"

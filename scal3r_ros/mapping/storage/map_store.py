@@ -102,7 +102,8 @@ class MapWriter:
         path = self.scratch / f"{name}.npz"
         with self._disk_errors(), path.open("wb") as file:
             write = np.savez_compressed if compressed else np.savez
-            write(file, allow_pickle=False, **arrays)
+            named: dict[str, Any] = dict(arrays)  # without allow_pickle, which NumPy 1.26 would store as an array
+            write(file, **named)
         self.add_file(name, path)
 
     def add_file(self, name: str, path: Path) -> None:
