@@ -17,6 +17,6 @@ for folder in config launch rviz; do
         ln -sfn "$root/$file" "$prefix/share/$name/$file"
     done
 done
-for executable in mapper player scal3r; do
+for executable in mapper player scal3r viewer; do
     ln -sfn "../../bin/$executable" "$prefix/lib/$name/$executable"
 done

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "scal3r_ros"
-EXECUTABLES = {"scal3r", "mapper", "player"}
+EXECUTABLES = {"scal3r", "mapper", "player", "viewer"}
 IMPORT_NAMES = {
     "faiss-cpu": "faiss",
     "open3d-cpu": "open3d",

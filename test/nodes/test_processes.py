@@ -273,7 +273,7 @@ def test_reset_pause_and_a_looping_bag_leave_the_node_well(shared_bench, simulat
 WRONG = {
     "choice": ("image_transport:=pigeon", "parameter image_transport is 'pigeon'"),
     "type": ("queue.frames:=many", "parameter queue.frames is 'many'"),
-    "contradiction": ("window.overlap:=50", "can not share 50"),
+    "contradiction": ("window.overlap:=50", "cannot share 50"),
     "folder": ("result_directory:=/dev/null/run", "/dev/null/run cannot be written"),
 }
 

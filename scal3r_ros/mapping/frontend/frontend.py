@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.features.klt import KltTracker
-from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.config import MapperConfig
-from scal3r_ros.mapping.frontend.hand_over import HandOver, camera_of
+from scal3r_ros.mapping.frontend.hand_over import FoundCamera, HandOver
 from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame
 from scal3r_ros.mapping.frontend.smoothing import SmoothPose
 from scal3r_ros.mapping.frontend.timestamp_filter import StampVerdict, TimestampFilter
@@ -136,7 +135,7 @@ class Frontend:
 
     def _clear(self) -> None:
         self._seen: list[SeenFrame] = []
-        self._guessed: Intrinsics | None = None
+        self._found: FoundCamera | None = None
         self._tracker = PoseTracker(self._config.tracker)
         self._submap: PlacedSubmap | None = None  # the one that frames are posed by
         self._last_given: Array | None = None
@@ -144,7 +143,7 @@ class Frontend:
         self._first_chunk = self._window.handed_out
 
     def _pose(self, frame: Frame, features: Features) -> Posed:
-        camera = camera_of(frame.intrinsics, self._guessed)
+        camera = frame.intrinsics if self._found is None else self._found.with_calibration(frame.intrinsics)
         seen = SeenFrame(frame.index, frame.stamp_ns, features, camera)
         self._seen.append(seen)
         if len(self._seen) > MAX_PENDING:
@@ -179,7 +178,7 @@ class Frontend:
         oldest = submap.chunk.frames[-min(self._config.window.overlap, len(submap.chunk.frames))].index
         waiting = {seen.index for seen in self._seen}
         self._seen = [seen for seen in done.frames if seen.index >= oldest and seen.index in waiting]
-        self._submap, self._tracker, self._guessed = submap, done.tracker, done.guessed
+        self._submap, self._tracker, self._found = submap, done.tracker, done.camera
         return Posed(given, tuple(_place(posed.seen, posed.tracked.T_ref_cam, submap) for posed in done.poses))
 
 

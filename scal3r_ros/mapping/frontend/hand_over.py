@@ -41,7 +41,7 @@ class HandOver:
         self._sigma = config.tracker.sigma
         self._min_confidence = config.min_confidence
         self.tracker = PoseTracker(config.tracker)
-        self.guessed = _found_camera(submap)
+        self.camera = FoundCamera.of_submap(submap)
         self.frames: list[SeenFrame] = []
         self.poses: list[PosedFrame] = []
         self.newest_T = submap.S_odom_submap.apply_pose(submap.geometry.T_chunk_cam[-1])
@@ -49,7 +49,7 @@ class HandOver:
 
     def pose(self, frames: Sequence[SeenFrame]) -> None:
         """Poses the next frames; the first call has to bring all up to the submap's last keyframe."""
-        frames = [replace(seen, intrinsics=camera_of(seen.intrinsics, self.guessed)) for seen in frames]
+        frames = [replace(seen, intrinsics=self.camera.with_calibration(seen.intrinsics)) for seen in frames]
         last = self._submap.chunk.frames[-1].index
         if not self._begun:
             self._begin(frames, last)
@@ -75,14 +75,25 @@ class HandOver:
         self.tracker.start_from(ids, points, keyframes[last], known.get(last - 1))
 
 
-def camera_of(calibrated: Intrinsics | None, found: Intrinsics | None) -> Intrinsics | None:
-    """The calibration with the distortion that a reconstructor `found` to be left; without one, what it found."""
-    if calibrated is None or found is None:
-        return calibrated or found
-    return replace(calibrated, radial=found.radial)
+@dataclass(frozen=True)
+class FoundCamera:
+    """The reconstructor's intrinsics for a submap, at the size of its images; `guessed` where they came without any."""
 
+    intrinsics: Intrinsics
+    guessed: bool
 
-def _found_camera(submap: PlacedSubmap) -> Intrinsics:
-    """The reconstructor's intrinsics at the size of the images."""
-    height, width = submap.chunk.frames[-1].image.shape[:2]
-    return submap.geometry.intrinsics[-1].scaled(width, height)
+    @staticmethod
+    def of_submap(submap: PlacedSubmap) -> FoundCamera:
+        """The camera of a submap's newest frame."""
+        frame = submap.chunk.frames[-1]
+        height, width = frame.image.shape[:2]
+        return FoundCamera(submap.geometry.intrinsics[-1].scaled(width, height), frame.intrinsics is None)
+
+    def with_calibration(self, calibrated: Intrinsics | None) -> Intrinsics | None:
+        """A frame's own calibration with the distortion that was found to be left in it.
+
+        Without one, the guessed intrinsics, or None where the camera has a calibration that this frame lacks.
+        """
+        if calibrated is None:
+            return self.intrinsics if self.guessed else None
+        return replace(calibrated, radial=self.intrinsics.radial)

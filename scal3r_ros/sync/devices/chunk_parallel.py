@@ -24,8 +24,10 @@ from scal3r_ros.reconstruction.network.geometry import constant_velocity
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkStep, LearnedMemory, Previous
 from scal3r_ros.sync.devices.messages import (
     Answer,
+    ChunkKey,
     Failed,
     Gone,
+    Outcome,
     OutOfMemory,
     ReadGradients,
     Recall,
@@ -33,9 +35,12 @@ from scal3r_ros.sync.devices.messages import (
     Restore,
     Rewind,
     Save,
+    done,
+    key_of,
+    metrics_of,
+    outcome_of,
     without_features,
 )
-from scal3r_ros.sync.devices.outcomes import ChunkKey, Outcome, done, key_of, metrics_of, outcome_of
 from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool
 from scal3r_ros.sync.devices.worker_process import Launch, WorkerProcess
 from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork

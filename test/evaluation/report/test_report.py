@@ -28,10 +28,12 @@ class Outline(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.sources: list[str] = []
+        self.links: list[str] = []
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.sources += [value or "" for name, value in attrs if name == "src"]
+        self.links += [value or "" for name, value in attrs if name == "href"]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -73,6 +75,7 @@ def test_the_report_is_one_whole_page_that_loads_nothing(report: Path) -> None:
     assert outline.open == []
     assert len(outline.sources) >= len(PICTURES)
     assert all(source.startswith("data:image/png;base64,") for source in outline.sources)
+    assert outline.links == ["map.html"]  # beside the report, opened on demand
     assert not re.search(r"https?://|<script|@import|url\(", html)
     first = base64.b64decode(outline.sources[0].partition(",")[2])
     assert first == (report / "cloud_above.png").read_bytes()
@@ -83,7 +86,7 @@ def test_the_report_is_one_whole_page_that_loads_nothing(report: Path) -> None:
 def test_the_same_result_gives_the_same_files(
     report: Path, result_folder: Path, truth_bag: Path, tmp_path: Path
 ) -> None:
-    write_report(evaluate_result(result_folder, truth_bag), tmp_path)
+    write_report(evaluate_result(result_folder, truth_bag), tmp_path, "map.html")
     for name in ("report.html", "metrics.json", "errors.png", "cloud_behind.png"):
         assert (tmp_path / name).read_bytes() == (report / name).read_bytes(), name
 
