@@ -33,7 +33,12 @@ class Running:
     def __init__(self, *arguments: object) -> None:
         command = [sys.executable, "-m", "scal3r_ros.cli.main", *map(str, arguments)]
         self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "500"}
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "COLUMNS": "500"},
+            # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.lines: list[str] = []
         self.arrived = threading.Condition()
