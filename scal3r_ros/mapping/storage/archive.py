@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,12 @@ from scal3r_ros.errors import MappingError
 
 _PREFIX = "scal3r_"
 _LOCK, _LOCK_TO_BE = ".lock", ".lock_to_be"
+
+
+def write_arrays(file: IO[bytes], arrays: Mapping[str, NDArray[Any]], compressed: bool = True) -> None:
+    """Writes arrays as one NPZ; do not compress what hardly shrinks."""
+    named: dict[str, Any] = dict(arrays)  # without allow_pickle, which NumPy 1.26 would store as an array
+    (np.savez_compressed if compressed else np.savez)(file, **named)
 
 
 class Archive:
@@ -48,8 +54,7 @@ class Archive:
             MappingError: the disk refuses them; what the name stood for before stays.
         """
         buffer = io.BytesIO()
-        named: dict[str, Any] = dict(arrays)  # without allow_pickle, which NumPy 1.26 would store as an array
-        np.savez_compressed(buffer, **named)
+        write_arrays(buffer, arrays)
         with self._lock:
             try:
                 path = self._folder() / f"{name}.npz"

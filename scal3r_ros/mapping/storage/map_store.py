@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import MappingError
+from scal3r_ros.mapping.storage.archive import write_arrays
 from scal3r_ros.mapping.storage.manifest import (
     MANIFEST,
     PARTS,
@@ -101,9 +102,7 @@ class MapWriter:
         """Stores plain arrays as the part `name`; do not compress what hardly shrinks."""
         path = self.scratch / f"{name}.npz"
         with self._disk_errors(), path.open("wb") as file:
-            write = np.savez_compressed if compressed else np.savez
-            named: dict[str, Any] = dict(arrays)  # without allow_pickle, which NumPy 1.26 would store as an array
-            write(file, **named)
+            write_arrays(file, arrays, compressed)
         self.add_file(name, path)
 
     def add_file(self, name: str, path: Path) -> None:
