@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.errors import EvaluationError
 from scal3r_ros.io.results.layout import CHUNK_COLUMN, MEMORY_CHANGE, MEMORY_CHUNKS, MEMORY_NORM
+from scal3r_ros.io.results.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -41,21 +40,18 @@ def read_memory(path: Path) -> MemoryMetrics | None:
     Raises:
         EvaluationError: the file is damaged.
     """
-    if not path.is_file():
+    return read_table(path, "memory", _metrics)
+
+
+def _metrics(rows: list[dict[str, str]]) -> MemoryMetrics | None:
+    if not rows:
         return None
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        if not rows:
-            return None
-        return MemoryMetrics(
-            chunk=np.array([int(row[CHUNK_COLUMN]) for row in rows], np.int64),
-            learnt=np.array([int(row[MEMORY_CHUNKS]) for row in rows], np.int64),
-            norm=_by_layer(rows, MEMORY_NORM),
-            change=_by_layer(rows, MEMORY_CHANGE),
-        )
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise EvaluationError(f"memory file {path} cannot be read ({error!r}); run `scal3r replay` again") from error
+    return MemoryMetrics(
+        chunk=np.array([int(row[CHUNK_COLUMN]) for row in rows], np.int64),
+        learnt=np.array([int(row[MEMORY_CHUNKS]) for row in rows], np.int64),
+        norm=_by_layer(rows, MEMORY_NORM),
+        change=_by_layer(rows, MEMORY_CHANGE),
+    )
 
 
 def _by_layer(rows: list[dict[str, str]], kind: str) -> dict[int, NDArray[np.float64]]:

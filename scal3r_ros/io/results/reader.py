@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from scal3r_ros.io.results.layout import (
 )
 from scal3r_ros.io.results.memory import MemoryMetrics, read_memory
 from scal3r_ros.io.results.scale import ScaleCurves, read_scale
+from scal3r_ros.io.results.tables import read_table
 from scal3r_ros.io.trajectories import read_trajectory
 
 
@@ -102,7 +102,7 @@ def read_result(folder: Path) -> Result:
         folder=folder,
         trajectory=read_trajectory(folder / TRAJECTORY_FILE),
         cloud=_read_cloud(folder / CLOUD_FILE),
-        timings=_read_timings(folder / TIMINGS_FILE),
+        timings=read_table(folder / TIMINGS_FILE, "timings", _timings),
         memory=read_memory(folder / MEMORY_FILE),
         scale=read_scale(folder / SCALE_FILE),
         run=_read_run(folder / RUN_FILE),
@@ -138,24 +138,17 @@ def _read_cloud(path: Path) -> Cloud | None:
     return cloud if cloud is not None and len(cloud.points) else None
 
 
-def _read_timings(path: Path) -> Timings | None:
-    if not path.is_file():
+def _timings(rows: list[dict[str, str]]) -> Timings | None:
+    if not rows:
         return None
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        if not rows:
-            return None
-        stages = [name for name in rows[0] if name.endswith("_s")]
-        return Timings(
-            chunk=np.array([int(row[CHUNK_COLUMN]) for row in rows], np.int64),
-            first_stamp_ns=np.array([int(row["first_stamp_ns"]) for row in rows], np.int64),
-            last_stamp_ns=np.array([int(row["last_stamp_ns"]) for row in rows], np.int64),
-            stages_s={name[:-2]: np.array([float(row[name] or 0.0) for row in rows]) for name in stages},
-            rss_mb=np.array([float(row[RSS_COLUMN]) for row in rows]),
-        )
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise EvaluationError(f"timings file {path} cannot be read ({error!r}); run `scal3r replay` again") from error
+    stages = [name for name in rows[0] if name.endswith("_s")]
+    return Timings(
+        chunk=np.array([int(row[CHUNK_COLUMN]) for row in rows], np.int64),
+        first_stamp_ns=np.array([int(row["first_stamp_ns"]) for row in rows], np.int64),
+        last_stamp_ns=np.array([int(row["last_stamp_ns"]) for row in rows], np.int64),
+        stages_s={name[:-2]: np.array([float(row[name] or 0.0) for row in rows]) for name in stages},
+        rss_mb=np.array([float(row[RSS_COLUMN]) for row in rows]),
+    )
 
 
 def _read_run(path: Path) -> Mapping[str, Any]:

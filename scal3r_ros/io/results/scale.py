@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import EvaluationError
+from scal3r_ros.io.results.tables import read_table
 from scal3r_ros.mapping.values import ScaleHistory
 
 COLUMNS = ("submap", "stamp_ns", "distance_travelled", "source", "log_scale", "sigma")
@@ -70,19 +71,19 @@ def read_scale(path: Path) -> ScaleCurves | None:
     Raises:
         EvaluationError: the file is damaged.
     """
-    if not path.is_file():
+    found = read_table(path, "scale", _by_source)
+    if found is None:
         return None
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        columns: dict[str, list[tuple[float, float, float]]] = {}
-        for row in rows:
-            values = (float(row["distance_travelled"]), float(row["log_scale"]), float(row["sigma"] or "nan"))
-            columns.setdefault(row["source"], []).append(values)
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise EvaluationError(f"scale file {path} cannot be read ({error!r}); run `scal3r replay` again") from error
-    found = {source: np.array(values) for source, values in columns.items()}
     if ODOMETRY not in found or MAP not in found or len(found[ODOMETRY]) != len(found[MAP]):
         raise EvaluationError(f"scale file {path} is cut off; run `scal3r replay` again")
     observed = {source: (v[:, 0], v[:, 1], v[:, 2]) for source, v in found.items() if source not in (ODOMETRY, MAP)}
     return ScaleCurves(found[MAP][:, 0], found[ODOMETRY][:, 1], found[MAP][:, 1], observed)
+
+
+def _by_source(rows: list[dict[str, str]]) -> dict[str, Array]:
+    """Distance travelled, logarithm of the scale and sigma (n, 3) by source."""
+    columns: dict[str, list[tuple[float, float, float]]] = {}
+    for row in rows:
+        values = (float(row["distance_travelled"]), float(row["log_scale"]), float(row["sigma"] or "nan"))
+        columns.setdefault(row["source"], []).append(values)
+    return {source: np.array(values) for source, values in columns.items()}
