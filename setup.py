@@ -7,6 +7,41 @@ from setuptools import find_packages, setup
 PACKAGE = "scal3r_ros"
 ROOT = Path(__file__).resolve().parent
 
+# What `pip install` brings along: the libraries of requirements/runtime.txt, from the oldest version that was tried to
+# below the next one that may break something. An environment to rely on is pinned there.
+REQUIRES = [
+    "av>=14,<19",
+    "evo>=1.30,<2",
+    "faiss-cpu>=1.9,<2",
+    "gtsam>=4.3,<4.4",
+    "laspy>=2.5,<3",
+    "lazrs>=0.6,<1",
+    "matplotlib>=3.6.3,<4",
+    "mcap>=1.2,<2",
+    "numba>=0.58.1,<1",
+    "numpy>=1.26,<3",
+    'open3d-cpu>=0.19,<1; platform_machine == "x86_64" and sys_platform == "linux"',
+    'open3d>=0.19,<1; platform_machine != "x86_64" or sys_platform != "linux"',
+    "opencv-python-headless>=4.10,<6",
+    "plyfile>=1.0.3,<2",
+    "psutil>=5.9.8,<8",
+    "pymap3d>=3.1,<4",
+    "PyYAML>=6,<7",
+    "rich>=13.7,<15",
+    "rosbags>=0.11,<0.12",
+    "safetensors>=0.4.5,<1",
+    "scipy>=1.11.4,<2",
+    "torch>=2.4,<3",
+    "trimesh>=4,<6",
+    "typer>=0.9,<1",
+    "viser>=1,<2",
+    "zstandard>=0.22,<1",
+]
+EXTRAS = {
+    "training": ["tensorboardX>=2.6,<3"],
+    "test": ["pytest"],  # by which `colcon test` knows what runs the tests
+}
+
 
 def share_files() -> list[tuple[str, list[str]]]:
     """What a ROS 2 package keeps under `share/`: its manifest, its mark in the package index, what launch reads."""
@@ -30,7 +65,8 @@ setup(
     package_data={PACKAGE: ["py.typed", "features/place_vocabulary.npz", "weights/*.safetensors", "weights/*.md"]},
     data_files=share_files(),
     zip_safe=False,
-    extras_require={"test": ["pytest"]},  # by which `colcon test` knows what runs the tests
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
             "scal3r = scal3r_ros.cli.main:main",

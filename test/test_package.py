@@ -14,6 +14,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "scal3r_ros"
@@ -50,6 +52,18 @@ def imports(folder: Path) -> set[str]:
     return names - set(sys.stdlib_module_names) - {PACKAGE}
 
 
+def declared() -> tuple[dict[str, Requirement], dict[str, list[str]]]:
+    """What setup.py says that the package requires, by name, and its extras."""
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    values = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id in ("REQUIRES", "EXTRAS")
+    }  # fmt: skip
+    return {each.name: each for each in map(Requirement, values["REQUIRES"])}, values["EXTRAS"]
+
+
 def manifest() -> ElementTree.Element:
     return ElementTree.parse(ROOT / "package.xml").getroot()
 
@@ -72,6 +86,51 @@ def test_what_the_package_imports_is_pinned_or_a_ros_dependency() -> None:
     dependencies = {element.text for element in manifest().iter("exec_depend")}
     pinned = {IMPORT_NAMES.get(name, name) for name in pins("runtime.txt")}
     assert imports(ROOT / PACKAGE) - pinned - dependencies == set()
+
+
+def test_pip_brings_along_what_the_package_imports_without_ros() -> None:
+    requires, extras = declared()
+    names = {IMPORT_NAMES.get(name, name) for name in requires}
+    training = {Requirement(each).name for each in extras["training"]}
+    of_ros = {element.text for element in manifest().iter("exec_depend")}
+    assert imports(ROOT / PACKAGE) - names - training - of_ros == set()
+    # What only an extra brings is asked for where it is used, not when the command starts.
+    for path in (ROOT / PACKAGE).rglob("*.py"):
+        top = {name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom | ast.Import)
+               for name in [getattr(node, "module", None) or node.names[0].name]}  # fmt: skip
+        assert not {name.split(".")[0] for name in top} & training, path
+
+
+def test_what_pip_may_install_includes_what_is_pinned_and_ends_before_the_next_major_version() -> None:
+    requires, extras = declared()
+    ranges = {**requires, **{each.name: each for each in map(Requirement, extras["training"])}}
+    pinned = pins("runtime.txt")
+    assert set(ranges) == set(pinned) - {"setuptools"}
+    for name, requirement in ranges.items():
+        version = Version(pinned[name])
+        assert version in requirement.specifier, name
+        assert Version(f"{version.major + 1}.0") not in requirement.specifier, name
+        assert Version("0.0.1") not in requirement.specifier, name
+
+
+def test_the_libraries_of_a_distribution_are_declared_by_their_rosdep_keys() -> None:
+    """Ubuntu 24.04 has these, at versions within the declared ranges (packages.ubuntu.com, rosdep's python.yaml)."""
+    apt = {
+        "python3-matplotlib": ("matplotlib", "3.6.3"),
+        "python3-numba": ("numba", "0.58.1"),
+        "python3-numpy": ("numpy", "1.26.4"),
+        "python3-psutil": ("psutil", "5.9.8"),
+        "python3-pymap3d": ("pymap3d", "3.1.0"),
+        "python3-rich": ("rich", "13.7.1"),
+        "python3-scipy": ("scipy", "1.11.4"),
+        "python3-typer": ("typer", "0.9.0"),
+        "python3-yaml": ("PyYAML", "6.0.1"),
+    }
+    requires, _ = declared()
+    keys = {element.text for element in manifest().iter("exec_depend") if str(element.text).startswith("python3-")}
+    assert keys == set(apt)
+    for key, (name, version) in apt.items():
+        assert Version(version) in requires[name].specifier, key
 
 
 def test_every_pin_of_the_core_is_imported() -> None:

@@ -93,11 +93,13 @@ def export(
     mapped = Mapped(map_folder)
     if align is not None:
         mapped = _aligned(mapped, align, drive, console)
-    frames = mapped.frames(drive)
-    for path, content in ((ply, ply_bytes), (pcd, pcd_bytes), (las, lambda cloud: _las(cloud, las))):
-        if path is not None:
-            _write(path, content(mapped.cloud))
-            console.print(f"{path}: {len(mapped.cloud.points)} points", soft_wrap=True)
+    frames, unit = mapped.frames(drive), mapped.unit
+    if ply is not None:
+        _write_points(ply, ply_bytes(mapped.cloud, unit), mapped, console)
+    if pcd is not None:
+        _write_points(pcd, pcd_bytes(mapped.cloud, unit), mapped, console)
+    if las is not None:
+        _write_points(las, las_bytes(mapped.cloud, las.suffix.lower() == ".laz", unit), mapped, console)
     _write_trajectories(frames, tum, kitti, console)
     if bag is not None:
         write_results_bag(bag, frames.without_repeated_stamps().poses, mapped.submap_clouds())
@@ -106,15 +108,15 @@ def export(
     if not folders:
         return
     if images is None and colmap is not None:
-        number = _write_poses_alone(colmap, frames, mapped.cloud)
-        console.print(f"{colmap}: {number} images in COLMAP's text model", soft_wrap=True)
+        number = _write_poses_alone(colmap, frames, mapped)
+        console.print(f"{colmap}: {number} images in COLMAP's text model; {mapped.unit}", soft_wrap=True)
         return
     if images is not None:
         options = SourceOptions(
             image_topic, camera_info_topic, calib, rectified, times, rate, assumed_fov_deg=ASSUMED_FOV_DEG
         )
         views = write_views(images, options, every, frames.without_repeated_stamps(), folders)
-        _write_models(views, mapped.cloud, colmap, nerfstudio, console)
+        _write_models(views, mapped, colmap, nerfstudio, console)
 
 
 def _aligned(mapped: Mapped, path: Path, drive: int | None, console: Console) -> Mapped:
@@ -122,11 +124,12 @@ def _aligned(mapped: Mapped, path: Path, drive: int | None, console: Console) ->
     poses = mapped.frames(drive).without_repeated_stamps().poses
     S_truth_map = align_cameras(*associate(read_truth(path, poses).trajectory, poses, TIME_DIFFERENCE_S))
     console.print(f"1 unit of the map is {S_truth_map.scale:.6g} m by {path}", soft_wrap=True)
-    return mapped.moved(S_truth_map)
+    return mapped.moved(S_truth_map, path.name.encode("ascii", "replace").decode())
 
 
-def _las(cloud: PointCloud, path: Path | None) -> bytes:
-    return las_bytes(cloud, compressed=path is not None and path.suffix.lower() == ".laz")
+def _write_points(path: Path, content: bytes, mapped: Mapped, console: Console) -> None:
+    _write(path, content)
+    console.print(f"{path}: {len(mapped.cloud.points)} points; {mapped.unit}", soft_wrap=True)
 
 
 def _write_trajectories(frames: PosedFrames, tum: Path | None, kitti: Path | None, console: Console) -> None:
@@ -146,7 +149,7 @@ def _left_out(number: int) -> str:
     return f", {number} of older drives with the same stamps left out; --drive picks one" if number else ""
 
 
-def _write_poses_alone(folder: Path, frames: PosedFrames, cloud: PointCloud) -> int:
+def _write_poses_alone(folder: Path, frames: PosedFrames, mapped: Mapped) -> int:
     """A model without images: its poses, and points of the map that no image is named for."""
     rows = [row for row, camera in enumerate(frames.cameras) if camera is not None]
     if not rows:
@@ -159,32 +162,32 @@ def _write_poses_alone(folder: Path, frames: PosedFrames, cloud: PointCloud) -> 
         for drive, stamp in zip(known.drives, known.poses.stamps_ns.tolist(), strict=True)
     ]
     cameras = [camera for camera in known.cameras if camera is not None]
-    model = colmap_bytes(known.poses.T_ref_cam, cameras, names, _thinned(cloud))
+    model = colmap_bytes(known.poses.T_ref_cam, cameras, names, _thinned(mapped.cloud), mapped.unit)
     for name, content in model.items():
         _write(folder / name, content)
     return len(rows)
 
 
-def _write_models(
-    views: Views, cloud: PointCloud, colmap: Path | None, nerfstudio: Path | None, console: Console
-) -> None:
-    count = len(views.names)
+def _write_models(views: Views, mapped: Mapped, colmap: Path | None, nerfstudio: Path | None, console: Console) -> None:
+    count, cloud, unit = len(views.names), mapped.cloud, mapped.unit
     if colmap is not None:
-        for name, content in colmap_bytes(views.T_map_cam, views.cameras, views.names, views.points).items():
+        model = colmap_bytes(views.T_map_cam, views.cameras, views.names, views.points, unit)
+        for name, content in model.items():
             _write(colmap / SPARSE_FOLDER / name, content)
-        _write(colmap / POINTS_FILE, ply_bytes(cloud))
+        _write(colmap / POINTS_FILE, ply_bytes(cloud, unit))
         error = f", {views.points.error_px.mean():.2f} pixels mean error" if len(views.points.points) else ""
         console.print(
             f"{colmap}: {count} images and {len(views.points.points)} points with tracks{error}; the map's "
-            f"{len(cloud.points)} points are in {POINTS_FILE}",
+            f"{len(cloud.points)} points are in {POINTS_FILE}; {unit}",
             markup=False,
             soft_wrap=True,
         )
     if nerfstudio is not None:
-        _write(nerfstudio / POINTS_FILE, ply_bytes(cloud))
+        _write(nerfstudio / POINTS_FILE, ply_bytes(cloud, unit))
         files = [f"{IMAGES_FOLDER}/{name}" for name in views.names]
-        _write(nerfstudio / TRANSFORMS_FILE, transforms_bytes(views.T_map_cam, views.cameras, files, POINTS_FILE))
-        console.print(f"{nerfstudio}: {count} images, {TRANSFORMS_FILE} and {POINTS_FILE}", soft_wrap=True)
+        content = transforms_bytes(views.T_map_cam, views.cameras, files, POINTS_FILE, unit)
+        _write(nerfstudio / TRANSFORMS_FILE, content)
+        console.print(f"{nerfstudio}: {count} images, {TRANSFORMS_FILE} and {POINTS_FILE}; {unit}", soft_wrap=True)
 
 
 def _thinned(cloud: PointCloud) -> PointCloud:

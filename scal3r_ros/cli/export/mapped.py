@@ -13,6 +13,7 @@ from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.io.clouds.length_unit import LengthUnit
 from scal3r_ros.io.results.layout import TRAJECTORY_FILE
 from scal3r_ros.io.results.reader import Result, read_result
 from scal3r_ros.mapping.storage.contents import SavedMap
@@ -42,22 +43,33 @@ class PosedFrames:
 
 
 class Mapped:
-    """A saved map or a result folder, in the frame `map` or in the one that `S_out_map` leads to.
+    """A saved map or a result folder, in the frame `map` or, in metres by `source`, where `S_out_map` leads to.
 
     Raises:
         MappingError: the folder is neither.
         EvaluationError, SequenceError: a file of the result is damaged.
     """
 
-    def __init__(self, folder: Path, S_out_map: Sim3 | None = None) -> None:
+    def __init__(self, folder: Path, S_out_map: Sim3 | None = None, source: str = "") -> None:
         self._folder = folder
         self._S_out_map = S_out_map
+        self._metres_by = source
         result = (folder / TRAJECTORY_FILE).is_file()
         self._source: SavedMap | Result = read_result(folder) if result else SavedMap(folder)
 
-    def moved(self, S_out_map: Sim3) -> Mapped:
-        """The same in another frame and unit."""
-        return Mapped(self._folder, S_out_map)
+    def moved(self, S_out_map: Sim3, source: str) -> Mapped:
+        """The same in another frame, and in the metres of `source`."""
+        return Mapped(self._folder, S_out_map, source)
+
+    @property
+    def unit(self) -> LengthUnit:
+        """Whether it is in metres, and what measured them."""
+        if self._S_out_map is not None:
+            return LengthUnit.metre([self._metres_by])
+        if isinstance(self._source, Result):
+            return LengthUnit.of_run(self._source.run)
+        sources = self._source.scale_sources
+        return LengthUnit() if sources is None else LengthUnit.metre(sources)
 
     def frames(self, drive: int | None = None) -> PosedFrames:
         """All frames, or those of one drive."""

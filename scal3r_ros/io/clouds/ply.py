@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement, PlyElementParseError, PlyParseError
 
 from scal3r_ros.errors import EvaluationError
+from scal3r_ros.io.clouds.length_unit import UNKNOWN_UNIT, LengthUnit
 from scal3r_ros.mapping.values import PointCloud
 
 GREY = 150
@@ -26,15 +27,15 @@ class Cloud:
     colours: NDArray[np.uint8]
 
 
-def ply_bytes(cloud: PointCloud) -> bytes:
-    """A binary little-endian PLY of position (float) and colour (uchar)."""
+def ply_bytes(cloud: PointCloud, unit: LengthUnit = UNKNOWN_UNIT) -> bytes:
+    """A binary little-endian PLY of position (float) and colour (uchar), its `unit` in a comment."""
     columns = [*((name, "<f4") for name in AXES), *((name, "u1") for name in COLOURS)]
     vertices = np.empty(len(cloud.points), columns)
     for axis in range(3):
         vertices[AXES[axis]] = cloud.points[:, axis]
         vertices[COLOURS[axis]] = cloud.colours[:, axis]
     buffer = io.BytesIO()
-    PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(buffer)
+    PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<", comments=[str(unit)]).write(buffer)
     return buffer.getvalue()
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.io.clouds.length_unit import UNKNOWN_UNIT, LengthUnit
 from scal3r_ros.mapping.values import PointCloud
 from scal3r_ros.reconstruction.protocol import TrackedPoints
 
@@ -18,8 +19,11 @@ def colmap_bytes(
     cameras: Sequence[Intrinsics],
     names: Sequence[str],
     points: PointCloud | TrackedPoints,
+    unit: LengthUnit = UNKNOWN_UNIT,
 ) -> dict[str, bytes]:
     """COLMAP's text model by file: poses (n, 4, 4) with camera and image name of each, and its points.
+
+    Comments say which `unit` positions have.
 
     COLMAP's poses map the world into the camera, its quaternions begin with w, and its pixels have their corners, not
     their centres, at whole numbers. The points of a cloud come without tracks; tracked points come with the images that
@@ -50,10 +54,11 @@ def colmap_bytes(
     return {
         "cameras.txt": ("# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]\n" + "".join(camera_lines)).encode(),
         "images.txt": (
-            "# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME\n# POINTS2D[] as X Y POINT3D_ID\n" + "".join(image_lines)
+            f"# {unit}\n# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME\n# POINTS2D[] as X Y POINT3D_ID\n"
+            + "".join(image_lines)
         ).encode(),
         "points3D.txt": (
-            "# POINT3D_ID X Y Z R G B ERROR TRACK[] as IMAGE_ID POINT2D_IDX\n" + "".join(point_lines)
+            f"# {unit}\n# POINT3D_ID X Y Z R G B ERROR TRACK[] as IMAGE_ID POINT2D_IDX\n" + "".join(point_lines)
         ).encode(),
     }
 

@@ -10,17 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.io.clouds.length_unit import UNKNOWN_UNIT, LengthUnit
 
 FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 """Cameras of OpenGL look along -z with y up."""
 
 
 def transforms_bytes(
-    T_map_cam: NDArray[np.float64], cameras: Sequence[Intrinsics], files: Sequence[str], points_file: str | None = None
+    T_map_cam: NDArray[np.float64],
+    cameras: Sequence[Intrinsics],
+    files: Sequence[str],
+    points_file: str | None = None,
+    unit: LengthUnit = UNKNOWN_UNIT,
 ) -> bytes:
     """The file for images `files` with their poses (n, 4, 4) and cameras; `points_file` is a PLY in the same frame.
 
-    nerfstudio's pixels have their corners, not their centres, at whole numbers.
+    nerfstudio's pixels have their corners, not their centres, at whole numbers. It passes over names that it does not
+    know, such as `unit`.
     """
     shared = len(set(cameras)) == 1
     frames: list[dict[str, Any]] = [
@@ -33,6 +39,7 @@ def transforms_bytes(
     ]
     content = {
         "camera_model": "OPENCV",
+        "unit": str(unit),
         **(_camera(cameras[0]) if shared else {}),
         **({} if points_file is None else {"ply_file_path": points_file}),
         "frames": frames,

@@ -20,6 +20,7 @@ import yaml
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.atomic_write import os_errors_as, write_atomically
+from scal3r_ros.io.clouds.length_unit import LengthUnit
 from scal3r_ros.io.clouds.ply import ply_bytes
 from scal3r_ros.io.results.layout import (
     CHUNK_COLUMN,
@@ -139,7 +140,7 @@ class ResultWriter:
             "parameters": dict(run.parameters),
         }
         write_atomically(self._folder / RUN_FILE, yaml.safe_dump(content, sort_keys=False).encode())
-        write_atomically(self._folder / CLOUD_FILE, ply_bytes(cloud))
+        write_atomically(self._folder / CLOUD_FILE, ply_bytes(cloud, LengthUnit.of_run(content)))
 
     def _add_memory(self, chunk: int, metrics: Mapping[str, int | float]) -> None:
         """Begins with the first chunk that the memory learns from: its layers are the columns."""

@@ -17,6 +17,7 @@ from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.cloud.packed_cloud import unpacked
 from scal3r_ros.mapping.cloud.point_map import PointMap, PointMapConfig
+from scal3r_ros.mapping.graph.observations import PositionObservation, ScaleObservation
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.storage.offload import PREFIX, submap_of
@@ -72,8 +73,15 @@ class SavedMap:
         graph = SubmapGraph()
         graph.restore(self._stored.arrays(GRAPH))
         self._anchors: Mapping[int, Sim3] = graph.anchors()
+        observed = {o.source.value for o in graph.observations if isinstance(o, ScaleObservation | PositionObservation)}
+        self._scale_sources = tuple(sorted(observed)) if graph.metric else None
         self._frames = FrameLog()
         self._frames.restore(self._stored.arrays(FRAMES))
+
+    @property
+    def scale_sources(self) -> tuple[str, ...] | None:
+        """What measured the metre, where that is the unit of `map`; None where it is not."""
+        return self._scale_sources
 
     def drives(self) -> tuple[Trajectory, ...]:
         """The trajectory T_map_cam of each drive, oldest first."""

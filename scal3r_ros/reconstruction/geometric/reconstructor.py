@@ -101,8 +101,8 @@ class GeometricReconstructor:
         camera = chunk.frames[0].intrinsics
         if camera is None or None in cameras:
             raise ReconstructionError(
-                "the reconstructor 'geometric' needs a calibrated camera: publish camera_info or give a calibration "
-                "file"
+                "the reconstructor 'geometric' needs a calibrated camera: publish camera_info, or give a "
+                "calibration file (--calib)"
             )
         if len(cameras) == 1:
             try:

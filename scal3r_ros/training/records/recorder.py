@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-
-from tensorboardX import SummaryWriter
+from typing import Any
 
 from scal3r_ros.errors import TrainingError
 
+logger = logging.getLogger(__name__)
+
 
 class Recorder:
-    """Writes `<kind>.csv`, a row a step, and the same for TensorBoard, in a run's folder.
+    """Writes `<kind>.csv`, a row a step, and, where tensorboardX is installed, the same for TensorBoard, in a run's
+    folder.
 
     A continued run first drops the rows of steps that it will repeat.
     """
 
     def __init__(self, folder: Path, done: int) -> None:
         self._folder = folder
-        self._board = SummaryWriter(str(folder / "board"), purge_step=done + 1)
+        self._board = _board(folder / "board", done + 1)
         for path in folder.glob("*.csv"):
             _keep(path, done)
 
@@ -36,12 +39,25 @@ class Recorder:
                 writer.writerow(row)
         except OSError as error:
             raise TrainingError(f"curve {path} cannot be written: {error}") from error
+        if self._board is None:
+            return
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def close(self) -> None:
         """Ends what TensorBoard reads."""
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _board(folder: Path, purge_step: int) -> Any | None:
+    """TensorBoard's writer, which only the extra `training` of the package brings along."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        logger.warning("no curves for TensorBoard: tensorboardX is missing (pip install 'scal3r_ros[training]')")
+        return None
+    return SummaryWriter(str(folder), purge_step=purge_step)
 
 
 def _keep(path: Path, done: int) -> None:

@@ -41,6 +41,7 @@ def test_a_saved_map_is_what_the_run_wrote_in_every_format(scal3r: Scal3r, saved
     assert done.code == 0, done
     assert (tmp_path / "a.ply").read_bytes() == (tmp_path / "out" / "map.ply").read_bytes()
     assert (tmp_path / "new" / "a.tum").read_bytes() == (tmp_path / "out" / "trajectory.tum").read_bytes()
+    assert "coordinates are not in metres" in done.err
     clouds = [np.asarray(o3d.io.read_point_cloud(str(tmp_path / name)).points) for name in ("a.ply", "a.pcd")]
     assert len(clouds[0]) > 100
     np.testing.assert_array_equal(*clouds)
@@ -79,12 +80,27 @@ def test_images_of_the_drive_come_with_points_that_they_see(
     assert len(cloud) == len(read_ply(tmp_path / "out" / "map.ply").points)
 
 
+def test_a_map_in_metres_says_what_measured_them(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    height = ("--set", "scale.camera_height=1.65", "--set", "geometric.sweep.width=160")
+    done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--save-map", tmp_path / "map", *SMALL, *height)
+    assert done.code == 0, done
+    assert yaml.safe_load((tmp_path / "out" / "run.yaml").read_text())["scale"]["sources"] == ["camera_height"]
+    for source in (tmp_path / "map", tmp_path / "out"):
+        done = scal3r("export", source, "--las", tmp_path / "a.las", "--ply", tmp_path / "a.ply")
+        assert done.code == 0, done
+        assert "coordinates are in metres, by camera_height" in done.err
+        assert b"metres, by camera_height" in (tmp_path / "a.ply").read_bytes()
+        assert (tmp_path / "a.ply").read_bytes() == (tmp_path / "out" / "map.ply").read_bytes()
+        assert b'UNIT["metre",1]' in (tmp_path / "a.las").read_bytes()
+
+
 def test_an_aligned_map_is_in_metres_and_in_the_frame_of_the_trajectory(
     scal3r: Scal3r, saved: Path, street_bag: Path, tmp_path: Path
 ) -> None:
     wanted = ("--tum", tmp_path / "a.tum", "--las", tmp_path / "a.laz", "--kitti", tmp_path / "k.txt")
     done = scal3r("export", saved, *wanted, "--bag", tmp_path / "bag", "--align", street_bag)
     assert done.code == 0, done
+    assert f"coordinates are in metres, by {street_bag.name}" in done.err
     with open_source(street_bag) as reader:
         truth = reader.ground_truth()
     assert truth is not None

@@ -8,6 +8,7 @@ import pytest
 from plyfile import PlyData, PlyElement
 
 from scal3r_ros.errors import EvaluationError
+from scal3r_ros.io.clouds.length_unit import LengthUnit
 from scal3r_ros.io.clouds.ply import GREY, ply_bytes, read_ply
 from scal3r_ros.mapping.values import PointCloud
 
@@ -43,8 +44,18 @@ def test_bytes_are_a_header_and_fifteen_bytes_a_point(tmp_path: Path) -> None:
     properties = "".join(f"property float {name}\n" for name in "xyz")
     properties += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
     points = POINTS.astype("<f4").view(np.uint8).reshape(100, 12)
-    expected = write(tmp_path / "a.ply", f"element vertex 100\n{properties}", np.hstack([points, COLOURS]).tobytes())
+    expected = write(
+        tmp_path / "a.ply",
+        f"comment {LengthUnit()}\nelement vertex 100\n{properties}",
+        np.hstack([points, COLOURS]).tobytes(),
+    )
     assert content == expected.read_bytes()
+
+
+def test_a_map_in_metres_says_so_in_a_comment(tmp_path: Path) -> None:
+    cloud = PointCloud(POINTS.astype(np.float32), COLOURS)
+    (tmp_path / "a.ply").write_bytes(ply_bytes(cloud, LengthUnit.metre(["camera_height"])))
+    assert PlyData.read(tmp_path / "a.ply").comments == ["coordinates are in metres, by camera_height"]
 
 
 def test_a_file_that_is_cut_off_is_one_clear_error(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.projection import backproject_pixels, project
+from scal3r_ros.io.clouds.length_unit import LengthUnit
 from scal3r_ros.io.exports.colmap import colmap_bytes
 from scal3r_ros.mapping.values import PointCloud
 from scal3r_ros.reconstruction.protocol import TrackedPoints
@@ -44,7 +45,15 @@ def test_colmap_projects_a_point_to_where_we_see_it() -> None:
     points = np.array(rows("points3D.txt"), np.float64)
     np.testing.assert_allclose(points[:, 1:4], CLOUD.points, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(points[:, 4:7], CLOUD.colours)
-    assert model["images.txt"].decode().splitlines()[3::2] == [""] * 4  # no image points
+    lines = [line for line in model["images.txt"].decode().splitlines() if line[:1] != "#"]
+    assert lines[1::2] == [""] * 4  # no image points
+
+
+def test_the_unit_of_positions_stands_in_comments() -> None:
+    for unit, sentence in ((LengthUnit(), "not in metres"), (LengthUnit.metre(["gnss"]), "in metres, by gnss")):
+        model = colmap_bytes(POSES, [CAMERA] * 4, [f"{number}.png" for number in range(4)], CLOUD, unit)
+        for name in ("images.txt", "points3D.txt"):
+            assert sentence in model[name].decode().splitlines()[0]
 
 
 def test_pycolmap_projects_tracked_points_to_where_they_were_seen(tmp_path: Path) -> None:

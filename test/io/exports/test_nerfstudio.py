@@ -12,6 +12,7 @@ import pytest
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.projection import backproject_pixels
+from scal3r_ros.io.clouds.length_unit import LengthUnit
 from scal3r_ros.io.datasets import find_sequence
 from scal3r_ros.io.exports.nerfstudio import transforms_bytes
 
@@ -24,7 +25,8 @@ FILES = [f"images/{number}.png" for number in range(3)]
 
 @pytest.mark.parametrize("cameras", [[CAMERA] * 3, [CAMERA, OTHER, CAMERA]])
 def test_a_point_is_seen_where_it_was(cameras: list[Intrinsics]) -> None:
-    content = json.loads(transforms_bytes(POSES, cameras, FILES, "points.ply"))
+    content = json.loads(transforms_bytes(POSES, cameras, FILES, "points.ply", LengthUnit.metre(["imu", "gnss"])))
+    assert content["unit"] == "coordinates are in metres, by gnss, imu"
     assert content["ply_file_path"] == "points.ply"
     assert [frame["file_path"] for frame in content["frames"]] == FILES
     assert ("fl_x" in content) == (len(set(cameras)) == 1)
