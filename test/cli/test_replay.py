@@ -16,6 +16,7 @@ import yaml
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.io.bags.reader import BagReader
+from scal3r_ros.io.bags.topics import header, typestore
 from scal3r_ros.io.bags.writer import BagWriter
 from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.io.trajectories import read_trajectory
@@ -71,6 +72,37 @@ def test_refused_stamps_are_dropped_images_and_no_jump_of_the_clock_is_time_that
     assert run["counts"]["frames_posed"] == 22
     assert run["counts"]["frames_dropped"] == {"stamp jumped": 1, "stamp repeated": 1}
     assert run["real_time_factor"] * run["seconds"] == pytest.approx(24 * usual * 1e-9, rel=0.15)
+
+
+def test_a_stamp_that_was_not_set_is_a_dropped_image_and_a_clock_set_back_begins_anew(
+    scal3r: Scal3r, street_frames: list[SimulatedFrame], street_camera: Intrinsics, tmp_path: Path
+) -> None:
+    calibration = CameraCalibration.pinhole(street_camera.width, street_camera.height, street_camera.K.ravel().tolist())
+    back_ns = 3600 * 10**9
+    for name, stamps in (
+        ("zero", {12: 0}),
+        ("back", {number: street_frames[number].stamp_ns - back_ns for number in range(10, 24)}),
+    ):
+        with BagWriter(tmp_path / name, "mcap") as writer:
+            for number, frame in enumerate(street_frames[:24]):
+                stamp_ns = stamps.get(number, frame.stamp_ns)
+                writer.write_camera_info(stamp_ns, calibration)
+                message = typestore().types["sensor_msgs/msg/Image"](
+                    header(stamp_ns, "camera"), *frame.image.shape[:2], "rgb8", 0, frame.image.shape[1] * 3,
+                    frame.image.ravel(),
+                )  # fmt: skip
+                writer.write_message("/camera/image", street_frames[0].stamp_ns + number * 10**8, message)
+        done = scal3r("replay", tmp_path / name, "-o", tmp_path / f"out_{name}", *SMALL)
+        assert done.code == 0, done
+    counts = yaml.safe_load((tmp_path / "out_zero" / "run.yaml").read_text())["counts"]
+    assert (counts["frames_in"], counts["frames_posed"]) == (24, 23)
+    assert counts["frames_dropped"] == {"stamp not set": 1}
+    counts = yaml.safe_load((tmp_path / "out_back" / "run.yaml").read_text())["counts"]
+    assert counts["frames_in"] == 24
+    assert counts["frames_dropped"] == {"stamp jumped": 2}  # until a third shows that it is the clock
+    newest = read_trajectory(tmp_path / "out_back" / "trajectory.tum")
+    assert newest.stamps_ns[-1] == street_frames[23].stamp_ns - back_ns
+    assert np.all(np.diff(newest.stamps_ns) > 0)
 
 
 def test_two_replays_write_equal_bytes(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ from typing import Protocol
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.reconstruction.protocol import Frame
 
+LONGEST_STEP_NS = 3600 * 10**9
+"""A longer step between two images is one of the clock."""
+
 
 class Source(Protocol):
     """Images of one camera; usable as a context.
@@ -67,17 +70,18 @@ class SourceOptions:
         return min(known) if known else None
 
     def select(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """The wanted part of the frames, counted anew from 0."""
-        first_ns: int | None = None
+        """The wanted part of the frames, counted anew from 0.
+
+        Stamps that go back or far ahead end nothing and drop nothing: the mapper judges and counts them.
+        """
         start_ns = round(self.start_s * 1e9)
         end_ns = None if self.duration_s is None else start_ns + round(self.duration_s * 1e9)
-        wanted, taken = 0, 0
+        wanted, taken, time = 0, 0, _PassedTime()
         for frame in frames:
-            first_ns = frame.stamp_ns if first_ns is None else first_ns
-            after_ns = frame.stamp_ns - first_ns
-            if after_ns < start_ns:
+            passed_ns = time.at(frame.stamp_ns)
+            if passed_ns < start_ns:
                 continue
-            if end_ns is not None and after_ns > end_ns:
+            if end_ns is not None and passed_ns > end_ns:
                 return
             wanted += 1
             if (wanted - 1) % self.every:
@@ -86,3 +90,28 @@ class SourceOptions:
             taken += 1
             if taken == self.max_frames:
                 return
+
+
+class _PassedTime:
+    """How much time passed since the first image, whatever single stamps say.
+
+    A stamp that goes back or far ahead counts for nothing, unless the next one follows on from it: then the clock was
+    set, and time passes by it from there.
+    """
+
+    def __init__(self) -> None:
+        self._newest_ns: int | None = None
+        self._odd_ns: int | None = None
+        self._passed_ns = 0
+
+    def at(self, stamp_ns: int) -> int:
+        """Nanoseconds passed at the next image."""
+        if self._newest_ns is None:
+            self._newest_ns = stamp_ns
+        for before_ns in (self._newest_ns, self._odd_ns):
+            if before_ns is not None and 0 < stamp_ns - before_ns <= LONGEST_STEP_NS:
+                self._passed_ns += stamp_ns - before_ns
+                self._newest_ns, self._odd_ns = stamp_ns, None
+                return self._passed_ns
+        self._odd_ns = stamp_ns
+        return self._passed_ns

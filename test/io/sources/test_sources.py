@@ -12,7 +12,7 @@ import pytest
 
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
+from scal3r_ros.io.bags.topics import FIRST_STAMP_NS, header, typestore
 from scal3r_ros.io.bags.writer import BagWriter
 from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.io.sources import SourceOptions, open_source
@@ -94,6 +94,29 @@ def test_a_part_is_chosen_by_time_and_number(tmp_path: Path) -> None:
     assert SourceOptions(every=5).expected(12) == 3
     assert SourceOptions(every=5, max_frames=2).expected(12) == 2
     assert SourceOptions().expected(None) is None
+
+
+@pytest.mark.parametrize(
+    "stamps_s",
+    [
+        [10.0, 10.1, 0.0, 10.3, 10.4],  # one that was not set
+        [0.0, 1e4, 10000.1, 10000.2, 10000.3],
+        [10.0, 10.1, 8.0, 8.1, 8.2],  # a bag that loops, a clock that is set back
+        [10.0, 10.1, 9e6, 10.3, 10.4],  # one far ahead
+        [10.0, 10.1, 10.1, 10.05, 10.3],
+    ],
+)
+def test_what_a_stamp_is_worth_is_not_for_the_source_to_judge(tmp_path: Path, stamps_s: list[float]) -> None:
+    """Every image reaches the mapper, which refuses it for its stamp and counts it."""
+    stamps = [round(stamp * 1e9) for stamp in stamps_s]
+    with BagWriter(tmp_path / "bag") as writer:
+        for number, stamp_ns in enumerate(stamps):
+            message = typestore().types["sensor_msgs/msg/Image"](
+                header(stamp_ns, "camera"), HEIGHT, WIDTH, "rgb8", 0, 3 * WIDTH, picture(number).ravel()
+            )
+            writer.write_message("/camera/image", 10**18 + number * 10**8, message)
+    for options in ({}, {"duration_s": 3.0}):
+        assert [frame.stamp_ns for frame in read(tmp_path / "bag", **options)] == stamps
 
 
 def test_names_and_files_give_the_times(tmp_path: Path) -> None:
