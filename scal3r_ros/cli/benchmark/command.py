@@ -74,13 +74,14 @@ def benchmark(
 
     outcomes = run_all(found, lambda each: folders[each.folder], options, number, report)
     wanted = SourceOptions(every=every, max_frames=max_frames)
-    rows = [
-        score_run(each, folders[each.folder], outcome, wanted.expected(len(each.sequence.paths)) or 0, protocol.clouds)
-        for each, outcome in zip(found, outcomes, strict=True)
-    ]
+    rows = []
+    for each, outcome in zip(found, outcomes, strict=True):
+        count = len(each.sequence.paths)
+        images = wanted.expected(count) or 0
+        rows.append(score_run(each, folders[each.folder], outcome, images, protocol, is_whole=images == count))
     ours = _method(settings)
-    tables = [published_table(protocol, rows, ours), sequence_table(rows)]
-    clouds = cloud_table(rows)
+    tables = [published_table(protocol, rows, ours), sequence_table(rows, protocol.segments)]
+    clouds = cloud_table(protocol, rows)
     tables += [] if clouds is None else [clouds]
     _write(target, protocol.title, tables, rows, options)
     for table in tables:

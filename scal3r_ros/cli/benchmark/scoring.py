@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import open3d as o3d
 
 from scal3r_ros.cli.benchmark.runner import LOG_FILE, RunOutcome
-from scal3r_ros.cli.benchmark.sets import Found
+from scal3r_ros.cli.benchmark.sets import Found, Protocol
 from scal3r_ros.errors import EvaluationError, Scal3rError
-from scal3r_ros.evaluation.metrics.multi_view import LaserScan, MultiViewScore, chamfer_m, score
+from scal3r_ros.evaluation.metrics.multi_view import TOLERANCES_M, LaserScan, MultiViewScore, chamfer_m, score
+from scal3r_ros.evaluation.metrics.segments import SegmentErrors, segment_errors
 from scal3r_ros.evaluation.metrics.trajectories import TrajectoryComparison, compare_trajectories
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.clouds.laser_scans import ALIGNMENT, read_alignment
@@ -26,7 +27,10 @@ GROUND_TRUTH_MAPS = "ground_truth_map"
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """What is known of a sequence. `lost` says in a sentence why there is no `comparison`; both None never happens."""
+    """What is known of a sequence. `lost` says in a sentence why there is no `comparison`; both None never happens.
+
+    `column` is that of the published table that the whole sequence belongs to; None for a part, and for any other.
+    """
 
     name: str
     images: int
@@ -34,13 +38,22 @@ class Row:
     posed: int = 0
     lost: str | None = None
     comparison: TrajectoryComparison | None = None
+    segments: SegmentErrors | None = None
     clouds: tuple[MultiViewScore, ...] = ()
     chamfer_m: float | None = None
     images_per_second: float | None = None
+    column: str | None = None
 
 
-def score_run(found: Found, folder: Path, outcome: RunOutcome, images: int, with_clouds: bool) -> Row:
-    """The row of a sequence of which `images` were to be mapped."""
+def score_run(
+    found: Found, folder: Path, outcome: RunOutcome, images: int, protocol: Protocol, is_whole: bool = True
+) -> Row:
+    """The row of a sequence of which `images` were to be mapped: all of them in order, where it `is_whole`."""
+    row = _scored(found, folder, outcome, images, protocol)
+    return replace(row, column=protocol.column_of(found.sequence) if is_whole else None)
+
+
+def _scored(found: Found, folder: Path, outcome: RunOutcome, images: int, protocol: Protocol) -> Row:
     name, truth = found.sequence.name, found.sequence.ground_truth
     try:
         result = read_result(folder)
@@ -50,11 +63,13 @@ def score_run(found: Found, folder: Path, outcome: RunOutcome, images: int, with
         if posed < LOST_BELOW * images:
             return Row(name, images, outcome, posed, lost=f"{posed} of {images} images posed")
         comparison = compare_trajectories(truth_at(truth, result.trajectory), result.trajectory, max_difference_s=1e-6)
-        scores, chamfer = _clouds(found.folder, result, comparison) if with_clouds else ((), None)
+        scores, chamfer = _clouds(found.folder, result, comparison, protocol) if protocol.clouds else ((), None)
+        segments = None
+        if protocol.segments:
+            segments = segment_errors(comparison.truth.T_ref_cam, comparison.aligned.T_ref_cam)
         speed = result.run.get("images_per_second")
-        return Row(
-            name, images, outcome, posed, None, comparison, scores, chamfer, None if speed is None else float(speed)
-        )
+        images_per_second = None if speed is None else float(speed)
+        return Row(name, images, outcome, posed, None, comparison, segments, scores, chamfer, images_per_second)
     except Scal3rError as error:
         return Row(name, images, outcome, lost=_reason(folder) or str(error))
 
@@ -77,13 +92,14 @@ def truth_at(truth: Trajectory, estimate: Trajectory) -> Trajectory:
 
 
 def _clouds(
-    folder: Path, result: Result, comparison: TrajectoryComparison
+    folder: Path, result: Result, comparison: TrajectoryComparison, protocol: Protocol
 ) -> tuple[tuple[MultiViewScore, ...], float | None]:
     scans = scans_of(folder)
     if not scans or result.cloud is None:
         return (), None
     points = comparison.S_truth_map.apply(result.cloud.points)
-    return score(scans, points), chamfer_m(scans, points)
+    tolerances = TOLERANCES_M if protocol.tolerance_m is None else (*TOLERANCES_M, protocol.tolerance_m)
+    return score(scans, points, tolerances), chamfer_m(scans, points)
 
 
 def scans_of(folder: Path) -> list[LaserScan]:

@@ -7,10 +7,12 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from scal3r_ros.cli.benchmark import published
+from scal3r_ros.cli.benchmark.published import PublishedClouds, PublishedRow
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.io.datasets import ImageSequence, find_sequence
 
@@ -34,21 +36,14 @@ class Benchmark(StrEnum):
 
 
 @dataclass(frozen=True)
-class PublishedRow:
-    """What a paper reports: `figures` by column of the table, ATE in metres after Sim(3); `source` says where."""
-
-    method: str
-    source: str
-    figures: dict[str, float]
-
-
-@dataclass(frozen=True)
 class Protocol:
     """How a benchmark is run.
 
     `kinds` are the data sets whose sequences belong to it; folders of posed images do where their name has `named`.
-    `profile` is the parameter file that fits; `sequences` are those that published averages are over; `published` are
-    figures whose source is certain.
+    `profile` is the parameter file that fits. `sequences` are the columns of published tables; `column` finds in its
+    group, in the name of a sequence, the column that it belongs to. `published` are figures with their sources.
+    `segments`: relative errors by KITTI's segments, too. `clouds`: compared with laser scans where they are there, F1
+    also at `tolerance_m`, that of the figures in `published_clouds`.
     """
 
     title: str
@@ -56,23 +51,53 @@ class Protocol:
     named: str
     profile: str
     sequences: tuple[str, ...] = ()
+    column: str = r"^(.+)$"
     published: tuple[PublishedRow, ...] = ()
-    clouds: bool = field(default=False)
+    segments: bool = False
+    clouds: bool = False
+    tolerance_m: float | None = None
+    published_clouds: tuple[PublishedClouds, ...] = ()
+
+    def column_of(self, sequence: ImageSequence) -> str | None:
+        """The column of published tables that a sequence belongs to; None for others, and for parts of sequences.
+
+        Folders of posed images, whatever their names, may hold any part.
+        """
+        if sequence.kind == POSED:
+            return None
+        found = re.search(self.column, sequence.name, re.IGNORECASE)
+        return found[1] if found is not None and (not self.sequences or found[1] in self.sequences) else None
 
 
-AVERAGE = "average"
-KITTI_SEQUENCES = tuple(f"{number:02d}" for number in range(11))
 PROTOCOLS = {
     Benchmark.KITTI: Protocol(
-        "KITTI odometry", ("KITTI odometry", "KITTI raw"), r"^kitti", "driving.yaml", KITTI_SEQUENCES,
-        (PublishedRow("Scal3R", "Xie et al., CVPR 2026, arXiv:2604.08542: average over 00–10", {AVERAGE: 14.55}),),
+        "KITTI odometry", ("KITTI odometry", "KITTI raw"), r"^kitti", "driving.yaml", published.KITTI, r"^(\d\d)$",
+        published.KITTI_ROWS, segments=True,
     ),
-    Benchmark.SPIRES: Protocol("Oxford Spires", ("Oxford Spires",), r"spires", "handheld.yaml", clouds=True),
-    Benchmark.ETH3D: Protocol("ETH3D", ("ETH3D", "ETH3D SLAM"), r"eth3d", "handheld.yaml", clouds=True),
-    Benchmark.TUM: Protocol("TUM RGB-D", ("TUM RGB-D",), r"tum|freiburg|^fr\d_", "handheld.yaml"),
-    Benchmark.EUROC: Protocol("EuRoC MAV", ("EuRoC",), r"euroc", "handheld.yaml"),
-    Benchmark.SEVEN_SCENES: Protocol("7-Scenes", ("7-Scenes",), r"seven.?scenes|7.?scenes", "handheld.yaml"),
-    Benchmark.VKITTI: Protocol("Virtual KITTI 2", ("Virtual KITTI 2",), r"vkitti", "driving.yaml"),
+    Benchmark.SPIRES: Protocol(
+        "Oxford Spires", ("Oxford Spires",), r"spires", "handheld.yaml", published=published.SPIRES_ROWS, clouds=True,
+        tolerance_m=4.0, published_clouds=published.SPIRES_CLOUDS,
+    ),
+    Benchmark.ETH3D: Protocol(
+        "ETH3D", ("ETH3D", "ETH3D SLAM"), r"eth3d", "handheld.yaml", published=published.ETH3D_ROWS, clouds=True,
+        tolerance_m=0.25, published_clouds=published.ETH3D_CLOUDS,
+    ),
+    Benchmark.TUM: Protocol(
+        "TUM RGB-D", ("TUM RGB-D",), r"tum|freiburg|^fr\d_", "handheld.yaml", published.TUM,
+        r"(?:freiburg|fr)1_(\w+)$", published.TUM_ROWS,
+    ),
+    Benchmark.EUROC: Protocol(
+        "EuRoC MAV", ("EuRoC",), r"euroc", "handheld.yaml", published.EUROC, r"^((?:MH|V1|V2)_\d\d)",
+        published.EUROC_ROWS,
+    ),
+    Benchmark.SEVEN_SCENES: Protocol(
+        "7-Scenes", ("7-Scenes",), r"seven.?scenes|7.?scenes", "handheld.yaml", published.SEVEN_SCENES,
+        r"^(\w+)/seq-01$", published.SEVEN_SCENES_ROWS,
+    ),
+    Benchmark.VKITTI: Protocol(
+        "Virtual KITTI 2", ("Virtual KITTI 2",), r"vkitti", "driving.yaml", published=published.VKITTI_ROWS,
+        segments=True,
+    ),
 }  # fmt: skip
 
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scal3r_ros.cli.benchmark.published import AVERAGE
 from scal3r_ros.cli.benchmark.scoring import Row
-from scal3r_ros.cli.benchmark.sets import AVERAGE, Protocol
+from scal3r_ros.cli.benchmark.sets import Protocol
 
 DASH = "–"
 SEQUENCE_COLUMNS = (
     "sequence", "images", "posed", "ATE Sim(3) [m]", "ATE SE(3) [m]", "RPE [%]", "RPE [deg/m]", "RPE over [m]", "scale",
     "images/s", "RAM [MiB]", "GPU [MiB]",
 )  # fmt: skip
+SEGMENT_COLUMNS = ("t_rel [%]", "r_rel [deg/100 m]")
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def sequence_table(rows: Sequence[Row]) -> Table:
-    """One row a sequence, and their average."""
-    lines = [_cells(row) for row in rows]
+def sequence_table(rows: Sequence[Row], with_segments: bool) -> Table:
+    """One row a sequence, and their average; `with_segments` with KITTI's relative errors."""
+    lines = [_cells(row) + (_segment_cells(row) if with_segments else ()) for row in rows]
     done = [row for row in rows if row.comparison is not None]
     if done:
         metrics = [row.comparison.metrics for row in done if row.comparison is not None]
@@ -42,40 +44,61 @@ def sequence_table(rows: Sequence[Row]) -> Table:
             )
         ]  # fmt: skip
         label = AVERAGE if len(done) == len(rows) else f"{AVERAGE} of {len(done)} of {len(rows)}"
-        lines.append((label, "", "", *mean, *[""] * 5))
+        ends = [each.segments for each in done]
+        by_segments = (
+            _figure(_mean([None if each is None else each.translation_percent for each in ends])),
+            _figure(_mean([None if each is None else each.rotation_deg_per_100_m for each in ends])),
+        )
+        lines.append((label, "", "", *mean, *[""] * 5, *(by_segments if with_segments else ())))
     lost = tuple(f"{row.name} is lost: {row.lost}." for row in rows if row.lost is not None)
     notes = ("A lost sequence has no error and is not part of the average.", *lost) if lost else ()
-    return Table("Sequences", SEQUENCE_COLUMNS, tuple(lines), notes)
+    header = SEQUENCE_COLUMNS + (SEGMENT_COLUMNS if with_segments else ())
+    return Table("Sequences", header, tuple(lines), notes)
 
 
 def published_table(protocol: Protocol, rows: Sequence[Row], name: str) -> Table:
-    """ATE after Sim(3) as papers print it: methods in rows, sequences in columns, our row last."""
-    columns = list(protocol.sequences) or [row.name for row in rows]
-    others = [row.name for row in rows if row.name not in columns]
-    columns += others
+    """ATE after Sim(3) as papers print it: methods in rows, sequences in columns, our row last.
+
+    Sequences that belong to no column of the papers, and parts of sequences, get columns behind those.
+    """
+    names = {id(row): _label(row, protocol) for row in rows}
+    others = [names[id(row)] for row in rows if row.column is None]
+    columns = [*(protocol.sequences or [row.column for row in rows if row.column is not None]), *others]
     ours = {
-        row.name: "lost" if row.comparison is None else _figure(row.comparison.metrics.ate_sim3_rmse_m) for row in rows
+        names[id(row)]: "lost" if row.comparison is None else _figure(row.comparison.metrics.ate_sim3_rmse_m)
+        for row in rows
     }
-    wanted = protocol.sequences or tuple(ours)
-    errors = [
-        row.comparison.metrics.ate_sim3_rmse_m for row in rows if row.comparison is not None and row.name in wanted
-    ]
-    average = _figure(_mean(errors)) if len(errors) == len(wanted) else DASH
+    errors = [row.comparison.metrics.ate_sim3_rmse_m for row in rows if row.comparison is not None and row.column]
+    wanted = protocol.sequences
+    average = _figure(_mean(errors)) if wanted and len(errors) == len(wanted) else DASH
     lines = [
         (row.method, *(_figure(row.figures.get(column)) for column in columns), _figure(row.figures.get(AVERAGE)))
         for row in protocol.published
     ]
     lines.append((name, *(ours.get(column, DASH) for column in columns), average))
-    notes = [f"{row.method}: {row.source}." for row in protocol.published]
-    if average == DASH and protocol.published:
+    sources = dict.fromkeys(row.source for row in protocol.published)
+    notes = [
+        f"{', '.join(row.method for row in protocol.published if row.source == source)}: {source}."
+        for source in sources
+    ]
+    if protocol.published and not wanted:
+        notes.append("The papers average over sequences that they do not name: our average stands in the next table.")
+    elif average == DASH and protocol.published:
         notes.append(f"Our average stands here only over all of {', '.join(wanted)}: {len(errors)} of them were run.")
-    if others and protocol.sequences:
-        notes.append(f"Parts of sequences, which no paper reports: {', '.join(others)}.")
+    if others:
+        notes.append(f"In no column of the papers, or a part of a sequence: {', '.join(others)}.")
     return Table("ATE after Sim(3) [m]", ("method", *columns, AVERAGE), tuple(lines), tuple(notes))
 
 
-def cloud_table(rows: Sequence[Row]) -> Table | None:
-    """Accuracy, completeness and F1 at every tolerance, and Chamfer distance; None without scans."""
+def _label(row: Row, protocol: Protocol) -> str:
+    return row.column or (f"{row.name}, a part" if row.name in protocol.sequences else row.name)
+
+
+def cloud_table(protocol: Protocol, rows: Sequence[Row]) -> Table | None:
+    """Accuracy, completeness and F1 at every tolerance, and Chamfer distance; None without scans.
+
+    Published averages come first, at the one tolerance that they are for.
+    """
     scored = [row for row in rows if row.clouds]
     if not scored:
         return None
@@ -87,13 +110,27 @@ def cloud_table(rows: Sequence[Row]) -> Table | None:
     )
     lines = [
         (
+            f"{each.method}, {AVERAGE}",
+            *(
+                f"{each.f1:.2f}" if name == "F1" and t == protocol.tolerance_m else DASH
+                for t in tolerances
+                for name in ("acc.", "compl.", "F1")
+            ),
+            f"{each.chamfer_m:.2f}",
+        )
+        for each in protocol.published_clouds
+    ]
+    lines += [
+        (
             row.name,
             *(f"{value:.4f}" for each in row.clouds for value in (each.accuracy, each.completeness, each.f1)),
             _figure(row.chamfer_m),
         )
         for row in scored
     ]
-    return Table("Clouds against laser scans", header, tuple(lines))
+    methods = ", ".join(each.method for each in protocol.published_clouds)
+    notes = [f"{methods}: {protocol.published_clouds[0].source}. Their F1 is over points, ours over voxels."]
+    return Table("Clouds against laser scans", header, tuple(lines), tuple(notes if methods else ()))
 
 
 def csv_bytes(table: Table) -> bytes:
@@ -124,6 +161,12 @@ def _cells(row: Row) -> tuple[str, ...]:
         m.rpe_distance_m,
     )
     return (row.name, str(row.images), str(row.posed), *map(_figure, errors), _figure(m.scale), *end)
+
+
+def _segment_cells(row: Row) -> tuple[str, str]:
+    if row.segments is None:
+        return DASH, DASH
+    return _figure(row.segments.translation_percent), _figure(row.segments.rotation_deg_per_100_m)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
