@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pymap3d
 import pytest
 import yaml
 
@@ -103,6 +104,42 @@ def test_a_stamp_that_was_not_set_is_a_dropped_image_and_a_clock_set_back_begins
     newest = read_trajectory(tmp_path / "out_back" / "trajectory.tum")
     assert newest.stamps_ns[-1] == street_frames[23].stamp_ns - back_ns
     assert np.all(np.diff(newest.stamps_ns) > 0)
+
+
+def test_a_data_set_with_a_satellite_receiver_is_mapped_in_metres(
+    scal3r: Scal3r, street_frames: list[SimulatedFrame], street_camera: Intrinsics, tmp_path: Path
+) -> None:
+    """A drive of KITTI raw: OXTS 2 cm good at the camera itself, which looks along the unit's x."""
+    folder = tmp_path / "2011_09_26" / "2011_09_26_drive_0001_sync"
+    (folder / "image_00" / "data").mkdir(parents=True)
+    (folder / "oxts" / "data").mkdir(parents=True)
+    camera = street_camera
+    line = f"{camera.fx} 0 {camera.cx} 0 0 {camera.fy} {camera.cy} 0 0 0 1 0"
+    unit, still = "R: 1 0 0 0 1 0 0 0 1\nT: 0 0 0\n", "R_rect_00: 1 0 0 0 1 0 0 0 1\n"
+    (folder.parent / "calib_imu_to_velo.txt").write_text(unit)
+    (folder.parent / "calib_velo_to_cam.txt").write_text("R: 0 -1 0 0 0 -1 1 0 0\nT: 0 0 0\n")
+    (folder.parent / "calib_cam_to_cam.txt").write_text(still + f"P_rect_00: {line}\n")
+    times = []
+    for number, frame in enumerate(street_frames):
+        cv2.imwrite(str(folder / "image_00" / "data" / f"{number:010d}.png"), frame.image[..., ::-1])
+        seconds = (frame.stamp_ns - street_frames[0].stamp_ns) / 1e9
+        times.append(f"2011-09-26 13:02:{10 + seconds:012.9f}\n")
+        fix = pymap3d.enu2geodetic(*(street_frames[0].T_ref_cam[:3, :3] @ frame.T_ref_cam[:3, 3]), 49.0, 8.4, 110.0)
+        numbers = [*fix, 0.0, 0.0, 0.0, *[0.0] * 17, 0.02, *[0.0] * 6]
+        (folder / "oxts" / "data" / f"{number:010d}.txt").write_text(" ".join(map(repr, map(float, numbers))))
+    for place in ("image_00", "oxts"):
+        (folder / place / "timestamps.txt").write_text("".join(times))
+    with_them = scal3r("replay", folder, "-o", tmp_path / "a", *SMALL)
+    assert with_them.code == 0, with_them
+    run = yaml.safe_load((tmp_path / "a" / "run.yaml").read_text())
+    assert run["scale"]["sources"] == ["gnss"]
+    poses = read_trajectory(tmp_path / "a" / "trajectory.tum").T_ref_cam[:, :3, 3]
+    true = np.stack([frame.T_ref_cam for frame in street_frames])[: len(poses), :3, 3]
+    ratio = np.linalg.norm(poses[-1] - poses[0]) / np.linalg.norm(true[-1] - true[0])
+    assert ratio == pytest.approx(1.0, abs=0.05)
+    without = scal3r("replay", folder, "-o", tmp_path / "b", "--no-sensors", *SMALL)
+    assert without.code == 0, without
+    assert "scale" not in yaml.safe_load((tmp_path / "b" / "run.yaml").read_text())
 
 
 def test_two_replays_write_equal_bytes(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:

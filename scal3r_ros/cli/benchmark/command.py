@@ -59,6 +59,7 @@ def benchmark(
     folders = _folders(target, found)
     profile = config or profile_file(protocol.profile)
     options = [
+        "--no-sensors",  # the benchmarks are for one camera
         *(() if profile is None else ("--config", str(profile))),
         *(word for setting in settings or () for word in ("--set", setting)),
         *(("--every", str(every)) if every > 1 else ()),

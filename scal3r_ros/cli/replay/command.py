@@ -27,7 +27,7 @@ from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.sensors import SensorReader, SensorTopics
 from scal3r_ros.io.results.writer import ResultWriter, RunTotals
-from scal3r_ros.io.sources import Source, SourceOptions, open_source
+from scal3r_ros.io.sources import SampleList, Source, SourceOptions, open_source
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.values import MapUpdate
@@ -81,6 +81,12 @@ def replay(
     ] = SensorTopics.wheel_odometry,
     imu: Annotated[str, typer.Option(help="A topic of sensor_msgs/Imu; likewise.")] = SensorTopics.imu,
     fix: Annotated[str, typer.Option(help="A topic of sensor_msgs/NavSatFix; likewise.")] = SensorTopics.fix,
+    sensors: Annotated[
+        bool,
+        typer.Option(
+            "--sensors/--no-sensors", help="Whether other sensors, of a bag or of a data set, are used for metres."
+        ),
+    ] = True,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many images.")] = None,
     memory: Annotated[
         Memory | None,
@@ -115,7 +121,7 @@ def replay(
     with (
         nullcontext() if mapper is None else closing(mapper),
         closing(open_source(source, options)) as reader,
-        _sensors(source, reader, SensorTopics(wheel_odometry, imu, fix)) as sensors,
+        _samples(source, reader, SensorTopics(wheel_odometry, imu, fix) if sensors else None) as samples,
         ExitStack() as states,
     ):
         page = WatchedReplay(chosen, view_host, view_port, console) if view else None
@@ -142,7 +148,7 @@ def replay(
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("mapping", total=total, rate="")
             for frame in options.select(reader.frames()):
-                for sample in () if sensors is None else sensors.until(frame.stamp_ns + SENSORS_AHEAD_NS):
+                for sample in () if samples is None else samples.until(frame.stamp_ns + SENSORS_AHEAD_NS):
                     mapper.add_sensor(sample)
                 stamps.append(frame.stamp_ns)
                 taken += 1
@@ -210,13 +216,15 @@ def replay(
 
 
 @contextmanager
-def _sensors(path: Path, source: Source, topics: SensorTopics) -> Iterator[SensorReader | None]:
-    """What other sensors recorded beside the images; None where the source is no bag."""
-    if not isinstance(source, BagReader):
+def _samples(path: Path, source: Source, topics: SensorTopics | None) -> Iterator[SensorReader | SampleList | None]:
+    """What other sensors recorded beside the images, those of bags by `topics`; None where they are not wanted."""
+    if topics is None:
         yield None
-        return
-    with closing(SensorReader(path, source.camera_frame, topics)) as sensors:
-        yield sensors
+    elif isinstance(source, BagReader):
+        with closing(SensorReader(path, source.camera_frame, topics)) as samples:
+            yield samples
+    else:
+        yield SampleList(source.samples())
 
 
 def _refused(counters: Mapping[str, int | float]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from scal3r_ros.io.calibration import CameraCalibration, read_calibration
 from scal3r_ros.io.images.decoding import ImageError, decode_compressed_image, decode_image
 from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.io.images.rectifier import Rectifier
+from scal3r_ros.mapping.values import SensorSample
 from scal3r_ros.reconstruction.protocol import Frame
 
 logger = logging.getLogger(__name__)
@@ -145,6 +146,10 @@ class BagReader:
             return None
         stamps = sorted(poses)
         return Trajectory(np.array(stamps, np.int64), np.stack([poses[stamp] for stamp in stamps]))
+
+    def samples(self) -> Sequence[SensorSample]:
+        """None: `SensorReader` reads other sensors' topics."""
+        return ()
 
     def depth_frames(self, topic: str = TRUE_DEPTH_TOPIC) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Stamps in ns and true z-depth (h, w) in metres, 0 where unknown, of 32FC1 (m) or 16UC1 (mm) images."""

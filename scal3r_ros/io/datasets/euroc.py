@@ -5,6 +5,7 @@ https://projects.asl.ethz.ch/datasets/doku.php?id=kmavvisualinertialdatasets
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.se3 import rotation_from_quat_xyzw, se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.calibration import read_calibration
+from scal3r_ros.io.datasets.sensors.imu import read_imu
 from scal3r_ros.io.datasets.sequence import ImageSequence
 from scal3r_ros.io.images.folder import find_images, read_image, stamps_of_names
 
@@ -27,7 +29,7 @@ def is_euroc(folder: Path) -> bool:
 
 
 def read_euroc(folder: Path) -> ImageSequence:
-    """The left camera of a sequence; true poses are those of the body, moved to the camera by its extrinsics."""
+    """The left camera of a sequence, and its IMU; true poses are the body's, moved to the camera by its extrinsics."""
     mav = _mav(folder)
     paths = find_images(mav / "cam0" / "data").paths
     stamps = stamps_of_names(paths)
@@ -39,7 +41,11 @@ def read_euroc(folder: Path) -> ImageSequence:
     truth = next((mav / name / "data.csv" for name in TRUTHS if (mav / name / "data.csv").is_file()), None)
     poses = None if truth is None or not sensor.is_file() else _poses(truth, _body_from_camera(sensor))
     name = folder.parent.name if folder.name == "mav0" else folder.name
-    return ImageSequence("EuRoC", name, paths, stamps, calibration, poses)
+    imu = mav / "imu0" / "data.csv"
+    samples = None
+    if imu.is_file() and sensor.is_file():  # the body is the IMU
+        samples = partial(read_imu, imu, _body_from_camera(sensor))
+    return ImageSequence("EuRoC", name, paths, stamps, calibration, poses, samples)
 
 
 def _mav(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ import numpy as np
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
+from scal3r_ros.io.datasets.sensors.imu import read_imu
 from scal3r_ros.io.datasets.sequence import ImageSequence, as_many
 from scal3r_ros.io.images.folder import SUFFIXES, find_images, read_image, stamps_of_names
 from scal3r_ros.io.trajectories import even_stamps, read_times, read_trajectory
+from scal3r_ros.mapping.values import ImuSample
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +29,8 @@ RATE_HZ, SCANNET_RATE_HZ = 10.0, 30.0
 IMAGES = ("image_0", "images", "image", "color", "rgb", "image_2", "cam0", "left", "FRONT")
 POSE_FILES = ("poses*.txt", "pose.txt", "poses_c2w.txt", "traj*.txt", "groundtruth.txt", "gt*.txt")
 POSE_FOLDERS = ("pose", "poses", "ego_pose")
+IMU = ("imu0.csv", "T_imu_cam0.txt")
+"""EuRoC's table, and the camera's pose on the IMU."""
 TIMES = ("times*.txt", "timestamps.txt")
 CALIBRATIONS = (
     "calib*.yaml", "calib*.yml", "camera*.yaml", "calib*.txt", "intrinsics*.txt", "intrinsic/intrinsic_color.txt",
@@ -54,7 +59,17 @@ def read_posed(folder: Path) -> ImageSequence:
     file = _first(folder, CALIBRATIONS)
     calibration = None if file is None else _calibration(file, width, height)
     kind = "ScanNet" if scannet else "posed images"
-    return ImageSequence(kind, folder.name, paths, stamps, calibration, _poses(folder, paths, stamps))
+    samples = partial(_imu, folder) if all((folder / name).is_file() for name in IMU) else None
+    return ImageSequence(kind, folder.name, paths, stamps, calibration, _poses(folder, paths, stamps), samples)
+
+
+def _imu(folder: Path) -> tuple[ImuSample, ...]:
+    mount = folder / IMU[1]
+    try:
+        T_imu_cam = np.array(mount.read_text().split(), np.float64).reshape(4, 4)
+    except ValueError:
+        raise SequenceError(f"{mount} holds no 4×4 matrix") from None
+    return read_imu(folder / IMU[0], T_imu_cam)
 
 
 def _poses(folder: Path, paths: tuple[Path, ...], stamps: np.ndarray) -> Trajectory | None:

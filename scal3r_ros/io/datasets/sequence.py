@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.calibration import CameraCalibration
+from scal3r_ros.mapping.values import SensorSample
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +20,8 @@ class ImageSequence:
     """`paths` of n images, `stamps_ns` (n,) int64 ascending, and what is known of the camera that took them.
 
     `ground_truth` holds true poses T_world_cam by the same clock; it may be None, or have poses at other times.
-    `name` is that of the sequence in its data set, `kind` that of the data set.
+    `name` is that of the sequence in its data set, `kind` that of the data set. `samples` reads what an IMU or a
+    satellite receiver recorded beside the camera, by time; None where there is nothing.
     """
 
     kind: str
@@ -27,6 +30,7 @@ class ImageSequence:
     stamps_ns: NDArray[np.int64]
     calibration: CameraCalibration | None = None
     ground_truth: Trajectory | None = None
+    samples: Callable[[], Sequence[SensorSample]] | None = None
 
 
 def existing(paths: list[Path], what: str) -> Path:

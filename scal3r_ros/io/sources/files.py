@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +23,7 @@ from scal3r_ros.io.images.folder import read_image
 from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.io.images.rectifier import Rectifier
 from scal3r_ros.io.sources.source import SourceOptions
+from scal3r_ros.mapping.values import SensorSample
 from scal3r_ros.reconstruction.protocol import Frame
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,10 @@ class _Images:
     def ground_truth(self) -> Trajectory | None:
         """None: files of images have none."""
         return None
+
+    def samples(self) -> Sequence[SensorSample]:
+        """None: files of images have no other sensors beside them."""
+        return ()
 
     def _rectifier(self, height: int, width: int) -> Rectifier:
         """For the camera that is given, that of the source, or one of an assumed field of view."""
@@ -94,6 +99,10 @@ class ImageFiles(_Images):
     def ground_truth(self) -> Trajectory | None:
         """The true poses of the data set."""
         return self._sequence.ground_truth
+
+    def samples(self) -> Sequence[SensorSample]:
+        """What an IMU or a satellite receiver of the data set recorded."""
+        return () if self._sequence.samples is None else self._sequence.samples()
 
     def frames(self) -> Iterator[Frame]:
         """The rectified RGB frames; files that cannot be decoded, or have another size, are counted in `dropped`."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.mapping.values import SensorSample
 from scal3r_ros.reconstruction.protocol import Frame
 
 LONGEST_STEP_NS = 3600 * 10**9
@@ -37,6 +38,11 @@ class Source(Protocol):
 
     def ground_truth(self) -> Trajectory | None:
         """True camera poses by the same clock; None where there are none."""
+
+    def samples(self) -> Sequence[SensorSample]:
+        """What other sensors of a data set recorded, by time; empty where there are none, and for bags, which
+        `SensorReader` reads.
+        """
 
     def close(self) -> None:
         """Closes files; may be called twice."""
@@ -115,3 +121,17 @@ class _PassedTime:
                 return self._passed_ns
         self._odd_ns = stamp_ns
         return self._passed_ns
+
+
+class SampleList:
+    """Samples of a data set's sensors, given out in order of time."""
+
+    def __init__(self, samples: Sequence[SensorSample]) -> None:
+        self._samples = samples
+        self._given = 0
+
+    def until(self, stamp_ns: int) -> Iterator[SensorSample]:
+        """The samples that were not given yet, up to the first that is stamped later than `stamp_ns`."""
+        while self._given < len(self._samples) and self._samples[self._given].stamp_ns <= stamp_ns:
+            self._given += 1
+            yield self._samples[self._given - 1]

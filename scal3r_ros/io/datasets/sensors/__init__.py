@@ -1,0 +1,1 @@
+"""What other sensors recorded beside the cameras of data sets."""
