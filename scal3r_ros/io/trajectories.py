@@ -13,12 +13,11 @@ from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.se3 import is_rotation, quat_xyzw, rotation_from_quat_xyzw
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
+from scal3r_ros.io.stamps import stamps_ns as stamps_of_times
 
 KITTI_COLUMNS = 12
 MATRIX_COLUMNS = 16
 TUM_COLUMNS = 8
-EARLIEST_NS = 10**16
-"""Stamps from here on are nanoseconds: as seconds they would lie 300 million years ahead."""
 ROTATION_TOLERANCE = 1e-2
 
 
@@ -69,8 +68,8 @@ def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None, rate
 
 
 def read_times(path: Path) -> NDArray[np.int64]:
-    """Stamps (n,) int64 in nanoseconds from the first column of a file such as KITTI's `times.txt`, in seconds or
-    nanoseconds.
+    """Stamps (n,) int64 in nanoseconds from the first column of a file such as KITTI's `times.txt`, in seconds, or
+    in milli-, micro- or nanoseconds since 1970.
 
     Raises:
         SequenceError: the file is missing, holds something other than numbers, or its times do not increase.
@@ -126,13 +125,10 @@ def _read_table(path: Path) -> tuple[list[list[str]], NDArray[np.float64]]:
 
 
 def _stamps(words: Sequence[str], path: Path) -> NDArray[np.int64]:
-    """Stamps of the words of a column: seconds, or nanoseconds where they are too large for any date in seconds.
-
-    Exact: a double holds a stamp of today only to about 200 ns.
-    """
-    times = [_decimal(word, path) for word in words]
-    unit = 1 if max(map(abs, times)) > EARLIEST_NS else 10**9
-    return np.array([int((time * unit).to_integral_value()) for time in times], np.int64)
+    try:
+        return stamps_of_times([_decimal(word, path) for word in words])
+    except SequenceError as error:
+        raise SequenceError(f"file {path} cannot be used: {error}") from None
 
 
 def _decimal(word: str, path: Path) -> Decimal:

@@ -127,3 +127,24 @@ def test_kitti_rows_and_times_come_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.T_ref_cam, trajectory.T_ref_cam, atol=1e-8)
     evo = file_interface.read_kitti_poses_file(tmp_path / "poses.txt")
     np.testing.assert_allclose(np.stack(evo.poses_se3), trajectory.T_ref_cam, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ("1403636579.763555584", "1403636579.813555584"),
+        ("1403636579763.555584", "1403636579813.555584"),
+        ("1403636579763555.584", "1403636579813555.584"),
+        ("1403636579763555584", "1403636579813555584"),
+        ("1.403636579763555584e18", "1403636579813555584.000000"),
+    ],
+)
+def test_times_are_in_whatever_unit_their_size_shows(tmp_path: Path, times: tuple[str, str]) -> None:
+    (tmp_path / "times.txt").write_text("".join(f"{time}\n" for time in times))
+    assert read_times(tmp_path / "times.txt").tolist() == [1_403_636_579_763_555_584, 1_403_636_579_813_555_584]
+
+
+def test_times_that_fit_into_no_stamp_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "times.txt").write_text("1e25\n2e25\n")
+    with pytest.raises(SequenceError, match=r"times.txt cannot be used: the time 2E\+25 is too large"):
+        read_times(tmp_path / "times.txt")

@@ -50,7 +50,7 @@ def sequence_table(rows: Sequence[Row], with_segments: bool) -> Table:
             _figure(_mean([None if each is None else each.rotation_deg_per_100_m for each in ends])),
         )
         lines.append((label, "", "", *mean, *[""] * 5, *(by_segments if with_segments else ())))
-    lost = tuple(f"{row.name} is lost: {row.lost}." for row in rows if row.lost is not None)
+    lost = tuple(f"{row.name} is lost: {row.lost.rstrip('.')}." for row in rows if row.lost is not None)
     notes = ("A lost sequence has no error and is not part of the average.", *lost) if lost else ()
     header = SEQUENCE_COLUMNS + (SEGMENT_COLUMNS if with_segments else ())
     return Table("Sequences", header, tuple(lines), notes)

@@ -61,7 +61,9 @@ class BagFile:
             raise SequenceError(f"{path} is no bag: there is no .mcap, .db3 or .bag file in it")
         try:
             for file in files:
-                self._open(file)
+                self._open_or_pass_over(file, is_alone=len(files) == 1)
+            if not self._parts:
+                raise SequenceError(str(self.damage))
         except BaseException:
             self.close()
             raise
@@ -110,6 +112,16 @@ class BagFile:
         for message in part.messages(topics):
             yield message._replace(data=decompress_message(message.data))
         self._report(file, part)
+
+    def _open_or_pass_over(self, file: Path, is_alone: bool) -> None:
+        """Of several files, one that cannot be opened at all costs what is in it, not the bag."""
+        try:
+            self._open(file)
+        except SequenceError as error:
+            if is_alone:
+                raise
+            logger.warning("%s; the other files of the bag are used", error)
+            self.damage = self.damage or f"{error}; the other files of the bag are used"
 
     def _open(self, file: Path) -> None:
         plain = without_compression(file)

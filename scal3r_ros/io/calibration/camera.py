@@ -21,12 +21,17 @@ COUNTS = {PLUMB_BOB: (4, 5), RATIONAL: (8, 12, 14), EQUIDISTANT: (4,), NONE: ()}
 """Numbers of coefficients each distortion model may come with, besides none at all; in OpenCV's order."""
 ALIASES = {
     "": NONE,
+    "pinhole": NONE,
+    "perspective": NONE,
     "radtan": PLUMB_BOB,
     "radial_tangential": PLUMB_BOB,
     "brown_conrady": PLUMB_BOB,
+    "modified_brown_conrady": PLUMB_BOB,
     "opencv": PLUMB_BOB,
     "rational": RATIONAL,
     "fisheye": EQUIDISTANT,
+    "equi": EQUIDISTANT,
+    "kb4": EQUIDISTANT,
     "kannala_brandt": EQUIDISTANT,
     "kannala_brandt4": EQUIDISTANT,
     "kannala_brandt8": EQUIDISTANT,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.io.images.grey_range import GreyRange
+from scal3r_ros.io.stamps import stamps_ns
 
 AUXILIARY = re.compile(
     r"(?<![a-z])(depth|masks?|labels?|seg|semantics?|segmentation|instances?|normals?|disp|disparity|flow|conf|confidence)"
@@ -22,9 +23,8 @@ AUXILIARY = re.compile(
     re.IGNORECASE,
 )
 """Words in the names of files that lie beside images but are no images of a camera."""
-NUMBER = re.compile(r"\d+(\.\d+)?")
+TIME = re.compile(r"(?P<prefix>(?:.*[^\d.])?)(?P<time>\d+(?:\.\d+)?)")
 EARLIEST_S = 10**9
-EARLIEST_NS = 10**16
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp"})
 
 
@@ -63,17 +63,24 @@ def find_images(folder: Path) -> ImageFolder:
 
 
 def stamps_of_names(paths: Sequence[Path]) -> NDArray[np.int64] | None:
-    """Stamps (n,) in nanoseconds where every name is a time, in seconds or nanoseconds, and they increase; else None.
+    """Stamps (n,) in nanoseconds where every name is a time, in seconds, milli-, micro- or nanoseconds, and they
+    increase; else None.
 
-    Whole numbers count as times from a thousand million on: smaller ones are numbers of images.
+    All may begin with the same word, as in `left_1403636579763555584.png`. Whole numbers count as times from a thousand
+    million on: smaller ones are numbers of images; so are those behind a word with decimals.
     """
-    if not paths or not all(NUMBER.fullmatch(path.stem) for path in paths):
+    found = [TIME.fullmatch(path.stem) for path in paths]
+    matches = [match for match in found if match is not None]
+    if not matches or len(matches) < len(paths) or len({match["prefix"] for match in matches}) > 1:
         return None
-    seconds = [Decimal(path.stem) for path in paths]
-    if not any("." in path.stem for path in paths) and min(seconds) < EARLIEST_S:
+    times = [Decimal(match["time"]) for match in matches]
+    is_alone = not matches[0]["prefix"]
+    if min(times) < EARLIEST_S and not (is_alone and any("." in match["time"] for match in matches)):
         return None
-    unit = 1 if max(seconds) > EARLIEST_NS else 10**9
-    stamps = np.array([int((value * unit).to_integral_value()) for value in seconds], np.int64)
+    try:
+        stamps = stamps_ns(times)
+    except SequenceError:
+        return None
     return stamps if np.all(np.diff(stamps) > 0) else None
 
 
@@ -137,8 +144,9 @@ def _images_in(folder: Path) -> tuple[Path, ...]:
         for path in folder.iterdir()
         if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
     ]
-    if all(NUMBER.fullmatch(path.stem) for path in found):
-        return tuple(sorted(found, key=lambda path: (Decimal(path.stem), path.name)))
+    numbers = {path: match for path in found if (match := TIME.fullmatch(path.stem)) is not None}
+    if len(numbers) == len(found) and len({match["prefix"] for match in numbers.values()}) <= 1:
+        return tuple(sorted(found, key=lambda path: (Decimal(numbers[path]["time"]), path.name)))
     return tuple(sorted(found, key=natural_key))
 
 

@@ -268,6 +268,21 @@ def test_a_bag_of_ros_1_without_index_says_what_to_do(tmp_path: Path) -> None:
         BagFile(bag)
 
 
+def test_the_last_file_of_a_split_recording_without_index_costs_only_its_own(tmp_path: Path) -> None:
+    (tmp_path / "drive").mkdir()
+    bag = write_ros1_bag(tmp_path / "old.bag")
+    shutil.copy(bag, tmp_path / "drive" / "drive_0.bag")
+    (tmp_path / "drive" / "drive_1.bag").write_bytes(bag.read_bytes()[:20_000])
+    with BagFile(bag) as whole, BagFile(tmp_path / "drive") as split:
+        assert [len(raw.data) for raw in split.messages()] == [len(raw.data) for raw in whole.messages()]
+        assert split.damage is not None
+        assert "drive_1.bag of ROS 1 cannot be opened" in split.damage
+    (tmp_path / "drive" / "drive_0.bag").unlink()
+    shutil.copy(tmp_path / "drive" / "drive_1.bag", tmp_path / "drive" / "drive_2.bag")
+    with pytest.raises(SequenceError, match=r"drive_1\.bag of ROS 1 cannot be opened"):
+        BagFile(tmp_path / "drive")
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("name", ["run #2", "what?", "100%25", "e [data]", "a&immutable=0", "Straße 7"])
 def test_any_path_is_written_and_read(tmp_path: Path, storage: Storage, name: str) -> None:

@@ -112,6 +112,9 @@ def test_zeros_beyond_the_model_are_passed_over(model, length):
     ("alias", "model"),
     [
         ("radtan", "plumb_bob"),
+        ("Modified Brown Conrady", "plumb_bob"),
+        ("equi", "equidistant"),
+        ("KB4", "equidistant"),
         ("radial-tangential", "plumb_bob"),
         ("Brown Conrady", "plumb_bob"),
         ("fisheye", "equidistant"),
@@ -121,6 +124,12 @@ def test_zeros_beyond_the_model_are_passed_over(model, length):
 )
 def test_models_go_by_other_names(alias, model):
     assert lens_of(alias, LENSES[model]) == lens_of(model, LENSES[model])
+
+
+def test_a_pinhole_is_no_distortion():
+    assert lens_of("pinhole", [0.0] * 5).is_none
+    with pytest.raises(GeometryError, match="names no distortion model"):
+        lens_of("pinhole", [0.1] * 5)
 
 
 def test_an_equidistant_lens_bends_even_with_zeros():

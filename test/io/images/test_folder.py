@@ -83,10 +83,39 @@ def test_names_that_are_seconds_are_ordered_and_give_the_stamps(tmp_path: Path) 
     np.testing.assert_array_equal(stamps_of_names(paths), expected)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1403636579.763", "1403636579.813"],
+        ["1403636579763", "1403636579813"],
+        ["1403636579763000", "1403636579813000"],
+        ["1403636579763000000", "1403636579813000000"],
+        ["left-1403636579763000000", "left-1403636579813000000"],
+        ["cam0_1403636579.763", "cam0_1403636579.813"],
+    ],
+)
+def test_names_are_times_in_whatever_unit_they_have(names: list[str]) -> None:
+    stamps = stamps_of_names([Path(f"{name}.png") for name in names])
+    assert stamps is not None
+    assert stamps.tolist() == [1_403_636_579_763_000_000, 1_403_636_579_813_000_000]
+    assert stamps_of_names([Path(f"{names[0]}.png"), Path(f"other{names[1]}.png")]) is None
+
+
+def test_decimals_behind_a_word_order_images_by_time(tmp_path: Path) -> None:
+    names = ["left_1700000000.9", "left_1700000000.0333", "left_1700000000.10"]
+    for name in names:
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((4, 4), np.uint8))
+    paths = find_images(tmp_path).paths
+    assert [path.stem for path in paths] == [names[1], names[2], names[0]]
+    assert stamps_of_names(paths) is not None
+
+
 def test_names_of_nanoseconds_are_times_and_numbers_of_images_are_not() -> None:
     stamps = stamps_of_names([Path("1403636579763555584.png"), Path("1403636579813555456.png")])
     np.testing.assert_array_equal(stamps, [1403636579763555584, 1403636579813555456])
     assert stamps_of_names([Path("000010.png"), Path("000011.png")]) is None
+    assert stamps_of_names([Path("frame_000010.png"), Path("frame_000011.png")]) is None
+    assert stamps_of_names([Path("1403636579763555584" * 2 + ".png")]) is None
     assert stamps_of_names([Path("frame1.5.png")]) is None
     assert stamps_of_names([Path("1.5.png"), Path("1.50.png")]) is None
 
