@@ -4,13 +4,16 @@
     python benchmarks/live_latency.py out/block.bag
 
 This process listens to the images and to `odometry`; an image's latency is the time between hearing of one and of the
-other. Prints a row a run; the images that came while a loop was in work are not separated, the tail shows them.
+other. Images that came before the first pose wait for the first chunk and are left out. Prints a row a run, with the
+machine's load in its last minute; the images that came while a loop was in work are not separated, the tail shows them.
+`--set separate_process=false` keeps the reconstructor in the node.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -48,29 +51,33 @@ class Listener(Node):
         self.poses.setdefault(_stamp(message), time.monotonic())
 
     def latencies_ms(self) -> np.ndarray:
-        """Of all images that were heard and got a pose."""
-        both = self.images.keys() & self.poses.keys()
+        """Of all images that were heard and got a pose, from the first pose on."""
+        begun = min(self.poses.values(), default=0.0)
+        both = [stamp for stamp in self.images.keys() & self.poses.keys() if self.images[stamp] >= begun]
         return np.array([1000 * max(0.0, self.poses[stamp] - self.images[stamp]) for stamp in sorted(both)])
 
 
 def main() -> None:
-    """Plays the bag twice."""
+    """Plays the bag once for each of `--loops`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bag", type=Path)
     parser.add_argument("--config", type=Path, default=Path("config/driving.yaml"))
     parser.add_argument("--sweep-width", type=int, default=160)
+    parser.add_argument("--set", action="append", default=[], help="a parameter of the node, as name=value")
+    parser.add_argument("--loops", choices=("off", "on"), nargs="+", default=["off", "on"])
+    parser.add_argument("--rate", type=float, default=1.0, help="how many times as fast as recorded")
     parser.add_argument("--out", type=Path, default=Path("out/live_latency"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    print("loops   images  posed  median    95 %    99 %     max ms   loops closed  looked at")
-    for enabled in (False, True):
-        row = run(arguments, enabled)
+    print("loops   images  posed dropped  median    95 %    99 %  99.9 %     max ms  submaps  loops  looked at  load")
+    for loops in arguments.loops:
+        row = run(arguments, loops == "on")
         rows.append(row)
         print(
-            f"{'on' if enabled else 'off':>5}  {row['images']:7d} {row['posed']:6d} {row['median_ms']:7.1f}"
-            f" {row['p95_ms']:7.1f} {row['p99_ms']:7.1f} {row['max_ms']:10.1f} {row['loops']:14d}"
-            f" {row['candidates']:10d}",
+            f"{loops:>5}  {row['images']:7d} {row['posed']:6d} {row['dropped']:7d} {row['median_ms']:7.1f}"
+            f" {row['p95_ms']:7.1f} {row['p99_ms']:7.1f} {row['p999_ms']:7.1f} {row['max_ms']:10.1f}"
+            f" {row['submaps']:8d} {row['loops']:6d} {row['candidates']:10d} {row['load']:5.1f}",
             flush=True,
         )
     (arguments.out / "live_latency.json").write_text(json.dumps(rows, indent=2))
@@ -87,6 +94,7 @@ def run(arguments: argparse.Namespace, loops: bool) -> dict[str, float | int]:
     spinning = threading.Thread(target=executor.spin, daemon=True)
     spinning.start()
     parameters = {"loops.enabled": str(loops).lower(), "geometric.sweep.width": arguments.sweep_width}
+    parameters |= dict(word.split("=", 1) for word in arguments.set)
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result"
         mapper = _start(
@@ -95,7 +103,9 @@ def run(arguments: argparse.Namespace, loops: bool) -> dict[str, float | int]:
             "-r", f"image:={topic}", "-r", f"camera_info:={info}",
         )  # fmt: skip
         player = _start(
-            "player", arguments.out / f"player_{loops}.log", *_set(bag=arguments.bag, topics=f"{topic},{info}")
+            "player",
+            arguments.out / f"player_{loops}.log",
+            *_set(bag=arguments.bag, topics=f"{topic},{info}", rate=arguments.rate),
         )
         try:
             player.wait()
@@ -110,10 +120,12 @@ def run(arguments: argparse.Namespace, loops: bool) -> dict[str, float | int]:
     spinning.join()
     rclpy.shutdown()
     latency = listener.latencies_ms()
-    quantiles = np.quantile(latency, [0.5, 0.95, 0.99, 1.0])
+    quantiles = np.quantile(latency, [0.5, 0.95, 0.99, 0.999, 1.0])
     return {
         "images": int(counts["frames_in"]), "posed": int(counts["frames_posed"]), "heard": len(latency),
-        **dict(zip(("median_ms", "p95_ms", "p99_ms", "max_ms"), map(float, quantiles), strict=True)),
+        "dropped": sum(counts["frames_dropped"].values()), "submaps": int(counts["submaps"]),
+        **dict(zip(("median_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms"), map(float, quantiles), strict=True)),
+        "load": os.getloadavg()[0],
         "loops": int(counts.get("loops", 0)), "candidates": int(counts.get("loop_candidates", 0)),
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 from scal3r_ros.configuration import from_parameters, parameter, section
@@ -19,6 +20,7 @@ from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.offline import OfflineReconstructor
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.network.setup import build_network
+from scal3r_ros.reconstruction.process.reconstructor import SeparateReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkStep, Frame, Reconstructor
 from scal3r_ros.reconstruction.refinement.adjustment import BundleRefinement, RefinementConfig
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
@@ -89,8 +91,8 @@ def bundled_weights_used(config: CoreConfig) -> Path | None:
     return bundled_weights(config.network.preset)
 
 
-def build_mapper(config: CoreConfig, name: str = "mapper") -> OnlineMapper:
-    """An online mapper with the reconstructor that `config` names.
+def build_mapper(config: CoreConfig, name: str = "mapper", separate_process: bool = False) -> OnlineMapper:
+    """An online mapper with the reconstructor that `config` names, which works in a `separate_process` where asked.
 
     Nodes that share their memory call this one by its machine and `name`, where `memory_peers.name` is empty.
 
@@ -102,7 +104,8 @@ def build_mapper(config: CoreConfig, name: str = "mapper") -> OnlineMapper:
     """
     config = spelt_out(config)
     with ExitStack() as undo:
-        reconstructor = build_reconstructor(config, name)
+        build = partial(build_reconstructor, config, name)
+        reconstructor = SeparateReconstructor(build) if separate_process else build()
         undo.callback(reconstructor.close)
         mapper = OnlineMapper(config, reconstructor)
         undo.pop_all()

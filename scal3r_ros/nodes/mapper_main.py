@@ -29,7 +29,8 @@ def _make() -> RunnableNode:
     from scal3r_ros.nodes.mapper.node import MapperNode
 
     node: MapperNode[MapperNodeConfig] = MapperNode(
-        MapperNodeConfig, lambda config: build_mapper(config, node.get_fully_qualified_name())
+        MapperNodeConfig,
+        lambda config: build_mapper(config, node.get_fully_qualified_name(), config.separate_process),
     )
     forward_core_log(node.get_logger())
     return node

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import psutil
 import pytest
+import yaml
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
@@ -306,3 +309,46 @@ def test_a_signal_during_the_start_ends_the_process_quietly(start, waiting):
     mapper.send_signal(signal.SIGINT)
     output, _ = mapper.communicate(timeout=60)
     assert "Traceback" not in output
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    children = [child for child in psutil.Process(process.pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in children if "scal3r worker" in child.cmdline()]
+
+
+def test_a_lost_reconstructor_costs_a_chunk_and_nothing_outlives_the_node(
+    shared_bench, simulated, start, waiting, tmp_path
+):
+    shared_bench.heard.clear()
+    shared_bench.listen(**OUTPUTS)
+    heard, result = shared_bench.heard, tmp_path / "run"
+    patient = {"queue__frames": 200, "qos__image__depth": 200, "geometric__sweep__width": 96}
+    mapper = start("mapper", *REMAPS, result_directory=result, **patient)
+    player = start("player", bag=simulated.bag, rate=0.5, topics="/camera/image,/camera/camera_info")
+    assert waiting(lambda: heard["points"], 200.0)
+    (lost,) = workers_of(mapper)
+    lost.kill()
+    player.communicate(timeout=200)
+    time.sleep(2.0)  # a new one is there by now, unless no chunk came since
+    workers = workers_of(mapper)
+    mapper.send_signal(signal.SIGINT)
+    output, _ = mapper.communicate(timeout=90)
+    assert mapper.returncode == 0, output
+    assert "Traceback" not in output
+    assert "killed by SIGKILL, and a new one was started" in output
+    counts = yaml.safe_load((result / "run.yaml").read_text())["counts"]
+    assert counts["reconstructor_restarts"] == 1
+    assert counts["frames_posed"] == len(simulated.truth)
+    rows = (result / "timings.csv").read_text().splitlines()
+    assert sum(",lost," in row for row in rows) == 1, rows
+    assert not [worker for worker in workers if worker.is_running()]
+
+
+def test_the_reconstructor_can_stay_in_the_node(start, waiting):
+    mapper = start("mapper", separate_process=False)
+    lines: list[str] = []
+    threading.Thread(target=lambda: lines.extend(iter(mapper.stdout.readline, "")), daemon=True).start()
+    assert waiting(lambda: any("mapping the images" in line for line in lines), 200.0)
+    assert not workers_of(mapper)
+    mapper.send_signal(signal.SIGINT)
+    assert mapper.wait(60) == 0

@@ -114,6 +114,11 @@ class NodeConfig:
     )
     camera_frame: str = parameter("", "optical frame of the camera; empty takes frame_id of the images")
     publish_tf: bool = parameter(True, "publish odom → base and map → odom on /tf")
+    separate_process: bool = parameter(
+        True,
+        "let the reconstructor work in a separate process of lower priority, so that poses do not wait for it; where "
+        "that process ends a new one takes its place, and one chunk is lost",
+    )
     no_image_warning_s: float = parameter(
         5.0, "silence of the topic image after which the node explains itself", unit="s", minimum=0.1, maximum=3600.0
     )

@@ -51,7 +51,7 @@ class GeometricReconstructor:
 
     def __init__(self, config: GeometricConfig, klt: KltConfig) -> None:
         self._config, self._klt = config, klt
-        self._near_depth = 1.0
+        self._near_depth: float | None = None
         self._window = FixedLagWindow(config.lag, config.motion)
         self._device = torch_device(config.device)
         self._pool = _single_threaded_pool(config.threads if self._device.type == "cpu" else 1)
@@ -63,7 +63,7 @@ class GeometricReconstructor:
 
     def reset(self) -> None:
         """Forget the window, the camera's distortion and how far near points were."""
-        self._near_depth = 1.0
+        self._near_depth = None
         self._window.reset()
 
     def close(self) -> None:
@@ -120,15 +120,18 @@ class GeometricReconstructor:
         started = time.perf_counter()
         features = features_of(chunk, self._klt)
         tracked = time.perf_counter()
-        start = None if previous is None else start_from(chunk, previous, self._near_depth)
+        before = self._near_depth
+        if before is None:  # the first chunk, or the first that this process is given
+            before = 1.0 if previous is None else _near_depth_of(previous)
+        start = None if previous is None else start_from(chunk, previous, before)
         if previous is None:
             self._window.begin()
         frames = len(chunk.frames)
-        found = self._window.estimate(chunk, features, intrinsics, start, self._near_depth)
+        found = self._window.estimate(chunk, features, intrinsics, start, before)
         motion, intrinsics = found.motion, found.camera
         moved = time.perf_counter()
         table = track_table(features, [intrinsics] * frames)
-        motion = self._with_depth_judged(motion, table, followed=found.T_before_now is not None)
+        motion = self._with_depth_judged(motion, table, before, followed=found.T_before_now is not None)
         seen = _points_by_frame(table, motion, frames)
         images = [frame.image for frame in chunk.frames]
         known = None
@@ -151,11 +154,11 @@ class GeometricReconstructor:
             timings={"tracks_s": tracked - started, "motion_s": moved - tracked, "depth_s": done - moved},
         )
 
-    def _with_depth_judged(self, motion: Motion, table: TrackTable, followed: bool) -> Motion:
-        """The motion, doubted where its near points jump; remembers how far they are."""
+    def _with_depth_judged(self, motion: Motion, table: TrackTable, before: float, followed: bool) -> Motion:
+        """The motion, doubted where its near points are not where they were `before`; remembers how far they are."""
         if motion.health not in (ChunkHealth.OK, ChunkHealth.DEGRADED):
             return motion
-        before, now = self._near_depth, near_depth(table, motion.T_ref_cam, motion.ids, motion.points)
+        now = near_depth(table, motion.T_ref_cam, motion.ids, motion.points)
         self._near_depth = now
         against = jump_of_depth(before, now) if followed else ""
         if not against:
@@ -176,6 +179,16 @@ def _single_threaded_pool(threads: int) -> ThreadPoolExecutor:
         started.result()
     torch.set_num_threads(before)
     return pool
+
+
+def _near_depth_of(previous: Previous) -> float:
+    """How far near points are by the chunk before; 1 where it does not tell."""
+    geometry, given = previous.geometry, [frame.features for frame in previous.chunk.frames]
+    features = [item for item in given if item is not None]
+    if geometry.tracks is None or len(features) < len(given):
+        return 1.0
+    table = track_table(features, geometry.intrinsics)
+    return near_depth(table, geometry.T_chunk_cam, geometry.tracks.ids, geometry.tracks.points_chunk)
 
 
 def _points_by_frame(table: TrackTable, motion: Motion, frames: int) -> dict[int, NDArray[np.float64]]:

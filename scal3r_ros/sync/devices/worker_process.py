@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import queue
-import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -17,17 +14,8 @@ from typing import Protocol
 
 import psutil
 
+from scal3r_ros.reconstruction.process.child import fate, start_child
 from scal3r_ros.sync.devices.messages import Gone, Loaded, Message, Reply, Written
-
-# Not multiprocessing's spawn: that would import the main program, whatever it is, once more in every worker.
-_PROGRAM = """
-import json, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-sys.path[:] = json.loads(sys.argv[2])
-from scal3r_ros.sync.devices.worker import main
-main(int(sys.argv[1]))
-"""
-
 
 _END_S = 5.0
 """How long a worker may take to end after it has closed its socket."""
@@ -97,13 +85,7 @@ class WorkerProcess:
         self.timed_out = False
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), json.dumps(sys.path), "scal3r worker"],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                process_group=0,
-            )
+            self._process = start_child("scal3r_ros.sync.devices.worker", [theirs.fileno()])
         self._connection = Connection(ours.detach())
         self._inbox = inbox
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -152,10 +134,7 @@ class WorkerProcess:
         """How the process ended, to follow its name in a sentence; `timeout_s` is how long it was allowed."""
         if self.timed_out:
             return f"gave no sign of life for {timeout_s:g} s (network.step_timeout_s) and was ended"
-        code = self._process.returncode
-        if code is not None and code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
-        return f"ended with code {code}"
+        return fate(self._process)
 
     def _write(self) -> None:
         try:

@@ -30,6 +30,7 @@ class MappingStage:
         self._lock = threading.Lock()
         self._waiting: deque[Chunk] = deque()
         self._working = False
+        self._ending = False
 
     def __len__(self) -> int:
         """Chunks that wait or are in work."""
@@ -64,6 +65,7 @@ class MappingStage:
 
     def shutdown(self, deadline_s: float, give_up: Callable[[], bool]) -> bool:
         """Ends the thread after the chunk at hand, dropping those that wait; False where that goes on too long."""
+        self._ending = True
         self.discard()
         return self._executor.shutdown(deadline_s, give_up)
 
@@ -81,9 +83,10 @@ class MappingStage:
                 self._statistics.activity.chunk_mapped(update, time.monotonic() - start)
                 self._loops.submap_added()
         except Exception as error:  # a defect must cost a chunk, not the node
-            self._statistics.faults.report(
-                "mapping failed", f"chunk {chunk.index} could not be mapped: {describe(error)}"
-            )
+            if not self._ending:  # the chunk at hand may be taken away from a node that ends
+                self._statistics.faults.report(
+                    "mapping failed", f"chunk {chunk.index} could not be mapped: {describe(error)}"
+                )
         finally:
             with self._lock:
                 self._working = False
