@@ -30,8 +30,9 @@ from scal3r_ros.model import preset_named, random_model
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
+from scal3r_ros.sync.exchange.layout import SharedNetwork
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
+from scal3r_ros.sync.peers.peers import MemoryPeers
 
 FRAMES = 3
 IMAGE = (64, 128)

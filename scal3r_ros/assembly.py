@@ -24,8 +24,9 @@ from scal3r_ros.reconstruction.process.reconstructor import SeparateReconstructo
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkStep, Frame, Reconstructor
 from scal3r_ros.reconstruction.refinement.adjustment import BundleRefinement, RefinementConfig
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
+from scal3r_ros.sync.exchange.layout import SharedNetwork
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
+from scal3r_ros.sync.peers.peers import MemoryPeers
 
 TINY = "tiny"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +21,13 @@ from scal3r_ros.model import (
     PublishedCheckpoint,
     Scal3R,
     load_checkpoint,
+    plan_resize,
     preset_named,
     save_checkpoint,
     verify_checkpoint,
 )
 from scal3r_ros.reconstruction.network.bundled_weights import BUNDLED_LICENCE, all_bundled_weights, model_card
+from scal3r_ros.reconstruction.network.plan import OVERHEAD, plan_memory
 
 DEFAULT_PRESET = "full"
 
@@ -39,13 +41,23 @@ def weights(
     bfloat16: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write FILE's weights there, rounded: half the size of float32.")
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="How much GPU memory chunks of a preset take, and whether this box has it.")
+    ] = False,
+    image: Annotated[str, typer.Option(metavar="WxH", help="Size of the camera's images, for --plan.")] = "1280x720",
+    frames: Annotated[
+        list[int] | None, typer.Option(min=2, max=1024, help="Frames in a chunk, for --plan; may be repeated.")
+    ] = None,
 ) -> None:
-    """Tell which weights the network can use, where to get them and what is here; verify a file.
+    """Tell which weights the network can use, where to get them and what is here; verify a file; plan GPU memory.
 
     Example: scal3r weights ~/Downloads/scal3r.pt
+    Example: scal3r weights --plan --preset full --image 1280x720
     """
     console = Console(highlight=False)
-    if file is None:
+    if plan:
+        _plan(console, preset_named(preset or DEFAULT_PRESET), _size(image), frames or [8, 16, 32, 64])
+    elif file is None:
         if bfloat16 is not None:
             raise typer.BadParameter("name the FILE whose weights are to be written", param_hint="--bfloat16")
         _tell(console)
@@ -67,6 +79,38 @@ def weights_folder() -> Path:
 def place_of(published: PublishedCheckpoint) -> Path:
     """Where a published checkpoint is looked for: under its name, as several come in files named alike."""
     return weights_folder() / f"{published.name}{Path(published.file).suffix}"
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise typer.BadParameter(f"{text!r} is no size: give it as in 1280x720", param_hint="--image")
+    return int(width), int(height)
+
+
+def _plan(console: Console, preset: Preset, image: tuple[int, int], frames: Sequence[int]) -> None:
+    height, width = plan_resize(image[1], image[0], preset.image_width, preset.patch).target
+    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    console.print(
+        f"preset {preset.name}, images of {image[0]} × {image[1]}, which the network sees as {width} × {height}; "
+        "layers in bfloat16",
+        soft_wrap=True,
+    )
+    table = Table("frames", "weights", "memory", "most at once", "needs", box=None)
+    for device in devices:
+        table.add_column(f"{device.name}\n{device.total_memory / 1e9:.0f} GB", no_wrap=True)
+    for number in frames:
+        need = plan_memory(preset, number, width, height)
+        sizes = (need.weights, need.memory, need.peak, need.device)
+        fits = ["fits" if need.device <= device.total_memory else "does not fit" for device in devices]
+        table.add_row(str(number), *(f"{size / 1e9:.2f} GB" for size in sizes), *fits)
+    console.print(table)
+    if not devices:
+        console.print("There is no GPU here to compare with.")
+    console.print(
+        f"`needs` adds {OVERHEAD / 1e9:.1f} GB for CUDA and its libraries, a guess: this was never measured on a GPU.",
+        soft_wrap=True,
+    )
 
 
 def _tell(console: Console) -> None:

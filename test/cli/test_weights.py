@@ -106,3 +106,34 @@ def test_a_file_of_another_preset_is_an_error(folder: Path) -> None:
     assert isinstance(done.exception, ModelError)
     assert "made for another preset (nano)" in str(done.exception)
     assert isinstance(run(folder / "mine.safetensors", "--preset", "huge").exception, ModelError)
+
+
+def test_the_plan_tells_what_chunks_take_on_a_device() -> None:
+    told = run("--plan", "--preset", "nano", "--image", "640x480", "--frames", 4, "--frames", 8)
+    assert told.exit_code == 0
+    assert "no GPU" in told.output
+    rows = [line.split() for line in told.output.splitlines() if line.strip().startswith(("4 ", "8 "))]
+    assert [row[0] for row in rows] == ["4", "8"]
+    most = [float(row[5]) for row in rows]
+    assert 0 < most[0] <= most[1]
+
+
+def test_the_plan_tells_whether_each_gpu_has_that_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Properties:
+        def __init__(self, name: str, total_memory: float) -> None:
+            self.name, self.total_memory = name, total_memory
+
+    devices = [Properties("small card", 1e6), Properties("large card", 80e9)]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(devices))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", devices.__getitem__)
+    told = run("--plan", "--preset", "nano", "--frames", 4).output
+    assert "large card" in told
+    row = next(line for line in told.splitlines() if line.strip().startswith("4 "))
+    assert row.split("GB")[-1].split() == ["does", "not", "fit", "fits"]
+
+
+@pytest.mark.parametrize("size", ["640", "0x480", "axb"])
+def test_a_size_that_is_none_is_refused(size: str) -> None:
+    told = run("--plan", "--image", size)
+    assert told.exit_code == 2
+    assert "is no size" in told.output

@@ -16,9 +16,9 @@ import torch.distributed as dist
 from scal3r_ros.cli.doctor.report import Finding, Status, left_out
 from scal3r_ros.cli.doctor.sum_process import NUMBERS
 from scal3r_ros.model import FastWeights
+from scal3r_ros.sync.exchange.layout import GradientLayout, SharedNetwork
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.exchange import GradientLayout
-from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
+from scal3r_ros.sync.peers.peers import MemoryPeers
 
 _SHAPE = torch.Size((1, 256, 1024))
 _LONGEST_S = 30.0

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scal3r_ros.model.aggregator import Grid
+from scal3r_ros.model.layers.precision import without_autocast
 
 _POSITION_STRENGTH = 0.1
 _POSITION_BASE = 100.0
@@ -134,7 +135,7 @@ class DptHead(nn.Module):
         fused_SFhw = _placed(_resize(self.narrow(x_SFyx), (height, width)), aspect)
         hidden_SFhw = functional.relu(self.hidden(fused_SFhw.to(self.hidden.weight.dtype)))
         # Depth is the exponential of this: not to be rounded to bfloat16 by an autocast around it either.
-        with torch.autocast(hidden_SFhw.device.type, enabled=False):
+        with without_autocast(hidden_SFhw.device):
             return self.out(hidden_SFhw.to(self.out.weight.dtype))
 
     def _activate(self, raw_Svhw: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """What a memory has learnt, on disk: safetensors with `layer.w0`, `layer.w1`, `layer.w2` per memory unit.
 
-The metadata names the preset (fingerprint), the rule and the chunks seen.
+The metadata names the preset (fingerprint), the rule, the chunks seen, and the starts of nodes that have learned it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ _FORMAT = "scal3r_ros memory 1"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`layers`: accumulated gradient (running) or weights (sequential); `preset` its fingerprint; `chunks` seen."""
+    """`layers`: accumulated gradient (running) or weights (sequential); `preset` its fingerprint; `chunks` seen.
+
+    `sessions` are the starts of a node that has shared it with others, so that nothing is counted twice there.
+    """
 
     preset: str
     rule: str
     chunks: int
     layers: Mapping[int, FastWeights]
+    sessions: tuple[str, ...] = ()
 
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
@@ -42,6 +46,8 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
         "rule": snapshot.rule,
         "chunks": str(snapshot.chunks),
     }
+    if snapshot.sessions:
+        metadata["sessions"] = " ".join(snapshot.sessions)
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(tensors, partial, metadata)
@@ -64,4 +70,10 @@ def read_snapshot(path: Path, device: torch.device | str = "cpu") -> Snapshot:
         layer: FastWeights(*(tensors[f"{layer}.{name}"] for name in FastWeights._fields))
         for layer in sorted({int(name.split(".")[0]) for name in tensors})
     }
-    return Snapshot(metadata["preset"], metadata["rule"], int(metadata["chunks"]), layers)
+    return Snapshot(
+        metadata["preset"],
+        metadata["rule"],
+        int(metadata["chunks"]),
+        layers,
+        tuple(metadata.get("sessions", "").split()),
+    )

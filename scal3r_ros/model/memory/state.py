@@ -96,6 +96,7 @@ class MemoryState:
         self._gradients: dict[int, FastWeights] = {}
         self._weights: dict[int, FastWeights] = {}
         self._samples: dict[int, tuple[Tensor, Tensor]] = {}
+        self._sessions: tuple[str, ...] = ()
 
     def __call__(self, layer: int, unit: AdaptiveMemoryUnit, projections: Projections) -> FastWeights:
         """Learns from a chunk at one unit; returns the weights that answer its queries."""
@@ -154,6 +155,7 @@ class MemoryState:
         """Forgets everything."""
         self.chunks_seen = 0
         self._gradients, self._weights, self._samples = {}, {}, {}
+        self._sessions = ()
 
     def norms(self) -> dict[int, float]:
         """‖G‖ by layer, or of W where the rule keeps that instead."""
@@ -168,13 +170,17 @@ class MemoryState:
             layer: float((after - before).norm() / before.norm()) for layer, (before, after) in self._samples.items()
         }
 
-    def snapshot(self, path: Path) -> None:
-        """Writes all that was learnt as safetensors, with the preset's fingerprint."""
-        kept = self._weights if self.rule is MemoryRule.SEQUENTIAL else self._gradients
-        write_snapshot(path, Snapshot(self.preset.fingerprint(), self.rule.value, self.chunks_seen, kept))
+    def snapshot(self, path: Path, sessions: Iterable[str] = ()) -> None:
+        """Writes all that was learnt as safetensors, with the preset's fingerprint.
 
-    def restore(self, path: Path, device: torch.device | str = "cpu") -> None:
-        """Continues from the memory that wrote `path`, bit for bit.
+        `sessions` are the starts of this node under which peers know it; those of a restored memory are kept.
+        """
+        kept = self._weights if self.rule is MemoryRule.SEQUENTIAL else self._gradients
+        names = tuple(sorted({*self._sessions, *sessions}))
+        write_snapshot(path, Snapshot(self.preset.fingerprint(), self.rule.value, self.chunks_seen, kept, names))
+
+    def restore(self, path: Path, device: torch.device | str = "cpu") -> tuple[str, ...]:
+        """Continues from the memory that wrote `path`, bit for bit; returns the sessions that it was saved with.
 
         Raises:
             ModelError: no such file, no snapshot, or one of another preset or rule.
@@ -190,9 +196,11 @@ class MemoryState:
                 f"memory snapshot {path} was made by the rule {snapshot.rule}, but this memory's is {self.rule.value}"
             )
         self.chunks_seen = snapshot.chunks
+        self._sessions = snapshot.sessions
         kept = dict(snapshot.layers)
         self._samples = {}
         self._weights, self._gradients = (kept, {}) if self.rule is MemoryRule.SEQUENTIAL else ({}, kept)
+        return snapshot.sessions
 
     def _learn(
         self, layer: int, unit: AdaptiveMemoryUnit, gradient_at: Callable[[FastWeights], FastWeights]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,15 @@ class MemoryExchange(Peers, Protocol):
 
     def start(self, gradients: Callable[[], Mapping[int, FastWeights]]) -> None:
         """Begins to share `gradients`: this robot's accumulated gradient by layer, which it never waits for."""
+
+    def sessions(self) -> Collection[str]:
+        """The starts of this robot whose learning its accumulated gradient contains."""
+
+    def contain(self, sessions: Collection[str]) -> None:
+        """The accumulated gradient now contains what was learned in `sessions`: peers count it once."""
+
+    def reset(self) -> None:
+        """Forgets, here and at all peers, what earlier starts of this robot have learned."""
 
     def metrics(self) -> Mapping[str, int | float]:
         """Numbers about the peers; never waits."""
@@ -91,18 +100,22 @@ class NetworkReconstructor:
         """Forgets what the memory has learned."""
         with self._lock:
             self._memory.reset()
+            if self._peers is not None:
+                self._peers.reset()
             self._tokens.clear()
             self._metrics = {}
 
     def snapshot(self, path: Path) -> None:
         """Writes what the memory has learned from this robot's chunks; `ModelError` where the disk refuses it."""
         with self._lock:
-            self._memory.snapshot(path)
+            self._memory.snapshot(path, () if self._peers is None else self._peers.sessions())
 
     def restore(self, path: Path) -> None:
         """Continues with the memory in `path`; `ModelError` where it is none, or one of another preset or rule."""
         with self._lock:
-            self._memory.restore(path, self._forward.device)
+            sessions = self._memory.restore(path, self._forward.device)
+            if self._peers is not None:
+                self._peers.contain(sessions)
             self._tokens.clear()
 
     def accumulated_gradient(self) -> Mapping[int, FastWeights]:

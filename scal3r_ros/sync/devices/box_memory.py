@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from scal3r_ros.errors import Scal3rError
 from scal3r_ros.model import FastWeights, MemoryRule
-from scal3r_ros.model.memory.snapshot import Snapshot, write_snapshot
+from scal3r_ros.model.memory.snapshot import Snapshot, read_snapshot, write_snapshot
 from scal3r_ros.sync.peers.peers import MemoryPeers
 
 _CHECK_S = 0.5
@@ -61,7 +61,12 @@ class BoxMemory:
         if not own:
             return False
         try:
-            write_snapshot(path, Snapshot(self._peers.network.preset, MemoryRule.RUNNING.value, chunks, own))
+            write_snapshot(
+                path,
+                Snapshot(
+                    self._peers.network.preset, MemoryRule.RUNNING.value, chunks, own, tuple(self._peers.sessions())
+                ),
+            )
         except Scal3rError as error:
             _log.warning("%s", error)
             return False
@@ -91,6 +96,20 @@ class BoxMemory:
         """What the box has learned is this, whatever a worker is still writing."""
         with self._lock:
             self._own, self._wanted = gradients, None
+
+    def sessions(self) -> Collection[str]:
+        """See `MemoryExchange`."""
+        return self._peers.sessions()
+
+    def restored(self, path: Path) -> None:
+        """The workers continue with the memory in `path`, which they have read."""
+        self._peers.contain(read_snapshot(path).sessions)
+        self.learned(0)
+
+    def reset(self) -> None:
+        """The box has forgotten everything."""
+        self.replace({})
+        self._peers.reset()
 
     def metrics(self) -> Mapping[str, int | float]:
         """Numbers about the peers; never waits."""

@@ -43,7 +43,8 @@ from scal3r_ros.sync.devices.messages import (
 )
 from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool
 from scal3r_ros.sync.devices.worker_process import Launch, WorkerProcess
-from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
+from scal3r_ros.sync.exchange.layout import SharedNetwork
+from scal3r_ros.sync.peers.peers import MemoryPeers
 
 
 class ChunkParallelReconstructor:
@@ -164,7 +165,8 @@ class ChunkParallelReconstructor:
         """Writes what the memory has learned so far; `ModelError` where the disk refuses it."""
         with self._lock:
             self._reset_if_wanted()
-            done(self._pool.send_first(Save(path.absolute())))
+            sessions = () if self._box is None else tuple(self._box.sessions())
+            done(self._pool.send_first(Save(path.absolute(), sessions)))
 
     def restore(self, path: Path) -> None:
         """Continues with the memory in `path`; `ModelError` where it is none, or one of another preset or rule."""
@@ -177,7 +179,7 @@ class ChunkParallelReconstructor:
             for reply in replies:
                 done(reply)
             if self._box is not None:
-                self._box.learned(0)
+                self._box.restored(path)
 
     def accumulated_gradient(self) -> Mapping[int, FastWeights]:
         """What the memory has learned, by layer, on the CPU; the same in all workers."""
@@ -210,7 +212,7 @@ class ChunkParallelReconstructor:
             self._kept, self._memory_metrics = {}, {}
             self._reset_wanted.clear()
             if self._box is not None:
-                self._box.replace({})
+                self._box.reset()
 
     def _outcomes(self, chunks: Sequence[Chunk]) -> list[Outcome]:
         """What becomes of the chunks, in order; of the first one at least.

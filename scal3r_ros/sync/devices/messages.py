@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import ReconstructionError, Scal3rError
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
-from scal3r_ros.sync.peers.peers import SharedNetwork
+from scal3r_ros.sync.exchange.layout import SharedNetwork
 
 
 def without_features(chunk: Chunk) -> Chunk:
@@ -75,9 +75,10 @@ class Reset:
 
 @dataclass(frozen=True)
 class Save:
-    """Write the memory to a file."""
+    """Write the memory to a file, with the starts of this box under which peers know it."""
 
     path: Path
+    sessions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from scal3r_ros.reconstruction.network.forward import ChunkForward, memory_metri
 from scal3r_ros.reconstruction.network.reconstructor import recalled
 from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
-from scal3r_ros.sync.peers.peers import SharedNetwork
+from scal3r_ros.sync.exchange.layout import SharedNetwork
 
 
 class NetworkInStep:
@@ -102,9 +102,9 @@ class NetworkInStep:
         self._memory.reset()
         self._tokens.clear()
 
-    def snapshot(self, path: Path) -> None:
-        """Writes what the memory has learned; `ModelError` where the disk refuses it."""
-        self._memory.snapshot(path)
+    def snapshot(self, path: Path, sessions: Iterable[str] = ()) -> None:
+        """Writes what the memory has learned; `ModelError` where the disk refuses it. See `MemoryState.snapshot`."""
+        self._memory.snapshot(path, sessions)
 
     def restore(self, path: Path) -> None:
         """Continues with the memory in `path`; `ModelError` where it is none, or one of another preset or rule."""

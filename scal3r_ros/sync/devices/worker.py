@@ -40,7 +40,7 @@ from scal3r_ros.sync.devices.messages import (
     Write,
 )
 from scal3r_ros.sync.devices.network_in_step import NetworkInStep
-from scal3r_ros.sync.peers.peers import SharedNetwork
+from scal3r_ros.sync.exchange.layout import SharedNetwork
 
 
 class Worker:
@@ -93,8 +93,8 @@ class Worker:
                 self._network.rewind(self._mark)
             case Reset():
                 self._network.reset()
-            case Save(path):
-                self._network.snapshot(path)
+            case Save(path, sessions):
+                self._network.snapshot(path, sessions)
             case Restore(path):
                 self._mark = self._network.mark()
                 self._network.restore(path)

@@ -44,7 +44,8 @@ from scal3r_ros.sync.devices.messages import (
 from scal3r_ros.sync.devices.replacements import Replacements
 from scal3r_ros.sync.devices.replies import Replies
 from scal3r_ros.sync.devices.worker_process import Inbox, Launch, WorkerHandle, WorkerProcess
-from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
+from scal3r_ros.sync.exchange.layout import SharedNetwork
+from scal3r_ros.sync.peers.peers import MemoryPeers
 
 MEETING_S = 10.0
 """How long workers wait for each other to form a group: they do nothing else meanwhile."""

@@ -13,14 +13,11 @@ from typing import Protocol
 
 import torch
 
-from scal3r_ros.model import FastWeights
-from scal3r_ros.sync.peers.exchange import (
-    HUGE,
-    GradientLayout,
-    GradientReceiver,
-    GradientSender,
-    ReceivedGradients,
-)
+from scal3r_ros.sync.exchange.layout import GradientLayout
+from scal3r_ros.sync.exchange.messages import HUGE
+from scal3r_ros.sync.exchange.receiver import GradientReceiver, ReceivedRound
+from scal3r_ros.sync.exchange.sender import GradientSender
+from scal3r_ros.sync.exchange.shares import ShareId, Shares
 from scal3r_ros.sync.peers.member import Member
 from scal3r_ros.sync.transport.handshake import Seal
 from scal3r_ros.sync.transport.wire import BrokenGradientError, LinkError, RefusedError, Wire
@@ -40,7 +37,7 @@ class LinkEvents(Protocol):
     def on_connected(self, link: Link) -> None:
         """The peer has sent its first round, which is reported next."""
 
-    def on_received(self, link: Link, received: ReceivedGradients) -> None:
+    def on_received(self, link: Link, received: ReceivedRound) -> None:
         """A round of the peer was received."""
 
     def on_sent(self, link: Link, sent: int) -> None:
@@ -61,7 +58,8 @@ class Link:
         token: names the connection; the same at both ends.
         connect: makes the connection, with a handshake, and may be slow.
         layout: of the accumulated gradient.
-        gradients: this node's accumulated gradient now; must not wait.
+        shares: what this node has; asking it must not wait.
+        absent: whether a node, by its name, is not there to send its share itself.
         events: receives what happens.
     """
 
@@ -72,7 +70,8 @@ class Link:
         token: str,
         connect: Callable[[], tuple[Wire, Seal]],
         layout: GradientLayout,
-        gradients: Callable[[], Mapping[int, FastWeights]],
+        shares: Shares,
+        absent: Callable[[str], bool],
         events: LinkEvents,
     ) -> None:
         self.peer = peer
@@ -85,7 +84,9 @@ class Link:
         self._deadline_s = max(me.deadline_s, peer.deadline_s)
         self._connect = connect
         self._layout = layout
-        self._gradients = gradients
+        self._shares = shares
+        self._absent = absent
+        self._theirs: Mapping[ShareId, int] | None = None
         self._events = events
         self._lock = threading.Lock()
         self._why: str | None = None
@@ -162,14 +163,19 @@ class Link:
         while not self.broken:
             if self._ending.is_set():
                 for _ in range(_LAST_ROUNDS):
-                    sent = sender.send(wire, self._gradients(), self._deadline_s)
-                    self._events.on_sent(self, sent)
-                    if not sent:
+                    if not self._send_round(wire, sender):
                         break
-                sender.send(wire, self._gradients(), self._deadline_s, farewell=True)
+                self._send_round(wire, sender, farewell=True)
                 return
-            self._events.on_sent(self, sender.send(wire, self._gradients(), self._deadline_s))
+            self._send_round(wire, sender)
             self._wake.wait(self._period_s)
+
+    def _send_round(self, wire: Wire, sender: GradientSender, farewell: bool = False) -> int:
+        shares = self._shares.for_peer(self.peer.name, self._theirs, sender.begun, self._absent)
+        inventory = self._shares.inventory()
+        sent = sender.send(wire, shares, self._deadline_s, inventory=inventory, farewell=farewell)
+        self._events.on_sent(self, sent)
+        return sent
 
     def _listen(self, wire: Wire, key: bytes) -> None:
         receiver = GradientReceiver(self._layout, key, self._largest_plausible)
@@ -179,6 +185,8 @@ class Link:
                     received = receiver.receive(wire, self.longest_wait_s, self._deadline_s)
                     if self._why is not None:
                         return
+                    if received.inventory is not None:
+                        self._theirs = received.inventory
                     if not self.was_connected:
                         self.was_connected = True
                         self._events.on_connected(self)
@@ -194,7 +202,7 @@ class Link:
 
     def _largest_plausible(self, layer: int) -> float:
         """The largest norm that a peer's gradient may have, by this node's own; any but a senseless one without."""
-        own = self._gradients().get(layer)
+        own = self._shares.own().gradients.get(layer)
         norm = 0.0 if own is None else float(torch.stack([w.detach().float().norm() for w in own]).norm())
         return _HUGE_RATIO * norm if 0 < norm < HUGE else HUGE
 

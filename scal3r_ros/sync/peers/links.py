@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 
-from scal3r_ros.model import FastWeights
+from scal3r_ros.sync.exchange.layout import GradientLayout
+from scal3r_ros.sync.exchange.shares import Shares
 from scal3r_ros.sync.peers.access import Access
-from scal3r_ros.sync.peers.exchange import GradientLayout
 from scal3r_ros.sync.peers.heartbeats import Heartbeats
 from scal3r_ros.sync.peers.link import Link, LinkEvents
 from scal3r_ros.sync.peers.member import Member
@@ -33,6 +33,7 @@ class Links:
         rendezvous: where connections are offered.
         heartbeats: who is alive.
         layout: of the accumulated gradient.
+        shares: what this node and the others have learned.
         device: where the network is.
         book: what is logged and counted.
         events: receives what happens on each link.
@@ -45,6 +46,7 @@ class Links:
         rendezvous: Rendezvous,
         heartbeats: Heartbeats,
         layout: GradientLayout,
+        shares: Shares,
         device: torch.device,
         book: PeerBook,
         events: LinkEvents,
@@ -54,6 +56,7 @@ class Links:
         self._rendezvous = rendezvous
         self._heartbeats = heartbeats
         self._layout = layout
+        self._shares = shares
         self._device = device
         self._book = book
         self._events = events
@@ -62,8 +65,6 @@ class Links:
         self._back_off_s: dict[str, float] = {}
         self._tokens: dict[str, str] = {}
         self._not_again: set[str] = set()
-        self.own: Callable[[], Mapping[int, FastWeights]] = dict
-        """This node's accumulated gradient."""
 
     def __iter__(self) -> Iterator[Link]:
         return iter(list(self._by_peer.values()))
@@ -72,6 +73,12 @@ class Links:
         """Whether a connection to a peer is still being made, or has not been begun."""
         link = self._by_peer.get(name)
         return link is None or link.connecting
+
+    def absent(self, name: str) -> bool:
+        """Whether a node shows no sign of life: neither at the rendezvous nor over a link."""
+        link = self._by_peer.get(name)
+        linked = link is not None and link.was_connected and not link.broken
+        return not linked and not self._heartbeats.recent(name)
 
     def not_again(self, session: str) -> None:
         """A session of a peer has ended, or is broken: it gets no link any more."""
@@ -149,6 +156,6 @@ class Links:
             meeting = Meeting(store, prefix, rank, host, self._access.key, context, timeout_s, self._device)
             return connect(backend, meeting, lambda why: self._book.message_refused(peer.name, why))
 
-        link = Link(self._me, peer, token, make, self._layout, self.own, self._events)
+        link = Link(self._me, peer, token, make, self._layout, self._shares, self.absent, self._events)
         self._by_peer[peer.name] = link
         link.start()

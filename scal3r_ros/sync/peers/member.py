@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Grows with every change of the messages between nodes."""
 
 BACKENDS = ("nccl", "tcp", "gloo")

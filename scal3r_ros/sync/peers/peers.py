@@ -1,8 +1,8 @@
 """Memory shared between mapping nodes: each sends every other what it has learned, and none waits for another.
 
-G_total = own G + the latest G of each peer
+G_total = own G + the latest G of each peer, and of each earlier start of any
 
-chunks ──► own G ──► Link ═══ Wire ═══ Link of another node ──► PeerStates ──► its chunks
+chunks ──► own G ──► Link ═══ Wire ═══ Link of another node ──► Shares ──► its chunks
                       ▲
        Rendezvous ────┘ which nodes there are, and how to reach them
 """
@@ -14,21 +14,21 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 
 from scal3r_ros.errors import ConfigurationError
-from scal3r_ros.model import FastWeights, Scal3R, weights_fingerprint
+from scal3r_ros.model import FastWeights
+from scal3r_ros.sync.exchange.layout import SharedNetwork
+from scal3r_ros.sync.exchange.receiver import ReceivedRound
+from scal3r_ros.sync.exchange.shares import ShareId, Shares
 from scal3r_ros.sync.peers.access import Access
 from scal3r_ros.sync.peers.config import MemoryPeersConfig, check_name, parse_address, tidy_name
-from scal3r_ros.sync.peers.exchange import GradientLayout, ReceivedGradients
 from scal3r_ros.sync.peers.heartbeats import Heartbeats
 from scal3r_ros.sync.peers.link import Link
 from scal3r_ros.sync.peers.links import Links
 from scal3r_ros.sync.peers.member import Member
-from scal3r_ros.sync.peers.peer_state import PeerStates
 from scal3r_ros.sync.peers.registry import PeerBook
 from scal3r_ros.sync.peers.rendezvous import Board, Rendezvous, RendezvousError
 from scal3r_ros.sync.transport.connecting import backends_of
@@ -42,22 +42,6 @@ _CLOSE_S = 2.0
 """How long `close` waits for threads to end after the farewell; one that waits for a stopped peer is left behind."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SharedNetwork:
-    """What peers have to know of a network: fingerprints of preset and weights, layout of the gradient, its device."""
-
-    preset: str
-    weights: str
-    layout: GradientLayout
-    device: torch.device
-
-    @classmethod
-    def of(cls, model: Scal3R) -> SharedNetwork:
-        """A network in this process."""
-        device = model.aggregator.camera_token.device
-        return cls(model.preset.fingerprint(), weights_fingerprint(model), GradientLayout.of(model), device)
 
 
 class MemoryPeers:
@@ -89,7 +73,7 @@ class MemoryPeers:
             )
         self._me = Member(
             name=check_name(config.name) if config.name else tidy_name(name),
-            session=uuid.uuid4().hex,
+            session=f"{time.time_ns():016x}{uuid.uuid4().hex[:16]}",
             preset=network.preset,
             weights=network.weights,
             period_s=config.period_s,
@@ -97,7 +81,10 @@ class MemoryPeers:
             backends=backends,
             wanted=config.backend,
         )
-        self._states = PeerStates(torch.device(sums_on) if sums_on else network.device)
+        self._shares = Shares(
+            ShareId(self._me.name, self._me.session), torch.device(sums_on) if sums_on else network.device
+        )
+        self._returned: set[str] = set()
         self.changed = threading.Event()
         """Set when the sums have changed."""
         self._book = PeerBook()
@@ -109,6 +96,7 @@ class MemoryPeers:
             self._rendezvous,
             self._heartbeats,
             network.layout,
+            self._shares,
             network.device,
             self._book,
             self,
@@ -125,7 +113,7 @@ class MemoryPeers:
 
     def start(self, gradients: Callable[[], Mapping[int, FastWeights]]) -> None:
         """Begins to share the accumulated gradient, by layer; it must not wait, and its tensors must not change."""
-        self._links.own = gradients
+        self._shares.gradients = gradients
         _log.info("memory is shared at %s: %s", self._address, self._access)
         self._last_beat_s = time.monotonic()
         atexit.register(self._end)
@@ -133,15 +121,28 @@ class MemoryPeers:
             thread.start()
 
     def accumulated_gradient(self, layer: int) -> FastWeights | None:
-        """The sum of the peers' latest accumulated gradients for the unit after `layer`, on its device; never waits."""
-        return self._states.total(layer)
+        """What peers and earlier starts have learned for the unit after `layer`, on its device; never waits."""
+        return self._shares.total(layer)
 
     def totals(self) -> Mapping[int, FastWeights]:
-        """All sums of the peers' latest accumulated gradients, by layer; never waits."""
-        return self._states.totals()
+        """All sums that `accumulated_gradient` gives, by layer; never waits."""
+        return self._shares.totals()
+
+    def sessions(self) -> Collection[str]:
+        """The starts of this node whose learning its accumulated gradient contains: this one, and those contained."""
+        return self._shares.sessions()
+
+    def contain(self, sessions: Collection[str]) -> None:
+        """This node's accumulated gradient now contains what it had learned in earlier `sessions`, as a map had it."""
+        if self._shares.contain(sessions):
+            self.changed.set()
+
+    def reset(self) -> None:
+        """Forgets, here and at all peers, what earlier starts of this node have learned."""
+        self.contain(self._shares.earlier())
 
     def _take_out(self, name: str) -> None:
-        if self._states.put(name, {}):
+        if self._shares.forget(name):
             self.changed.set()
 
     def metrics(self) -> Mapping[str, int | float]:
@@ -200,10 +201,14 @@ class MemoryPeers:
         self._links.met(link.peer.name)
         self._book.connected(link.peer.name)
 
-    def on_received(self, link: Link, received: ReceivedGradients) -> None:
+    def on_received(self, link: Link, received: ReceivedRound) -> None:
         """See `LinkEvents`."""
-        if self._states.put(link.peer.name, received.gradients):
-            self.changed.set()
+        for name, share in received.shares.items():
+            if name.owner not in self._excluded and self._shares.take(name, share, link.peer.name):
+                self.changed.set()
+                if name.owner == self._me.name and name.session not in self._returned:
+                    self._returned.add(name.session)
+                    _log.info("memory peer %s has returned what this node had learned earlier", link.peer.name)
         self._book.received(link.peer.name, received.bytes)
 
     def on_sent(self, link: Link, sent: int) -> None:

@@ -3,7 +3,7 @@
     python memory_node.py '{"name": "a", "rendezvous": "127.0.0.1:29500", …}'
 
 Answers every line with one line of JSON: `learn FIRST LAST` maps chunks, `metrics`, `totals PATH` and `own PATH` write
-evidence, `ask` times the question that every memory unit asks of the peers, `reset`, `close`.
+evidence, `ask` times the question that every memory unit asks of the peers, `save PATH`, `load PATH`, `reset`, `close`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import logging
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from scal3r_ros.model import PRESETS, FastWeights, random_model
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
+from scal3r_ros.sync.exchange.layout import SharedNetwork
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
+from scal3r_ros.sync.peers.peers import MemoryPeers
 
 FRAMES = 3
 SIZE = (32, 64)
@@ -85,6 +87,12 @@ class Node:
                 longest = max(longest, time.perf_counter() - begin)
             time.sleep(0.005)
         return longest
+
+    def save(self, path: str) -> None:
+        self.network.snapshot(Path(path))
+
+    def load(self, path: str) -> None:
+        self.network.restore(Path(path))
 
     def reset(self) -> None:
         self.network.reset()

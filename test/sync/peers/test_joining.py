@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from scal3r_ros.model import FastWeights
+from scal3r_ros.sync.exchange.layout import GradientLayout, SharedNetwork
+from scal3r_ros.sync.exchange.sender import GradientSender
 from scal3r_ros.sync.peers import link
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.exchange import GradientLayout, GradientSender
-from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
+from scal3r_ros.sync.peers.peers import MemoryPeers
 
 SHAPES = (torch.Size((1, 4, 8)), torch.Size((1, 8, 4)), torch.Size((1, 4, 8)))
 NETWORK = SharedNetwork("preset", "weights", GradientLayout({2: SHAPES, 5: SHAPES}), torch.device("cpu"))
@@ -134,13 +135,9 @@ class Broken(GradientSender):
 
     ill = threading.Event()
 
-    def _send_layer(self, wire, layer, G, timeout_s):
-        if not self.ill.is_set():
-            return super()._send_layer(wire, layer, G, timeout_s)
-        nan = torch.full((self._layout.size(layer),), float("nan"), dtype=torch.bfloat16)
-        self._send_header(wire, 1, layer, timeout_s, nan)
-        wire.send(nan, timeout_s)
-        return nan.nbytes
+    def _news(self, to_peer, share):
+        for layer, change in super()._news(to_peer, share):
+            yield layer, torch.full_like(change, float("nan")) if self.ill.is_set() else change
 
 
 @pytest.mark.parametrize("forget", [False, True], ids=["keep", "forget"])

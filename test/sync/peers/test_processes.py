@@ -23,8 +23,9 @@ from typer.testing import CliRunner
 
 from scal3r_ros.cli.main import app
 from scal3r_ros.model import PRESETS, random_model
+from scal3r_ros.sync.exchange.layout import SharedNetwork
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.peers import MemoryPeers, SharedNetwork
+from scal3r_ros.sync.peers.peers import MemoryPeers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -212,13 +213,15 @@ def test_the_end_of_the_process_waits_for_what_close_left_behind(start, address,
     assert not [thread.name for thread in threading.enumerate() if "peer" in thread.name]
 
 
-def test_a_killed_host_holds_up_nobody_and_what_it_learns_anew_takes_the_place_of_the_old(start):
+def test_a_killed_host_holds_up_nobody_and_gets_back_what_it_had_learned(start, tmp_path):
     a = start("a").ready()
     b, c = start("b"), start("c")
     for index, node in enumerate((a, b.ready(), c.ready())):
         node.ask(f"learn {index} {index + 1}")
     assert within(lambda: all(node.metrics()["peers"] == 2 for node in (a, b, c))), (a.said(), b.said(), c.said())
     assert within(lambda: agree(a, b, c))
+    lost, saved = a.gradient("own"), tmp_path / "memory.safetensors"
+    a.ask(f"save {saved}")
     a.signal(signal.SIGKILL)
     taught = b.gradient("totals")
     assert b.ask("ask 1") < NO_WAIT_S
@@ -231,8 +234,19 @@ def test_a_killed_host_holds_up_nobody_and_what_it_learns_anew_takes_the_place_o
     again.ask("learn 7 8")
     assert within(lambda: all(node.metrics()["peers"] == 2 for node in (again, b, c))), (again.said(), b.said())
     assert within(lambda: agree(again, b, c))
-    own = [node.gradient("own") for node in (again, b, c)]
+    own = [lost, *(node.gradient("own") for node in (again, b, c))]
+    assert within(lambda: "has returned what this node had learned earlier" in again.said())
+    assert within(lambda: agree(again, b, c))
     assert difference(b.gradient("totals"), {key: sum(G[key] for G in own) for key in own[0]}) < EXACT
+
+    again.signal(signal.SIGKILL)
+    third = start("a").ready()
+    third.ask(f"load {saved}")  # what the first start had learned: its peers have it, too
+    assert within(lambda: agree(third, b, c)), (third.said(), b.said())
+    assert within(lambda: difference(b.gradient("totals"), {key: sum(G[key] for G in own) for key in own[0]}) < EXACT)
+    third.ask("reset")
+    rest = {key: sum(G[key] for G in own[2:]) for key in own[0]}
+    assert within(lambda: all(difference(node.gradient("totals"), rest) < EXACT for node in (third, b, c)))
 
 
 def test_another_network_is_refused_by_both_and_another_name_is_asked_for(start):
