@@ -21,7 +21,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
 from scal3r_ros.assembly import build_mapper
-from scal3r_ros.cli.main import app
+from scal3r_ros.cli.main import COMMANDS, imported
 from scal3r_ros.configuration import parameters_of
 from scal3r_ros.io.results import layout
 from scal3r_ros.nodes.mapper.config import MapperNodeConfig
@@ -53,7 +53,9 @@ def collect() -> dict[str, Any]:
             "viewer": parameters(ViewerConfig),
         },
         **topics_and_services(),
-        "launch_arguments": {path.name: launch_arguments(path) for path in sorted((ROOT / "launch").glob("*.py"))},
+        "launch_arguments": {
+            path.name: launch_arguments(path) for path in sorted((ROOT / "launch").glob("*.launch.py"))
+        },
         "command": command_options(),
         "result_files": [*layout.FILES, layout.depth_file(0)],
         "timings_columns": [*layout.TIMINGS_COLUMNS, layout.RSS_COLUMN],
@@ -112,8 +114,8 @@ def launch_arguments(path: Path) -> dict[str, dict[str, str]]:
 def command_options() -> dict[str, dict[str, str]]:
     """Arguments and options of each subcommand, with their type and default."""
     found = {}
-    for command in app.registered_commands:
-        function: Any = command.callback
+    for command in COMMANDS:
+        function = imported(command).callback
         kinds = typing.get_type_hints(function, include_extras=True)
         options = {}
         for name, item in inspect.signature(function).parameters.items():
@@ -123,7 +125,7 @@ def command_options() -> dict[str, dict[str, str]]:
             label = name.upper() if is_argument else written or f"--{name.replace('_', '-')}"
             default = "" if item.default is inspect.Parameter.empty else f", default {_plain(item.default)!r}"
             options[label] = f"{_type(kind)}{default}"
-        found[command.name or function.__name__] = options
+        found[command] = options
     return dict(sorted(found.items()))
 
 

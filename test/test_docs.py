@@ -11,10 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import typer
 
 from scal3r_ros.assembly import CoreConfig
-from scal3r_ros.cli.main import app
+from scal3r_ros.cli.main import COMMANDS, imported
 from scal3r_ros.configuration import to_parameters
 from scal3r_ros.simulation.drives.street import street_drive
 from scal3r_ros.simulation.simulate import pinhole, simulate
@@ -36,11 +35,10 @@ def commands(page: Path) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_the_docs_have_only_options_and_parameters_that_exist(page: Path) -> None:
-    subcommands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     parameters = set(to_parameters(CoreConfig()))
     for words in commands(page):
-        assert words[0] in subcommands, words
-        known = {name for option in subcommands[words[0]].params for name in option.opts}
+        assert words[0] in COMMANDS, words
+        known = {name for option in imported(words[0]).params for name in option.opts}
         given = [word for word in words[1:] if re.fullmatch(r"-\w|--[\w-]+", word)]
         assert set(given) <= known, words
         if words[0] == "replay":

@@ -10,14 +10,42 @@ from typing import Any
 
 import pytest
 
+from scal3r_ros.cli.main import COMMANDS, imported
+
 Scal3r = Callable[..., Any]
 
 
 def test_help_names_every_command_and_a_first_look(scal3r: Scal3r) -> None:
     done = scal3r("--help")
     assert done.code == 0
-    for command in ("bag", "simulate", "replay", "evaluate", "info"):
-        assert f"scal3r {command}" in done.out or f" {command} " in done.out
+    shown = " ".join(done.out.split())
+    for command in COMMANDS:
+        assert f" {command} {summary_of(command)}" in shown
+
+
+def summary_of(command: str) -> str:
+    """The first sentence of a command's own help."""
+    return str(imported(command).help).split("\n")[0]
+
+
+def test_a_command_has_its_own_options_and_help(scal3r: Scal3r) -> None:
+    done = scal3r("weights", "--help")
+    assert done.code == 0
+    assert summary_of("weights") in done.out
+    assert "Example: scal3r weights" in done.out
+    assert "--bfloat16" in done.out
+    assert "Usage: scal3r weights" in done.out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["info", "--help"]])
+def test_a_command_waits_for_no_library_that_it_does_not_use(arguments: list[str]) -> None:
+    script = (
+        "import sys; from scal3r_ros.cli.main import app; app(sys.argv[1:], standalone_mode=False);"
+        "sys.exit(','.join({'torch', 'open3d', 'matplotlib', 'numba', 'viser'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert "Usage" in done.stdout
+    assert done.stderr.strip() == ""
 
 
 def test_no_arguments_are_answered_with_help(scal3r: Scal3r) -> None:
@@ -52,7 +80,7 @@ def test_the_process_ends_with_1_and_one_line(tmp_path: Path) -> None:
         "-o",
         str(tmp_path / "o"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
