@@ -6,6 +6,7 @@ ros2 launch scal3r_ros mapping.launch.py namespace:=car1 map_frame:=car1/map odo
     base_frame:=car1/base_link
 """
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-PACKAGE = "scal3r_ros"
+sys.path.insert(0, str(Path(__file__).parent))
+from scal3r_launch_arguments import DRAIN_S, flag, number, parameter_files
 
-DRAIN_S = "90.0"
-"""How long the mapper may map what it has received, and write its result, after the first SIGINT."""
+PACKAGE = "scal3r_ros"
 
 ARGUMENTS = {
     "image": ("camera/image", "topic of the images, without /compressed; a relative name lies in the namespace"),
@@ -36,6 +37,10 @@ ARGUMENTS = {
     "base_frame": ("base_link", "frame whose pose is published; /tf_static connects it with the camera"),
     "odom_frame": ("odom", "frame in which the pose is continuous"),
     "map_frame": ("map", "frame of the map"),
+    "publish_tf": (
+        "true",
+        "publish odom → base and map → odom on /tf; false leaves that to another node",
+    ),
     "rviz": ("false", "start RViz"),
     "view": ("false", "show the map in the browser"),
     "view_host": ("127.0.0.1", "address of that page; 0.0.0.0 lets everyone on the network see the map"),
@@ -66,14 +71,14 @@ def make_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The nodes for the arguments as given; every argument is checked before the first of them starts."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     share = Path(get_package_share_directory(PACKAGE))
-    sim_time = {"use_sim_time": _flag("use_sim_time", given, auto=bool(given["bag"]))}
+    sim_time = {"use_sim_time": flag("use_sim_time", given, auto=bool(given["bag"]))}
     nodes = [_mapper(given, share, sim_time)]
     if given["bag"]:
         player = _player(given)
         nodes += [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=_after_player))]
-    if _flag("rviz", given):
+    if flag("rviz", given):
         nodes.append(_rviz(given, share, sim_time))
-    if _flag("view", given):
+    if flag("view", given):
         nodes.append(_viewer(given, share))
     return nodes
 
@@ -81,18 +86,18 @@ def make_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 def _mapper(given: dict[str, str], share: Path, sim_time: dict[str, bool]) -> Node:
     own: dict[str, str | float] = {name: given[name] for name in ("image_transport", "result_directory", *FRAMES)}
     if given["camera_height"]:
-        own["scale.camera_height"] = _number("camera_height", given)
+        own["scale.camera_height"] = number("camera_height", given)
     if given["earth_frame"]:
         own["earth_frame"] = given["earth_frame"]
-    lifecycle = {"autostart": _flag("autostart", given)}
-    respawn = _flag("respawn", given)
+    lifecycle = {"autostart": flag("autostart", given), "publish_tf": flag("publish_tf", given)}
+    respawn = flag("respawn", given)
     return Node(
         package=PACKAGE,
         executable="mapper",
         name="mapper",
         namespace=given["namespace"],
         output="screen",
-        parameters=[*_parameter_files(given["profile"], share), own, lifecycle, sim_time],
+        parameters=[*parameter_files(given["profile"], share), own, lifecycle, sim_time],
         remappings=[(name, given[name]) for name in INPUTS],
         sigterm_timeout=DRAIN_S,
         **({"respawn": True, "respawn_delay": 2.0} if respawn else {"on_exit": Shutdown(reason="the mapper ended")}),
@@ -102,7 +107,7 @@ def _mapper(given: dict[str, str], share: Path, sim_time: dict[str, bool]) -> No
 def _player(given: dict[str, str]) -> Node:
     if not Path(given["bag"]).exists():
         raise RuntimeError(f"argument bag is {given['bag']!r}, but there is no such file or folder")
-    bag = {"bag": given["bag"], "rate": _number("rate", given), "loop": _flag("loop", given), "clock": True}
+    bag = {"bag": given["bag"], "rate": number("rate", given), "loop": flag("loop", given), "clock": True}
     # Bags hold absolute names: those that are given as relative ones are played into the namespace.
     relative = [given[name] for name in INPUTS if not given[name].startswith("/")]
     relative.append(f"{given['image']}/compressed")
@@ -126,8 +131,8 @@ def _after_player(event: object, context: LaunchContext) -> list[LaunchDescripti
 def _viewer(given: dict[str, str], share: Path) -> Node:
     page = {
         "host": given["view_host"],
-        "port": int(_number("view_port", given)),
-        "point_size": _voxel_size(_parameter_files(given["profile"], share)),
+        "port": int(number("view_port", given)),
+        "point_size": _voxel_size(parameter_files(given["profile"], share)),
         "base_frame": given["base_frame"],
         "image_transport": given["image_transport"],
     }
@@ -174,21 +179,10 @@ def _rviz_config(given: dict[str, str], template: Path) -> Path:
         elif "Topic" in display:
             display["Topic"]["Value"] = prefix + display["Topic"]["Value"]
         if display["Class"] == "rviz_default_plugins/PointCloud2":
-            display["Size (m)"] = _voxel_size(_parameter_files(given["profile"], template.parents[1]))
+            display["Size (m)"] = _voxel_size(parameter_files(given["profile"], template.parents[1]))
     path = Path(tempfile.mkdtemp(prefix="scal3r_rviz_")) / template.name
     path.write_text(yaml.safe_dump(config, sort_keys=False, width=1_000_000))
     return path
-
-
-def _parameter_files(profile: str, share: Path) -> list[str]:
-    """The file of defaults and, after it, that of the profile: it holds only the values that differ."""
-    default = share / "config" / "default.yaml"
-    own = share / "config" / f"{profile}.yaml"
-    path = own if own.is_file() else Path(profile)
-    if not path.is_file():
-        known = ", ".join(sorted(item.stem for item in (share / "config").glob("*.yaml")))
-        raise RuntimeError(f"argument profile is {profile!r}, which is neither a file nor one of {known}")
-    return [str(file) for file in dict.fromkeys([default, path])]
 
 
 def _voxel_size(files: list[str]) -> float:
@@ -200,17 +194,3 @@ def _voxel_size(files: list[str]) -> float:
             sizes += [parameters[name] for name in ("map.voxel_size",) if name in parameters]
             sizes += [value for name, value in (parameters.get("map") or {}).items() if name == "voxel_size"]
     return float(sizes[-1])
-
-
-def _number(name: str, given: dict[str, str]) -> float:
-    try:
-        return float(given[name])
-    except ValueError as error:
-        raise RuntimeError(f"argument {name} is {given[name]!r}, but must be a number") from error
-
-
-def _flag(name: str, given: dict[str, str], auto: bool = False) -> bool:
-    known = {"true": True, "1": True, "false": False, "0": False, "auto": auto}
-    if given[name].lower() not in known:
-        raise RuntimeError(f"argument {name} is {given[name]!r}, but must be true or false")
-    return known[given[name].lower()]

@@ -7,6 +7,7 @@ ros2 launch scal3r_ros two_nodes.launch.py devices_a:=cuda:0,cuda:1 devices_b:=c
 Robots on machines of their own run mapping.launch.py each, with the same memory_peers.rendezvous in its parameter file.
 """
 
+import sys
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -16,10 +17,10 @@ from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-PACKAGE = "scal3r_ros"
+sys.path.insert(0, str(Path(__file__).parent))
+from scal3r_launch_arguments import DRAIN_S, flag, number, parameter_files
 
-DRAIN_S = "90.0"
-"""How long a mapper may map what it has received, and write its result, after the first SIGINT."""
+PACKAGE = "scal3r_ros"
 
 SIDES = ("a", "b")
 
@@ -96,13 +97,13 @@ def _mapper(given: dict[str, str], own: dict[str, str], topics: dict[str, str], 
         "reconstructor": "scal3r",
         "network.preset": given["network_preset"],
         "network.checkpoint": given["checkpoint"],
-        "network.allow_random_weights": _flag("allow_random_weights", given),
+        "network.allow_random_weights": flag("allow_random_weights", given),
         "network.device": own["device"],
         "network.devices": own["devices"].split(","),
         "memory_peers.rendezvous": given["rendezvous"],
         "memory_peers.name": robot,
         "memory_peers.key_file": given["key_file"],
-        "memory_peers.period_s": _number("period", given),
+        "memory_peers.period_s": number("period", given),
         # Both robots are on one /tf, so their frames need names of their own.
         "map_frame": f"{robot}/map",
         "odom_frame": f"{robot}/odom",
@@ -115,7 +116,7 @@ def _mapper(given: dict[str, str], own: dict[str, str], topics: dict[str, str], 
         name="mapper",
         namespace=robot,
         output="screen",
-        parameters=[*_parameter_files(given["profile"], share), parameters],
+        parameters=[*parameter_files(given["profile"], share), parameters],
         remappings=list(topics.items()),
         sigterm_timeout=DRAIN_S,
     )
@@ -125,7 +126,7 @@ def _player(given: dict[str, str], own: dict[str, str], topics: dict[str, str]) 
     # Two bags have two times: neither is published as the time of all.
     bag = {
         "bag": own["bag"],
-        "rate": _number("rate", given),
+        "rate": number("rate", given),
         "clock": False,
         "topics": ",".join(BAG_TOPICS.values()),
     }
@@ -138,28 +139,3 @@ def _player(given: dict[str, str], own: dict[str, str], topics: dict[str, str]) 
         parameters=[bag],
         remappings=[(recorded, topics[name]) for name, recorded in BAG_TOPICS.items()],
     )
-
-
-def _parameter_files(profile: str, share: Path) -> list[str]:
-    """The file of defaults and, after it, that of the profile: it holds only the values that differ."""
-    default = share / "config" / "default.yaml"
-    own = share / "config" / f"{profile}.yaml"
-    path = own if own.is_file() else Path(profile)
-    if not path.is_file():
-        known = ", ".join(sorted(item.stem for item in (share / "config").glob("*.yaml")))
-        raise RuntimeError(f"argument profile is {profile!r}, which is neither a file nor one of {known}")
-    return [str(file) for file in dict.fromkeys([default, path])]
-
-
-def _number(name: str, given: dict[str, str]) -> float:
-    try:
-        return float(given[name])
-    except ValueError as error:
-        raise RuntimeError(f"argument {name} is {given[name]!r}, but must be a number") from error
-
-
-def _flag(name: str, given: dict[str, str]) -> bool:
-    known = {"true": True, "1": True, "false": False, "0": False}
-    if given[name].lower() not in known:
-        raise RuntimeError(f"argument {name} is {given[name]!r}, but must be true or false")
-    return known[given[name].lower()]

@@ -63,7 +63,16 @@ def load_launch_file(monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> Ca
         },
         "launch.actions": {
             name: recorder(name)
-            for name in ("DeclareLaunchArgument", "OpaqueFunction", "RegisterEventHandler", "Shutdown")
+            for name in (
+                "DeclareLaunchArgument",
+                "IncludeLaunchDescription",
+                "OpaqueFunction",
+                "RegisterEventHandler",
+                "Shutdown",
+            )
+        },
+        "launch.launch_description_sources": {
+            "PythonLaunchDescriptionSource": recorder("PythonLaunchDescriptionSource")
         },
         "launch.event_handlers": {"OnProcessExit": recorder("OnProcessExit")},
         "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},
@@ -72,6 +81,7 @@ def load_launch_file(monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> Ca
         "ament_index_python": {},
         "ament_index_python.packages": {"get_package_share_directory": share, "PackageNotFoundError": KeyError},
     }
+    monkeypatch.setattr(sys, "path", list(sys.path))  # each launch file puts its folder there
     for name, members in contents.items():
         module = ModuleType(name)
         vars(module).update(members)

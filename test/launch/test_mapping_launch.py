@@ -169,8 +169,17 @@ def test_parameters_are_known_to_the_nodes(nodes, bag):
     from_parameters(PlayerConfig, made["player"]["parameters"][0])
 
 
+def test_transforms_are_published_unless_another_node_does(nodes):
+    for given, published in ({}, True), ({"publish_tf": "false"}, False):
+        own = {
+            k: v for part in nodes(**given)["mapper"]["parameters"] if isinstance(part, dict) for k, v in part.items()
+        }
+        assert own["publish_tf"] is published
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("profile", "flying"), ("rviz", "perhaps"), ("use_sim_time", "now"), ("rate", "fast")]
+    ("name", "value"),
+    [("profile", "flying"), ("rviz", "auto"), ("rviz", "perhaps"), ("use_sim_time", "now"), ("rate", "fast")],
 )
 def test_wrong_arguments_are_named(name, value, nodes, bag):
     with pytest.raises(RuntimeError, match=f"argument {name} is '{value}'"):
