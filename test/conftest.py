@@ -33,6 +33,16 @@ os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # each worker of pytes
 pytest_plugins = ["box_room", "browser"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files first whose tests may take longest: at the end, no process is left alone with one of them."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        allowed = limit.args[0] if limit else float(item.get_closest_marker("slow") is not None)
+        longest[item.path] = max(allowed, longest.get(item.path, 0.0))
+    items.sort(key=lambda item: -longest[item.path])
+
+
 # One street for all rooms: 90 m at 8 m/s, seen by a small camera; its first 50 frames (40 m) rendered once.
 
 
