@@ -30,7 +30,9 @@ COMMANDS = {
     "view": "Walk around in the map of a finished run, in the browser, until Ctrl-C.",
     "export": "Write what was mapped for CloudCompare, QGIS, Open3D, evo, RViz, COLMAP, nerfstudio and other programs.",
     "train": "Train a network; stop it by Ctrl-C and start it again to go on.",
-    "weights": "Tell which weights the network can use, where to get them and what is here; verify a file.",
+    "weights": (
+        "Tell which weights the network can use, where to get them and what is here; verify a file; plan GPU memory."
+    ),
     "info": "Show versions, devices, the ROS 2 found, and what is missing.",
     "doctor": "Check GPUs, network and memory sharing on this machine: a table to read, and a JSON file to send.",
 }
