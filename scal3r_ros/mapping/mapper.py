@@ -84,7 +84,8 @@ class OnlineMapper:
         restarted = False
         while (observed := self._frontend.observe(frame, busy)) is None:
             _log.warning(
-                "time jumped back to image stamp %.9f s, as when a bag loops: map reset", frame.stamp_ns * 1e-9
+                "time jumped back to image stamp %d.%09d s, as when a bag loops: map reset",
+                *divmod(frame.stamp_ns, 10**9),
             )
             self.reset()
             restarted = True

@@ -76,7 +76,11 @@ def test_refused_stamps_are_dropped_images_and_no_jump_of_the_clock_is_time_that
 
 
 def test_a_stamp_that_was_not_set_is_a_dropped_image_and_a_clock_set_back_begins_anew(
-    scal3r: Scal3r, street_frames: list[SimulatedFrame], street_camera: Intrinsics, tmp_path: Path
+    scal3r: Scal3r,
+    street_frames: list[SimulatedFrame],
+    street_camera: Intrinsics,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     calibration = CameraCalibration.pinhole(street_camera.width, street_camera.height, street_camera.K.ravel().tolist())
     back_ns = 3600 * 10**9
@@ -101,6 +105,8 @@ def test_a_stamp_that_was_not_set_is_a_dropped_image_and_a_clock_set_back_begins
     counts = yaml.safe_load((tmp_path / "out_back" / "run.yaml").read_text())["counts"]
     assert counts["frames_in"] == 24
     assert counts["frames_dropped"] == {"stamp jumped": 2}  # until a third shows that it is the clock
+    third = street_frames[12].stamp_ns - back_ns
+    assert f"time jumped back to image stamp {third // 10**9}.{third % 10**9:09d} s" in caplog.text
     newest = read_trajectory(tmp_path / "out_back" / "trajectory.tum")
     assert newest.stamps_ns[-1] == street_frames[23].stamp_ns - back_ns
     assert np.all(np.diff(newest.stamps_ns) > 0)
