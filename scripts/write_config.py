@@ -34,7 +34,7 @@ PROFILES = {
             "initial_median_depth_m": 12.0,
             "map.voxel_size": 0.2,
             "geometric.lag.radial_sigma": 0.02,
-            "geometric.sweep.min_parallax_deg": 2.5,
+            "geometric.sweep.min_parallax_deg": 3.5,
         },
     ),
     "handheld": Profile(
