@@ -10,7 +10,8 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry, Path
-from sensor_msgs.msg import CompressedImage, PointCloud2
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
@@ -179,6 +180,20 @@ def test_compressed_images_are_taken(make_node, bench, scripted, waiting):
     picture = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
     bench.publish("/image/compressed", CompressedImage(format="png", data=picture))
     assert waiting(lambda: scripted.frames)
+
+
+def test_a_calibration_that_was_published_once_before_the_node_started_is_heard(
+    make_node, bench, image_message, camera_info_message, scripted, waiting
+):
+    """As by drivers that latch it: published once, transient local."""
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = bench.probe.create_publisher(CameraInfo, "/camera_info", latched)
+    publisher.publish(camera_info_message())
+    make_node(camera_info_wait_s=10.0).start()
+    bench.publish("/image", image_message(1000.0))
+    assert waiting(lambda: scripted.frames)
+    assert scripted.frames[0].intrinsics is not None
+    bench.probe.destroy_publisher(publisher)
 
 
 def test_calibration_reaches_the_frames(make_node, bench, image_message, camera_info_message, scripted, waiting):

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from scal3r_ros.nodes.mapper.faults import FaultLog
 from scal3r_ros.nodes.ros.parameters import NodeConfig
-from scal3r_ros.nodes.ros.qos import image_qos
+from scal3r_ros.nodes.ros.qos import LATCHED, image_qos
 
 IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
 """Type of the images by the parameter `image_transport`."""
@@ -57,6 +57,9 @@ class ImageSource:
         self._subscriptions = [
             self._node.create_subscription(kind, self.topic, self._take_image, qos, event_callbacks=lost),
             self._node.create_subscription(CameraInfo, "camera_info", self._take_info, qos),
+            # What was published once, before this node subscribed, comes only to who asks for it by its durability; a
+            # subscription that does so hears no others.
+            self._node.create_subscription(CameraInfo, "camera_info", self._take_info, LATCHED),
         ]
 
     def close(self) -> None:
