@@ -7,8 +7,9 @@ from setuptools import find_packages, setup
 PACKAGE = "scal3r_ros"
 ROOT = Path(__file__).resolve().parent
 
-# What `pip install` brings along: the libraries of requirements/runtime.txt, from the oldest version that was tried to
-# below the next one that may break something. An environment to rely on is pinned there.
+# What `pip install` brings along: the libraries of requirements/runtime.txt, below the next version that may break
+# something. Of the oldest versions only those of NumPy, OpenCV and plyfile were tried (scripts/test_older_libraries.sh);
+# the others are what Ubuntu 24.04 has, or what the code asks of the library. An environment to rely on is pinned there.
 REQUIRES = [
     "av>=14,<19",
     "evo>=1.30,<2",
