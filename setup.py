@@ -8,8 +8,9 @@ PACKAGE = "scal3r_ros"
 ROOT = Path(__file__).resolve().parent
 
 # What `pip install` brings along: the libraries of requirements/runtime.txt, below the next version that may break
-# something. Of the oldest versions only those of NumPy, OpenCV and plyfile were tried (scripts/test_older_libraries.sh);
-# the others are what Ubuntu 24.04 has, or what the code asks of the library. An environment to rely on is pinned there.
+# something. Of the oldest versions only those of NumPy, OpenCV and plyfile were tried, by
+# scripts/test_older_libraries.sh; the others are what Ubuntu 24.04 has, or what the code asks of the library. An
+# environment to rely on is pinned in requirements/.
 REQUIRES = [
     "av>=14,<19",
     "evo>=1.30,<2",
