@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from recorded import DATA
+from shared_geometry import SharedGeometry
 
 from scal3r_ros.assembly import build_reconstructor, core_config
 from scal3r_ros.cli.bag import bag as make_bag
@@ -31,7 +32,7 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.values import Fix, ImuSample, SensorSample, WheelOdometry
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame, Previous, Reconstructor
+from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.simulation.drives.levelling import CAMERA_HEIGHT_M
 from scal3r_ros.simulation.drives.street import street_drive
 from scal3r_ros.simulation.sensors.suite import simulate_sensors
@@ -94,35 +95,6 @@ class Observed:
     neighbours: float
 
 
-class SharedGeometry:
-    """A reconstructor that works once for several mappers of the same frames: every chunk's geometry is kept."""
-
-    max_parallel_chunks = 1
-    recall = None
-    memory = None
-
-    def __init__(self, reconstructor: Reconstructor) -> None:
-        self._reconstructor = reconstructor
-        self.kept: dict[int, tuple[Chunk, ChunkGeometry]] = {}
-        self.name = reconstructor.name
-
-    def reconstruct(self, chunk: Chunk, previous: Previous | None, following: Sequence[Chunk] = ()) -> ChunkGeometry:
-        """The geometry that the first mapper got for this chunk."""
-        if chunk.index not in self.kept:
-            self.kept[chunk.index] = (chunk, self._reconstructor.reconstruct(chunk, previous, following))
-        return self.kept[chunk.index][1]
-
-    def metrics(self) -> Mapping[str, int | float]:
-        """None."""
-        return {}
-
-    def reset(self) -> None:
-        """Nothing is learned."""
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-
 def main() -> None:
     """Runs the drives one after the other and prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -167,7 +139,7 @@ def run(drive: Drive, sweep_width: int) -> tuple[list[Row], list[Observed]]:
         mapper.flush()
     rows = [_row(drive, way, mapper) for way, mapper in mappers.items()]
     fullest = mappers[drive.ways[-1]]
-    return rows, list(_observed(drive, fullest, shared.kept))
+    return rows, list(_observed(drive, fullest, shared))
 
 
 def _row(drive: Drive, way: str, mapper: OnlineMapper) -> Row:
@@ -184,15 +156,15 @@ def _row(drive: Drive, way: str, mapper: OnlineMapper) -> Row:
 
 
 def _observed(
-    drive: Drive, mapper: OnlineMapper, kept: Mapping[int, tuple[Chunk, ChunkGeometry]]
+    drive: Drive, mapper: OnlineMapper, shared: SharedGeometry
 ) -> Iterator[Observed]:
     by_source: dict[str, list[tuple[float, float]]] = {}
     for o in mapper.scale.history().observations:
-        chunk, geometry = kept[o.submap]
-        stamps = np.array([frame.stamp_ns for frame in chunk.frames])
+        kept = shared.kept[o.submap]
+        stamps = np.array([frame.stamp_ns for frame in kept.chunk.frames])
         rows = np.clip(np.searchsorted(drive.truth.stamps_ns, stamps), 0, len(drive.truth) - 1)
         true = np.linalg.norm(np.diff(drive.truth.T_ref_cam[rows, :3, 3], axis=0), axis=1).sum()
-        seen = np.linalg.norm(np.diff(geometry.T_chunk_cam[:, :3, 3], axis=0), axis=1).sum()
+        seen = np.linalg.norm(np.diff(kept.geometry.T_chunk_cam[:, :3, 3], axis=0), axis=1).sum()
         if true > 1.0 and seen > 0:
             by_source.setdefault(o.source.value, []).append((o.log_scale - float(np.log(true / seen)), o.sigma))
     for source, pairs in by_source.items():

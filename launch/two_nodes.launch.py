@@ -40,12 +40,22 @@ ARGUMENTS_OF_EACH = {
     "robot": ("robot_{side}", "name of robot {side}: the namespace of its node, topics and frames"),
     "image": ("", "topic of its images; empty takes camera/image in its namespace"),
     "camera_info": ("", "topic of its camera's calibration; empty takes camera/camera_info in its namespace"),
+    "wheel_odometry": ("", "topic of its wheels' nav_msgs/Odometry; empty takes wheel_odometry in its namespace"),
+    "imu": ("", "topic of its sensor_msgs/Imu; empty takes imu in its namespace"),
+    "fix": ("", "topic of its sensor_msgs/NavSatFix; empty takes fix in its namespace"),
     "device": ("auto", "device of its network"),
     "devices": ("", "devices of its network where it is a box of several, as cuda:0,cuda:1; auto takes all GPUs"),
     "bag": ("", "rosbag2 to replay in place of its camera, as scal3r bag and scal3r simulate write them"),
 }
 
-BAG_TOPICS = {"image": "/camera/image", "camera_info": "/camera/camera_info"}
+BAG_TOPICS = {
+    "image": "/camera/image",
+    "camera_info": "/camera/camera_info",
+    "wheel_odometry": "/wheel_odometry",
+    "imu": "/imu",
+    "fix": "/fix",
+}
+"""Names of the inputs in bags; without a slash before them they are those in the namespace of a robot."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -67,7 +77,7 @@ def make_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     nodes = []
     for side in SIDES:
         own = {name: given[f"{name}_{side}"] for name in ARGUMENTS_OF_EACH}
-        topics = {name: own[name] or f"/{own['robot']}/camera/{name}" for name in BAG_TOPICS}
+        topics = {name: own[name] or f"/{own['robot']}{topic}" for name, topic in BAG_TOPICS.items()}
         nodes.append(_mapper(given, own, topics, share))
         if own["bag"]:
             if not Path(own["bag"]).exists():

@@ -36,10 +36,6 @@ class MapperConfig:
     correction_fade_s: float = parameter(
         0.7, "time constant with which the correction by a chunk enters odom", unit="s", minimum=0.05, maximum=60.0
     )
-    drift: float = parameter(
-        0.01, "standard deviation of the position in odom, as a share of the distance travelled; in the covariance",
-        minimum=0.0, maximum=1.0,
-    )  # fmt: skip
     reset_on_time_jump_s: float = parameter(
         3.0,
         "how far image stamps may go back before the map is reset, as for a bag that loops; less drops the image",

@@ -118,7 +118,7 @@ class OnlineMapper:
                 return MapUpdate((), self.T_map_odom(), chunk=chunk, geometry=geometry, note=note, metrics=metrics)
 
             started = time.perf_counter()
-            placed = place(chunk, geometry, before, self._estimate.in_map_unit(before), self._config)
+            placed = place(chunk, geometry, self.scale.known(self._estimate.in_map_unit(before)), self._config)
             placed, observed = self.scale.observe(placed)
             submap = placed.submap
             aligned = time.perf_counter()

@@ -27,7 +27,9 @@ class FramePose:
     """The pose of one frame at camera rate: continuous in `odom`, never revised.
 
     `T_odom_cam` (4, 4) float64; `covariance` (6, 6) float64 of the camera's pose in `odom`, order x y z (unit²) and
-    rotations about x y z (rad²), as in ROS.
+    rotations about x y z (rad²), as in ROS: what has added up since the first pose, which is exact. `scale_sigma` is the
+    standard deviation of the log scale: of the metre where sensors measure it, else of the unit that the first submap
+    has set.
     """
 
     index: int
@@ -35,6 +37,7 @@ class FramePose:
     T_odom_cam: NDArray[np.float64]
     covariance: NDArray[np.float64]
     source: PoseSource
+    scale_sigma: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,23 @@ class PointCloud:
     colours: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Odometry from one submap to the next: `S_before_submap`, and the covariance (7, 7) of δ in
+    `S_before_submap @ Sim3.from_log(δ)`.
+    """
+
+    S_before_submap: Sim3
+    covariance: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class SubmapSummary:
     """A new submap: its number, health, scale relative to the submap before and new points in `map`.
 
-    `note` says what was missing where the chunk was not measured completely, and is empty otherwise.
+    `note` says what was missing where the chunk was not measured completely, and is empty otherwise. `step` leads to it
+    from the submap before, None for the first one. In `odom` it lies at `S_odom_submap`, with the `covariance` (7, 7)
+    of δ in `S_odom_submap @ Sim3.from_log(δ)`.
     """
 
     index: int
@@ -61,6 +76,9 @@ class SubmapSummary:
     scale_to_previous: float
     S_map_submap: Sim3
     cloud_map: PointCloud
+    step: Step | None = None
+    S_odom_submap: Sim3 = field(default_factory=Sim3.identity)
+    covariance: NDArray[np.float64] = field(default_factory=lambda: np.zeros((7, 7)))
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,9 @@ class ChunkGeometry:
     to be used; `health` and `note` give whether and why the motion was predicted by constant velocity instead of
     measured, or is doubtful; `tracks` where the reconstructor has sparse structure; `descriptors` (S, d) float32 global
     image descriptors for place recognition, None where it has none; `T_previous_chunk` (4, 4) the chunk's frame in that
-    of the chunk before, at the same scale, where the reconstructor has adjusted both together; `timings` seconds per
-    stage.
+    of the chunk before, at the same scale, where the reconstructor has adjusted both together, and
+    `step_covariance` (7, 7) that of δ in `T_previous_chunk @ Sim3.from_log(δ)`, where it knows that; `timings` seconds
+    per stage.
     """
 
     T_chunk_cam: NDArray[np.float64]
@@ -119,6 +120,7 @@ class ChunkGeometry:
     tracks: Tracks | None = None
     descriptors: NDArray[np.float32] | None = None
     T_previous_chunk: NDArray[np.float64] | None = None
+    step_covariance: NDArray[np.float64] | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -43,6 +43,9 @@ def test_two_mappers_meet_under_names_of_their_own(nodes):
     assert dict(made["robot_b", "mapper"]["remappings"]) == {
         "image": "/robot_b/camera/image",
         "camera_info": "/robot_b/camera/camera_info",
+        "wheel_odometry": "/robot_b/wheel_odometry",
+        "imu": "/robot_b/imu",
+        "fix": "/robot_b/fix",
     }
 
 
@@ -61,6 +64,17 @@ def test_a_bag_plays_into_the_topics_of_its_robot_and_sets_nobodys_clock(nodes, 
     assert dict(player["remappings"])["/camera/image"] == "/front/image"
     assert dict(player["remappings"])["/camera/camera_info"] == "/north/camera/camera_info"
     assert made["north", "mapper"]["parameters"][1]["result_directory"] == str(Path("out") / "north")
+
+
+def test_sensors_of_metres_reach_the_mapper_live_and_from_bags(nodes, tmp_path):
+    made = nodes(robot_a="north", bag_a=str(tmp_path), imu_a="/north/imu/data", wheel_odometry_b="/base/odom")
+    a, b = (dict(made[robot, "mapper"]["remappings"]) for robot in ("north", "robot_b"))
+    assert (a["imu"], a["fix"], b["wheel_odometry"]) == ("/north/imu/data", "/north/fix", "/base/odom")
+    player = made["north", "player"]
+    played = player["parameters"][0]["topics"].split(",")
+    for name in ("imu", "wheel_odometry", "fix"):
+        assert f"/{name}" in played
+        assert dict(player["remappings"])[f"/{name}"] == a[name]
 
 
 def test_parameters_are_known_to_the_nodes(nodes, tmp_path):

@@ -14,6 +14,7 @@ from scal3r_ros.features.klt import KltTracker
 from scal3r_ros.mapping.config import MapperConfig
 from scal3r_ros.mapping.frontend.hand_over import FoundCamera, HandOver
 from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame
+from scal3r_ros.mapping.frontend.pose_covariance import pose_covariance
 from scal3r_ros.mapping.frontend.smoothing import SmoothPose
 from scal3r_ros.mapping.frontend.timestamp_filter import StampVerdict, TimestampFilter
 from scal3r_ros.mapping.frontend.tracker import PoseTracker, Tracked
@@ -152,17 +153,17 @@ class Frontend:
         if self._submap is None or camera is None:
             return Posed()
         tracked = self._tracker.pose(features, camera)
-        return Posed((self._give(seen, tracked),), (_place(seen, tracked.T_ref_cam, self._submap),))
+        return Posed((self._give(seen, tracked, self._submap),), (_place(seen, tracked.T_ref_cam, self._submap),))
 
-    def _give(self, seen: SeenFrame, tracked: Tracked) -> FramePose:
+    def _give(self, seen: SeenFrame, tracked: Tracked, submap: PlacedSubmap) -> FramePose:
         """The pose as it is given out: continuous, and the more uncertain the longer the way was."""
         T = self._smooth.give(tracked.T_ref_cam, seen.stamp_ns)
         if self._last_given is not None:
             self._distance += float(np.linalg.norm(T[:3, 3] - self._last_given[:3, 3]))
         self._last_given = T
-        covariance = tracked.covariance + np.diag([(self._config.drift * self._distance) ** 2] * 3 + [0.0] * 3)
         self._extrapolated += tracked.source is PoseSource.EXTRAPOLATED
-        return FramePose(seen.index, seen.stamp_ns, T, covariance, tracked.source)
+        covariance, scale_sigma = pose_covariance(submap, tracked, self._smooth.offset)
+        return FramePose(seen.index, seen.stamp_ns, T, covariance, tracked.source, scale_sigma)
 
     def _seen_after(self, hand_over: HandOver) -> list[SeenFrame]:
         """Frames that the new submap has not posed yet."""
@@ -172,7 +173,7 @@ class Frontend:
     def _hand_over(self, submap: PlacedSubmap, done: HandOver) -> Posed:
         given: tuple[FramePose, ...] = ()
         if self._submap is None:
-            given = tuple(self._give(posed.seen, posed.tracked) for posed in done.poses)
+            given = tuple(self._give(posed.seen, posed.tracked, submap) for posed in done.poses)
         else:
             self._smooth.correct(done.newest_T)
         oldest = submap.chunk.frames[-min(self._config.window.overlap, len(submap.chunk.frames))].index

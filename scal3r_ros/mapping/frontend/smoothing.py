@@ -23,6 +23,11 @@ class SmoothPose:
         self._stamp_ns: int | None = None
         self._given: NDArray[np.float64] | None = None
 
+    @property
+    def offset(self) -> NDArray[np.float64]:
+        """T_corrected_given (4, 4): how far the poses that are given out are from the corrected ones."""
+        return self._offset
+
     def give(self, T_odom_cam: NDArray[np.float64], stamp_ns: int) -> NDArray[np.float64]:
         """The pose to give out for the corrected pose of the frame taken at `stamp_ns`."""
         if self._stamp_ns is not None and self._fade_s > 0:

@@ -14,7 +14,7 @@ from scal3r_ros.geometry.sim3 import Sim3, rows_of
 
 LOOP_KERNEL = 10.0
 """Width of the Cauchy kernel on loops, in their sigmas: what odometry cannot explain fades out."""
-_DRIFT = (0.02, 2e-3, 1e-2)
+_DRIFT = (3e-3, 1e-3, 4e-3)
 """Systematic errors of odometry: translation as a share of the step, rotation in rad, log of the scale.
 
 They add up along the drive, which the covariance of a single alignment does not show.
@@ -70,15 +70,19 @@ class Edge:
         return float(np.sqrt(delta @ np.linalg.solve(self.covariance, delta) / len(delta)))
 
 
+def drift(step: float) -> NDArray[np.float64]:
+    """Covariance (7, 7) of the systematic errors of a step of odometry that is `step` units of the newer submap long."""
+    translation, rotation, log_scale = _DRIFT
+    return np.diag(np.square([translation * step] * 3 + [rotation] * 3 + [log_scale]))
+
+
 def odometry_edge(i: int, j: int, S_i_j: Sim3, covariance: NDArray[np.float64]) -> Edge:
     """The edge of an alignment between neighbours, its covariance widened by the drift that adds up along the way.
 
     Directions that a degenerate chunk says nothing of, or that come out of rounding without variance, get some.
     """
-    translation, rotation, log_scale = _DRIFT
     step = float(np.linalg.norm(S_i_j.t)) / S_i_j.scale  # in the unit of submap j, as δ is
-    drift = np.diag(np.square([translation * step] * 3 + [rotation] * 3 + [log_scale]))
-    return Edge(i, j, S_i_j, positive_definite(covariance + drift))
+    return Edge(i, j, S_i_j, positive_definite(covariance + drift(step)))
 
 
 def positive_definite(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

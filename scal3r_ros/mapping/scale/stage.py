@@ -14,7 +14,7 @@ from scal3r_ros.mapping.scale.estimator import EarthReference, ScaleEstimator
 from scal3r_ros.mapping.scale.source import view_of
 from scal3r_ros.mapping.scale.start import begun
 from scal3r_ros.mapping.submaps.estimate import MapEstimate
-from scal3r_ros.mapping.submaps.submap import Placed
+from scal3r_ros.mapping.submaps.submap import Placed, PlacedSubmap
 from scal3r_ros.mapping.values import ScaleHistory, SensorSample
 
 
@@ -45,6 +45,11 @@ class ScaleStage:
     def add(self, sample: SensorSample) -> None:
         """Takes in a sample of another sensor; never waits."""
         self._sources.add(sample)
+
+    def known(self, submap: PlacedSubmap | None) -> PlacedSubmap | None:
+        """The newest submap with what is known now of its scale."""
+        known = self.estimate()
+        return submap if submap is None or known is None else submap.at_scale_sigma(known.sigma)
 
     def observe(self, placed: Placed) -> tuple[Placed, list[Observation]]:
         """What the sources know with a new submap; the first one is placed upright and in metres by that."""

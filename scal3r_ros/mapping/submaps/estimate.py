@@ -97,8 +97,8 @@ class MapEstimate:
         with self._lock:
             return submap in self._graph
 
-    def in_map_unit(self, submap: PlacedSubmap | None) -> Sim3 | None:
-        """S_odom_submap in the unit that loops have given `map`; None for no submap, and for one that is gone."""
+    def in_map_unit(self, submap: PlacedSubmap | None) -> PlacedSubmap | None:
+        """A submap in the unit that loops and sensors have given `map`; None for no submap, and for one that is gone."""
         with self._lock:
             if submap is None or submap.index not in self._graph:
                 return None

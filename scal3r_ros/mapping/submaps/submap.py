@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,27 +10,37 @@ from numpy.typing import NDArray
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.config import MapperConfig
-from scal3r_ros.mapping.graph.edges import Edge, odometry_edge
+from scal3r_ros.mapping.graph.edges import Edge, drift, odometry_edge
 from scal3r_ros.mapping.submaps.alignment import align_chunk
-from scal3r_ros.mapping.values import PointCloud, SubmapSummary
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+from scal3r_ros.mapping.submaps.uncertainty import chained, with_scale_sigma
+from scal3r_ros.mapping.values import PointCloud, Step, SubmapSummary
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth
 
 R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """The first camera in `odom`: x is its viewing direction, z is up (REP-103)."""
 
 
+WINDOW_INFLATION = 4.0
+"""How much larger the covariance of a step is than a window of independent image points has it."""
+_LEAST_WAY = 1e-9
 _MOST_SCALE_STEP = 100.0
 """Ratio of neighbouring submaps' units beyond which their alignment is rejected."""
 
 
 @dataclass(frozen=True)
 class PlacedSubmap:
-    """A chunk with its geometry and where that lies in `odom`."""
+    """A chunk with its geometry and where that lies in `odom`.
+
+    `covariance` (7, 7) is that of δ in `S_odom_submap @ Sim3.from_log(δ)`, since the beginning of the map; `growth`
+    (7, 7) is what a camera that goes on beyond the submap adds to it with every unit of its way.
+    """
 
     index: int
     S_odom_submap: Sim3
     chunk: Chunk
     geometry: ChunkGeometry
+    covariance: NDArray[np.float64] = field(default_factory=lambda: np.zeros((7, 7)))
+    growth: NDArray[np.float64] = field(default_factory=lambda: np.zeros((7, 7)))
 
     @property
     def last_centre(self) -> NDArray[np.float64]:
@@ -38,12 +48,19 @@ class PlacedSubmap:
         centre: NDArray[np.float64] = self.geometry.T_chunk_cam[-1, :3, 3]
         return centre
 
-    def in_unit_of(self, scale: float) -> Sim3:
-        """S_odom_submap at another scale; its last camera stays where it is, so that `odom` is continuous."""
+    def in_unit_of(self, scale: float) -> PlacedSubmap:
+        """The submap at another scale; its last camera stays where it is, so that `odom` is continuous."""
         S = self.S_odom_submap
         if scale == S.scale:
-            return S
-        return Sim3(scale, S.R, S.apply(self.last_centre) - scale * (S.R @ self.last_centre))
+            return self
+        t = S.apply(self.last_centre) - scale * (S.R @ self.last_centre)
+        return replace(self, S_odom_submap=Sim3(scale, S.R, t))
+
+    def at_scale_sigma(self, sigma: float | None) -> PlacedSubmap:
+        """The submap where sensors know the log of its scale to `sigma`; as it is where they do not (None)."""
+        if sigma is None:
+            return self
+        return replace(self, covariance=with_scale_sigma(self.covariance, sigma))
 
 
 @dataclass(frozen=True)
@@ -63,13 +80,12 @@ def place(
     chunk: Chunk,
     geometry: ChunkGeometry,
     before: PlacedSubmap | None,
-    S_odom_before: Sim3 | None,
     config: MapperConfig,
 ) -> Placed:
-    """The submap of a chunk: aligned to the one `before`, which lies at `S_odom_before`, or the first of a map."""
-    if before is None or S_odom_before is None:
+    """The submap of a chunk: aligned to the one `before`, or the first of a map."""
+    if before is None:
         return _first_submap(chunk, geometry, config)
-    return _next_submap(chunk, geometry, before, S_odom_before, config)
+    return _next_submap(chunk, geometry, before, config)
 
 
 def _first_submap(chunk: Chunk, geometry: ChunkGeometry, config: MapperConfig) -> Placed:
@@ -79,13 +95,15 @@ def _first_submap(chunk: Chunk, geometry: ChunkGeometry, config: MapperConfig) -
     R = R_ODOM_CAM @ geometry.T_chunk_cam[0, :3, :3].T
     scale = config.initial_median_depth_m / median
     S_odom_submap = Sim3(scale, R, -scale * R @ geometry.T_chunk_cam[0, :3, 3])
-    return Placed(PlacedSubmap(chunk.index, S_odom_submap, chunk, geometry), None, "")
+    way = float(np.linalg.norm(geometry.T_chunk_cam[-1, :3, 3] - geometry.T_chunk_cam[0, :3, 3]))
+    growth = drift(way) / max(way, _LEAST_WAY)
+    return Placed(PlacedSubmap(chunk.index, S_odom_submap, chunk, geometry, growth=growth), None, "")
 
 
 def _next_submap(
-    chunk: Chunk, geometry: ChunkGeometry, before: PlacedSubmap, S_odom_before: Sim3, config: MapperConfig
+    chunk: Chunk, geometry: ChunkGeometry, before: PlacedSubmap, config: MapperConfig
 ) -> Placed:
-    """A submap aligned to the one `before`, which lies at `S_odom_before`, over the frames that they share.
+    """A submap aligned to the one `before`, over the frames that they share.
 
     Where the reconstructor has adjusted both together, it lies where that has put it.
     """
@@ -95,6 +113,9 @@ def _next_submap(
         S_before_submap, covariance, note = alignment.S_previous_current, alignment.covariance, alignment.note
         if geometry.T_previous_chunk is not None:
             S_before_submap = Sim3.from_rigid(geometry.T_previous_chunk)
+            measured = before.geometry.health is ChunkHealth.OK and geometry.health is ChunkHealth.OK
+            if geometry.step_covariance is not None and measured:
+                covariance = WINDOW_INFLATION * geometry.step_covariance
         if not _plausible(S_before_submap):
             S_before_submap, note = None, "its alignment is out of all proportion"
     else:
@@ -103,8 +124,17 @@ def _next_submap(
         same = geometry.T_chunk_cam[max(0, chunk.shared - 1)]
         S_before_submap = Sim3.from_rigid(before.geometry.T_chunk_cam[-1] @ se3.invert(same))
         covariance, note = np.eye(7), f"{note}: joined at its last pose"
-    submap = PlacedSubmap(chunk.index, S_odom_before @ S_before_submap, chunk, geometry)
-    return Placed(submap, odometry_edge(before.index, submap.index, S_before_submap, covariance), note)
+    edge = odometry_edge(before.index, chunk.index, S_before_submap, covariance)
+    way = float(np.linalg.norm(S_before_submap.t)) / S_before_submap.scale
+    submap = PlacedSubmap(
+        chunk.index,
+        before.S_odom_submap @ S_before_submap,
+        chunk,
+        geometry,
+        chained(before.covariance, S_before_submap, edge.covariance),
+        edge.covariance / max(way, _LEAST_WAY),
+    )
+    return Placed(submap, edge, note)
 
 
 def _plausible(S: Sim3) -> bool:
@@ -124,6 +154,9 @@ def summary_of(placed: Placed, anchor: Sim3, cloud_map: PointCloud) -> SubmapSum
         health=geometry.health,
         note=", ".join(part for part in (geometry.note, placed.note) if part),
         scale_to_previous=1.0 if placed.edge is None else placed.edge.S_i_j.scale,
+        step=None if placed.edge is None else Step(placed.edge.S_i_j, placed.edge.covariance),
+        S_odom_submap=placed.submap.S_odom_submap,
+        covariance=placed.submap.covariance,
         S_map_submap=anchor,
         cloud_map=cloud_map,
     )

@@ -152,6 +152,7 @@ class GeometricReconstructor:
             note=motion.note,
             tracks=Tracks(motion.ids, motion.points, motion.sigma.astype(np.float32)),
             T_previous_chunk=found.T_before_now,
+            step_covariance=found.covariance,
             timings={"tracks_s": tracked - started, "motion_s": moved - tracked, "depth_s": done - moved},
         )
 

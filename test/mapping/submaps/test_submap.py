@@ -29,8 +29,8 @@ def chunk_of(index: int, first: int, unit: float) -> tuple[Chunk, ChunkGeometry]
 @pytest.mark.parametrize("unit", [1.0, 1e-3, 1e-9, 1e-14, 1e9, np.nan])
 def test_every_chunk_finds_a_place_that_the_graph_takes(unit: float) -> None:
     config = MapperConfig()
-    first = place(*chunk_of(0, 0, 1.0), None, None, config)
-    second = place(*chunk_of(1, 5, unit), first.submap, first.submap.S_odom_submap, config)
+    first = place(*chunk_of(0, 0, 1.0), None, config)
+    second = place(*chunk_of(1, 5, unit), first.submap, config)
     graph = SubmapGraph()
     graph.add_submap(0, anchor=first.submap.S_odom_submap)
     graph.add_submap(1, second.edge)
@@ -39,9 +39,9 @@ def test_every_chunk_finds_a_place_that_the_graph_takes(unit: float) -> None:
 
 def test_a_chunk_out_of_all_proportion_is_joined_where_both_stood_last() -> None:
     config = MapperConfig()
-    first = place(*chunk_of(0, 0, 1.0), None, None, config)
+    first = place(*chunk_of(0, 0, 1.0), None, config)
     chunk, geometry = chunk_of(1, 5, 1e-9)
-    second = place(chunk, geometry, first.submap, first.submap.S_odom_submap, config)
+    second = place(chunk, geometry, first.submap, config)
     assert "out of all proportion" in second.note
     there = second.submap.S_odom_submap.apply(geometry.T_chunk_cam[SHARED - 1, :3, 3])
     np.testing.assert_allclose(there, first.submap.S_odom_submap.apply(first.submap.last_centre), atol=1e-9)

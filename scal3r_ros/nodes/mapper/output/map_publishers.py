@@ -207,7 +207,8 @@ class MapPublishers:
         self._path_poses += path_message(config.map_frame, [pose.stamp_ns], (T_map_odom @ T_odom_base)[None]).poses
         self._path_grew = True
         covariance = base_covariance(pose.covariance, pose.T_odom_cam, T_odom_base)
-        twist = self._velocity.measure(pose.stamp_ns, T_odom_base, pose.source is PoseSource.EXTRAPOLATED)
+        extrapolated = pose.source is PoseSource.EXTRAPOLATED
+        twist = self._velocity.measure(pose.stamp_ns, T_odom_base, extrapolated, pose.scale_sigma)
         self._odometry.publish(
             odometry_message(pose.stamp_ns, config.odom_frame, config.base_frame, T_odom_base, covariance, twist)
         )

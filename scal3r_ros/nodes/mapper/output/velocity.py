@@ -38,7 +38,7 @@ class VelocityMeter:
     The covariances of poses do not help: most of them is drift, which two neighbouring poses have in common. Where
     poses are noisy, though, the velocity changes from one to the next: independent errors of variance s² change it by
     6 s²/dt² in the mean of the squares, and it is itself wrong by 2 s²/dt², a third of that. True acceleration counts
-    as noise.
+    as noise. An error of the scale makes all velocities too long or too short, and does not change them.
     """
 
     def __init__(self) -> None:
@@ -50,9 +50,12 @@ class VelocityMeter:
         self._velocity: Array | None = None
         self._changes: deque[Array] = deque(maxlen=REMEMBERED)
 
-    def measure(self, stamp_ns: int, T_odom_base: Array, extrapolated: bool = False) -> Twist:
+    def measure(
+        self, stamp_ns: int, T_odom_base: Array, extrapolated: bool = False, scale_sigma: float = 0.0
+    ) -> Twist:
         """Mean velocity since the pose before, in the base's axes; zero of unknown variance at the first pose.
 
+        `scale_sigma` is the standard deviation of the logarithm of the scale of the poses.
         An `extrapolated` pose measures nothing: its velocity, which is that before, may be wrong by all of it.
         """
         last = self._last
@@ -65,15 +68,16 @@ class VelocityMeter:
         if self._velocity is not None and not extrapolated:
             self._changes.append(velocity - self._velocity)
         self._velocity = velocity
-        return Twist(velocity, self._covariance(velocity, extrapolated))
+        return Twist(velocity, self._covariance(velocity, extrapolated, scale_sigma))
 
-    def _covariance(self, velocity: Array, extrapolated: bool) -> Array:
+    def _covariance(self, velocity: Array, extrapolated: bool, scale_sigma: float) -> Array:
         if len(self._changes) < MIN_REMEMBERED:
             return np.eye(6) * UNKNOWN_VARIANCE
         changes = np.array(self._changes)
         speeds = np.repeat([np.linalg.norm(velocity[:3]), np.linalg.norm(velocity[3:])], 3)
         floor = ((1.0 if extrapolated else FLOOR) * speeds) ** 2 + 1e-9
         covariance: Array = changes.T @ changes / (3.0 * len(changes)) + np.diag(floor)
+        covariance[:3, :3] += scale_sigma**2 * np.outer(velocity[:3], velocity[:3])
         return covariance
 
 

@@ -24,13 +24,15 @@ class AdjustedWindow:
     """`T_ref_cam` (s, 4, 4) and `points` (n, 3) as in the table.
 
     `radial` is the coefficient that the window's tracks would agree with best were it free, everything else following
-    it, with one over its variance in `radial_information`.
+    it, with one over its variance in `radial_information`. `equations` (6 f + 1, 6 f + 1) are the normal equations of the
+    f free cameras' motions and that coefficient, points eliminated.
     """
 
     T_ref_cam: Array
     points: Array
     radial: float
     radial_information: float
+    equations: Array
 
 
 def adjust_window(
@@ -92,7 +94,8 @@ def adjust_window(
             break
     T, all_points = T_ref_cam.copy(), points.copy()
     T[:, :3, :3], T[:, :3, 3], all_points[used] = R, c, P
-    return AdjustedWindow(T, all_points, *_radial(radial, *equations(0.0)))
+    S, g = equations(0.0)
+    return AdjustedWindow(T, all_points, *_radial(radial, S, g), S)
 
 
 def _radial(used: float, S: Array, g: Array) -> tuple[float, float]:

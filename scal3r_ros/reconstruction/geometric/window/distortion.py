@@ -17,13 +17,15 @@ class LeftDistortion:
     Errors of tracks hang together all over a window, so that windows scatter by more than each of them says. By how
     much is measured, and all variances are inflated by it (Birge 1932): a turn, which shows distortion well, still
     counts more than a straight way, and a camera whose windows contradict each other keeps its calibration.
+
+    `value` is the coefficient, and `sigma` its standard deviation.
     """
 
     def __init__(self, sigma: float, overlap: float) -> None:
         """`sigma`: standard deviation of what calibrations leave. `overlap`: how many windows see each frame."""
         self._sigma, self._overlap = sigma, max(1.0, overlap)
         self._estimates: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
-        self.value = 0.0
+        self.value, self.sigma = 0.0, sigma
 
     def add(self, value: float, information: float) -> None:
         """Takes in what one more window says."""
@@ -35,3 +37,4 @@ class LeftDistortion:
         excess = float((weights * (values - mean) ** 2).sum()) / max(1, len(values) - 1)
         known = weights.sum() / (self._overlap * max(_LEAST_INFLATION, excess))
         self.value = mean * known / (known + 1.0 / self._sigma**2)
+        self.sigma = float((known + 1.0 / self._sigma**2) ** -0.5)

@@ -21,9 +21,10 @@ from scal3r_ros.reconstruction.geometric.motion.values import (
 )
 from scal3r_ros.reconstruction.geometric.tracks import track_table
 from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, consistent, triangulate
-from scal3r_ros.reconstruction.geometric.window.adjustment import adjust_window
+from scal3r_ros.reconstruction.geometric.window.adjustment import AdjustedWindow, adjust_window
 from scal3r_ros.reconstruction.geometric.window.distortion import LeftDistortion
 from scal3r_ros.reconstruction.geometric.window.health import contradiction
+from scal3r_ros.reconstruction.geometric.window.step_covariance import step_covariance
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Features
 
 Array = NDArray[np.float64]
@@ -55,19 +56,24 @@ class WindowMotion:
     """The motion of a chunk's frames in the window's frame of reference, and the camera it was found with.
 
     `T_before_now` (4, 4) leads from the frame of reference that the chunk before was given in to this one's, None where
-    the two do not hang together.
+    the two do not hang together; `covariance` (7, 7) is that of δ in `T_before_now @ Sim3.from_log(δ)`.
     """
 
     motion: Motion
     camera: Intrinsics
     T_before_now: Array | None
+    covariance: Array | None = None
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """Keyframes by `index`, oldest first, their features and poses (s, 4, 4), and the points (n, 3) of tracks `ids`."""
+    """Keyframes by `index`, oldest first, their features and poses (s, 4, 4), and the points (n, 3) of tracks `ids`.
+
+    The last `newest` keyframes are those of the newest chunk.
+    """
 
     index: tuple[int, ...]
+    newest: int
     features: tuple[Features, ...]
     T: Array
     ids: NDArray[np.int64]
@@ -92,6 +98,7 @@ class FixedLagWindow:
     def begin(self) -> None:
         """Forget all keyframes; the camera's distortion stays known."""
         self._kept: _Kept | None = None
+        self._adjusted: tuple[AdjustedWindow, NDArray[np.bool_]] | None = None
 
     def follows(self, chunk: Chunk) -> bool:
         """Whether the chunk's shared frames are the newest of the window."""
@@ -131,7 +138,8 @@ class FixedLagWindow:
                 motion = replace(motion, health=ChunkHealth.DEGRADED, note=f"its motion is doubtful: {against}")
         continued = motion.health not in (ChunkHealth.FEW_TRACKS, ChunkHealth.LOST)
         T_now = motion.T_ref_cam[first]
-        self._keep(index, seen, motion, first if not continued else max(0, len(seen) - self._config.keyframes), T_now)
+        oldest = first if not continued else max(0, len(seen) - self._config.keyframes)
+        self._keep(index, min(len(chunk.frames), len(seen) - oldest), seen, motion, oldest, T_now)
         to_now = se3.invert(T_now)
         motion = replace(
             motion,
@@ -139,15 +147,25 @@ class FixedLagWindow:
             points=motion.points @ to_now[:3, :3].T + to_now[:3, 3],
         )
         adjusted = motion.health in (ChunkHealth.OK, ChunkHealth.DEGRADED)
-        T_before_now = T_now if kept is not None and adjusted else None
-        return WindowMotion(motion, replace(camera, radial=self._distortion.value), T_before_now)
+        camera = replace(camera, radial=self._distortion.value)
+        if kept is None or not adjusted:
+            return WindowMotion(motion, camera, None)
+        before = slice(len(kept.index) - kept.newest, len(kept.index))
+        return WindowMotion(motion, camera, T_now, self._covariance(before, slice(first, len(seen))))
+
+    def _covariance(self, before: slice, now: slice) -> Array:
+        """Of the step between two chunks in the window that was adjusted last."""
+        assert self._adjusted is not None
+        found, free = self._adjusted
+        return step_covariance(found.equations, free, found.T_ref_cam, before, now, self._distortion.sigma)
 
     def _keep(
-        self, index: tuple[int, ...], features: tuple[Features, ...], motion: Motion, first: int, T: Array
+        self, index: tuple[int, ...], newest: int, features: tuple[Features, ...], motion: Motion, first: int, T: Array
     ) -> None:
         to_now = se3.invert(T)
         self._kept = _Kept(
             index[first:],
+            newest,
             features[first:],
             to_now @ motion.T_ref_cam[first:],
             motion.ids,
@@ -169,6 +187,7 @@ class FixedLagWindow:
             again = triangulate(table, T)
             more = ~known & (again.angle > narrowest_angle(sigma, config))
             points, known = np.where(more[:, None], again.points, points), known | more
+        self._adjusted = (found, free)
         self._distortion.add(found.radial, found.radial_information)
         final = consistent(table, points, known, T, config.outlier * sigma)
         used = np.unique(final.track)
