@@ -1,6 +1,6 @@
 """Whether covariances are honest: normalised estimation errors squared (NEES) of odometry on simulated drives.
 
-    python benchmarks/consistency.py                                   five streets of 300 m, without metres and by source
+    python benchmarks/consistency.py                              five streets of 300 m, without metres and by source
     python benchmarks/consistency.py --seeds 11 12 --length 200 --ways none camera_height
 
 Odometry as the node gives it out, a pose for every image and never revised, is cut into windows of 10 m of the true
@@ -8,8 +8,8 @@ way. In each, the pose at its end against that at its beginning is compared with
 are the means of the squared error in the claimed covariance, 3 for an honest one; `twist` is the same of the linear and
 of the angular velocity of each image, `since start` of the pose in `odom`, `scale` of the log of the metre (1 for an
 honest one). Windows count as independent; in brackets is the interval in which the mean of as many independent errors
-lies in 95 of 100 cases. Poses within 10 m and all poses of a drive have much in common, so that the interval of the last
-three is that of as many windows, and of as many drives.
+lies in 95 of 100 cases. Poses within 10 m and all poses of a drive have much in common, so that the interval of the
+last three is that of as many windows, and of as many drives.
 
 Where no sensor measures metres the truth is taken in the unit that the first submap has set. Writes consistency.csv.
 """
@@ -53,9 +53,9 @@ DEGREES_OF_FREEDOM = {SCALE: 1}
 
 @dataclass
 class Recording:
-    """What one mapper has given out on a drive: poses, the submap each was given out by, and whether in metres.
+    """What one mapper has given out on a drive: poses, and the submap each was given out by.
 
-    `keyframes` are the stamps of each submap's, and their centres (s, 3) in `odom`.
+    Of each submap: whether it is in metres, and the stamps of its keyframes with their centres (s, 3) in `odom`.
     """
 
     poses: list[FramePose] = field(default_factory=list)
@@ -64,10 +64,15 @@ class Recording:
     submaps: list[SubmapSummary] = field(default_factory=list)
     keyframes: list[tuple[NDArray[np.int64], Array]] = field(default_factory=list)
 
-    def take(self, updates: Sequence[MapUpdate], metric: bool) -> None:
-        """Adds what a mapper has given out for one image; `metric`: the mapper knows metres after it."""
+    def take(self, updates: Sequence[MapUpdate], knew: bool, knows: bool) -> None:
+        """Adds what a mapper has given out for one image; whether it `knew` metres before it, and `knows` them now.
+
+        `odom` takes over the metre with the next submap; the first one begins with it.
+        """
         for update in updates:
             first = not self.submaps
+            if update.submap is not None:
+                self.metric.append(knows if first else knew)
             if update.submap is not None and update.chunk is not None and update.geometry is not None:
                 stamps = np.array([frame.stamp_ns for frame in update.chunk.frames])
                 centres = update.submap.S_odom_submap.apply(update.geometry.T_chunk_cam[:, :3, 3])
@@ -76,7 +81,6 @@ class Recording:
                 self.submaps.append(update.submap)
             self.poses += update.poses
             self.by += [len(self.submaps) - 1] * len(update.poses)
-            self.metric += [metric] * len(update.poses)
             if update.submap is not None and not first:
                 self.submaps.append(update.submap)
 
@@ -124,7 +128,7 @@ def main() -> None:
 
 def record(drive: Trajectory, seed: int, ways: Sequence[str], width: int, sweep_width: int) -> dict[str, Recording]:
     """The drive mapped by all combinations of sources, side by side, without loops."""
-    base = {**SETTINGS, "geometric.sweep.width": sweep_width}
+    base = {**SETTINGS, "geometric.sweep.width": sweep_width, "geometric.lag.radial_sigma": 0.0}  # a pinhole
     shared = SharedGeometry(build_reconstructor(core_config(base)[0]), len(ways))
     samples = simulate_sensors(drive, seed)
     mappers = {}
@@ -138,13 +142,14 @@ def record(drive: Trajectory, seed: int, ways: Sequence[str], width: int, sweep_
     camera = pinhole(width, round(0.3 * width), 83.0)
     for number, view in enumerate(render_frames(drive, camera, seed=seed)):
         for way, mapper in mappers.items():
+            knew = mapper.scale.estimate() is not None
             updates = mapper.push(Frame(number, view.stamp_ns, view.image, camera))
-            recordings[way].take(updates, mapper.scale.estimate() is not None)
+            recordings[way].take(updates, knew, mapper.scale.estimate() is not None)
     return recordings
 
 
 def squared_errors(recording: Recording, drive: Trajectory, metric: bool) -> dict[str, Array]:
-    """NEES by quantity: of every window, every image's twist, the ends of windows since the start, every submap's scale.
+    """NEES by quantity: of every window, every image's twist, ends of windows since the start, every submap's scale.
 
     `metric`: only what was given out in metres counts, and the truth is in metres.
     """
@@ -152,7 +157,7 @@ def squared_errors(recording: Recording, drive: Trajectory, metric: bool) -> dic
     true = drive.T_ref_cam[np.searchsorted(drive.stamps_ns, stamps)].copy()
     if not metric:
         true[:, :3, 3] /= _unit(recording, true)
-    usable = np.array(recording.metric) if metric else np.ones(len(true), bool)
+    usable = np.array(recording.metric)[recording.by] if metric else np.ones(len(true), bool)
     found: dict[str, list[float]] = {}
 
     def add(position: str, rotation: str, error: Array, covariance: Array) -> None:
@@ -177,18 +182,18 @@ def squared_errors(recording: Recording, drive: Trajectory, metric: bool) -> dic
         seconds = (pose.stamp_ns - recording.poses[k - 1].stamp_ns) * 1e-9
         velocity = se3.log(se3.invert(true[k - 1]) @ true[k]) / seconds
         add(LINEAR, ANGULAR, twist.velocity - velocity, twist.covariance)
-    if metric:
-        found[SCALE] = list(_scale_errors(recording, drive))
+    if metric and (scales := list(_scale_errors(recording, drive))):
+        found[SCALE] = scales
     return {name: np.array(values) for name, values in found.items()}
 
 
 def rows_of(way: str, drives: Sequence[Mapping[str, Array]]) -> Iterator[Row]:
     """The quantities of several drives together."""
-    for name in drives[0]:
+    for name in dict.fromkeys(name for drive in drives for name in drive):
         values = np.concatenate([drive[name] for drive in drives if name in drive])
-        count = sum(len(drive[POSITION]) for drive in drives)
+        count = sum(len(drive.get(POSITION, ())) for drive in drives) or 1
         if name in (START_POSITION, START_ROTATION, SCALE):
-            count = len(drives)
+            count = sum(name in drive for drive in drives)
         freedom = DEGREES_OF_FREEDOM.get(name, 3)
         low, high = interval(count, freedom)
         yield Row(way, name, float(values.mean()), low, high, count, float(np.sqrt(values.mean() / freedom)))
@@ -250,11 +255,10 @@ def _unit(recording: Recording, true: Array) -> float:
 
 def _scale_errors(recording: Recording, drive: Trajectory) -> Iterator[float]:
     """Squared error of the log of the metre, by the spread of the keyframes of every submap that is in metres."""
-    metric = dict(zip(recording.by, recording.metric, strict=True))  # by submap, as of its last image
-    for k, (summary, (stamps, found)) in enumerate(zip(recording.submaps, recording.keyframes, strict=True)):
+    for metric, summary, (stamps, found) in zip(recording.metric, recording.submaps, recording.keyframes, strict=True):
         true = drive.T_ref_cam[np.searchsorted(drive.stamps_ns, stamps), :3, 3]
         ways = [np.square(way - way.mean(axis=0)).sum() for way in (found, true)]
-        if metric.get(k) and metric.get(k - 1) and summary.covariance[6, 6] > 0:
+        if metric:
             yield float((0.5 * np.log(ways[0] / ways[1])) ** 2 / summary.covariance[6, 6])
 
 

@@ -5,9 +5,10 @@ with loops, without, and without but with the height of the camera.
     python benchmarks/loop_drives.py ../shared/data/kitti_ground_truth/07.txt
     python benchmarks/loop_drives.py ../shared/data/kitti_ground_truth/0[0567].txt --out out/loop_drives
 
-All mappers are shown the same images in turn, and share what the first of them reconstructs. A true loop is a submap one of whose frames comes within 10 m and 45° of
-a frame long enough before; it is found where the map rests on a loop that ends there. A loop is false where no two
-frames of its submaps are within 15 m and 60° of each other in truth. Prints a row a drive and writes loop_drives.csv.
+All mappers are shown the same images in turn, and share what the first of them reconstructs. A true loop is a submap
+one of whose frames comes within 10 m and 45° of a frame long enough before; it is found where the map rests on a loop
+that ends there. A loop is false where no two frames of its submaps are within 15 m and 60° of each other in truth.
+Prints a row a drive and writes loop_drives.csv.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-
 from shared_geometry import SharedGeometry
 
 from scal3r_ros.assembly import build_reconstructor, core_config
@@ -114,8 +114,8 @@ def run(name: str, arguments: argparse.Namespace) -> Row:
     counters = mappers[1].counters()
     return Row(
         Path(name).stem, len(drive), with_loops.path_length_m, without.ate_sim3_rmse_m, with_loops.ate_sim3_rmse_m,
-        height.ate_sim3_rmse_m, height.ate_se3_rmse_m, int(counters["loops"]), len(true), len(true & found), false, int(counters["loops_dropped"]),
-        float(seconds[0]), float(seconds[1]),
+        height.ate_sim3_rmse_m, height.ate_se3_rmse_m, int(counters["loops"]), len(true), len(true & found), false,
+        int(counters["loops_dropped"]), float(seconds[0]), float(seconds[1]),
     )  # fmt: skip
 
 

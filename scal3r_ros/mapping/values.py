@@ -27,9 +27,9 @@ class FramePose:
     """The pose of one frame at camera rate: continuous in `odom`, never revised.
 
     `T_odom_cam` (4, 4) float64; `covariance` (6, 6) float64 of the camera's pose in `odom`, order x y z (unit²) and
-    rotations about x y z (rad²), as in ROS: what has added up since the first pose, which is exact. `scale_sigma` is the
-    standard deviation of the log scale: of the metre where sensors measure it, else of the unit that the first submap
-    has set.
+    rotations about x y z (rad²), as in ROS: what has added up since the first pose, which is exact. `scale_sigma` is
+    the standard deviation of the log scale: of the metre where sensors measure it, else of the unit that the first
+    submap has set.
     """
 
     index: int

@@ -18,7 +18,8 @@ from scal3r_ros.mapping.values import PoseSource
 
 Array = NDArray[np.float64]
 
-_COVARIANCE_OF_CHUNK = np.diag([1e-4] * 3 + [1e-6] * 3)
+_COVARIANCE_OF_CHUNK = np.diag(np.square([0.01] * 3 + [1.5e-3] * 3))
+"""Errors of a camera within its chunk: position in units of `map`, rotation in rad."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from scal3r_ros.geometry.sim3 import Sim3, rows_of
 
 LOOP_KERNEL = 10.0
 """Width of the Cauchy kernel on loops, in their sigmas: what odometry cannot explain fades out."""
-_DRIFT = (3e-3, 1e-3, 4e-3)
+_DRIFT = (2.5e-3, 1.1e-3, 3e-3)
 """Systematic errors of odometry: translation as a share of the step, rotation in rad, log of the scale.
 
 They add up along the drive, which the covariance of a single alignment does not show.
@@ -71,7 +71,7 @@ class Edge:
 
 
 def drift(step: float) -> NDArray[np.float64]:
-    """Covariance (7, 7) of the systematic errors of a step of odometry that is `step` units of the newer submap long."""
+    """Covariance (7, 7) of the systematic errors of a step of odometry, `step` units of the newer submap long."""
     translation, rotation, log_scale = _DRIFT
     return np.diag(np.square([translation * step] * 3 + [rotation] * 3 + [log_scale]))
 

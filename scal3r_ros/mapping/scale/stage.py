@@ -54,7 +54,7 @@ class ScaleStage:
     def observe(self, placed: Placed) -> tuple[Placed, list[Observation]]:
         """What the sources know with a new submap; the first one is placed upright and in metres by that."""
         observed = self._sources.observe(view_of(placed, self._estimate.anchors()))
-        return begun(placed, observed), observed
+        return begun(placed, observed, self._sources.systematic_sigma()), observed
 
     def estimate(self) -> ScaleEstimate | None:
         """What is known now, at the newest submap; None until the unit of `map` is the metre."""

@@ -18,10 +18,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What is known of the first submap: `up_submap` (3,), a unit vector, and the metres in its unit; None if not."""
+    """What is known of the first submap: `up_submap` (3,), a unit vector, and the metres in its unit; None if not.
+
+    `sigma` is the standard deviation of the logarithm of the latter.
+    """
 
     up_submap: Array | None = None
     metres_per_unit: float | None = None
+    sigma: float | None = None
 
     @property
     def known(self) -> bool:
@@ -37,12 +41,13 @@ def start_of(observations: Sequence[Observation]) -> Start:
     if not scales or weights.sum() ** -0.5 > METRIC_SIGMA:
         return Start(up)
     mean = float(weights @ [o.log_scale for o in scales] / weights.sum())
-    return Start(up, float(np.exp(mean)))
+    return Start(up, float(np.exp(mean)), float(weights.sum() ** -0.5))
 
 
-def begun(placed: Placed, observations: Sequence[Observation]) -> Placed:
+def begun(placed: Placed, observations: Sequence[Observation], systematic_sigma: float = 0.0) -> Placed:
     """A first submap turned upright and in metres, as far as it was observed; its first camera stays at the origin.
 
+    `systematic_sigma` is what no number of observations takes from the standard deviation of the log of the metre.
     Any other submap, and one that was not observed, is given back as it is.
     """
     start = start_of(observations)
@@ -54,7 +59,9 @@ def begun(placed: Placed, observations: Sequence[Observation]) -> Placed:
     scale = start.metres_per_unit or S.scale
     first = submap.geometry.T_chunk_cam[0, :3, 3]
     metric = start.metres_per_unit is not None
-    return replace(placed, submap=replace(submap, S_odom_submap=Sim3(scale, R, -scale * R @ first)), metric=metric)
+    turned = replace(submap, S_odom_submap=Sim3(scale, R, -scale * R @ first))
+    sigma = None if start.sigma is None else float(np.hypot(start.sigma, systematic_sigma))
+    return replace(placed, submap=turned.at_scale_sigma(sigma), metric=metric)
 
 
 def upright(R_odom_submap: Array, up_submap: Array) -> Array:

@@ -98,7 +98,7 @@ class MapEstimate:
             return submap in self._graph
 
     def in_map_unit(self, submap: PlacedSubmap | None) -> PlacedSubmap | None:
-        """A submap in the unit that loops and sensors have given `map`; None for no submap, and for one that is gone."""
+        """A submap in the unit that loops and sensors have given `map`; None for none, and for one that is gone."""
         with self._lock:
             if submap is None or submap.index not in self._graph:
                 return None

@@ -20,7 +20,7 @@ R_ODOM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """The first camera in `odom`: x is its viewing direction, z is up (REP-103)."""
 
 
-WINDOW_INFLATION = 4.0
+WINDOW_INFLATION = 3.0
 """How much larger the covariance of a step is than a window of independent image points has it."""
 _LEAST_WAY = 1e-9
 _MOST_SCALE_STEP = 100.0
@@ -100,9 +100,7 @@ def _first_submap(chunk: Chunk, geometry: ChunkGeometry, config: MapperConfig) -
     return Placed(PlacedSubmap(chunk.index, S_odom_submap, chunk, geometry, growth=growth), None, "")
 
 
-def _next_submap(
-    chunk: Chunk, geometry: ChunkGeometry, before: PlacedSubmap, config: MapperConfig
-) -> Placed:
+def _next_submap(chunk: Chunk, geometry: ChunkGeometry, before: PlacedSubmap, config: MapperConfig) -> Placed:
     """A submap aligned to the one `before`, over the frames that they share.
 
     Where the reconstructor has adjusted both together, it lies where that has put it.

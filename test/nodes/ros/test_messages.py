@@ -173,6 +173,18 @@ def test_the_covariance_of_a_velocity_is_that_of_its_errors(sigma_m):
     assert np.median(deviations) < 3.0 * np.sqrt(2.0) * sigma_m / 0.1 + 0.01 * speed
 
 
+def test_what_is_not_known_of_the_scale_is_in_the_velocity_along_the_way():
+    meter, speed, sigma = velocity.VelocityMeter(), 7.0, 0.05
+    exact = velocity.VelocityMeter()
+    for index in range(12):
+        T = se3.se3(np.eye(3), [speed * index * 0.1, 0.0, 0.0])
+        unsure, sure = (
+            one.measure(index * 100_000_000, T, scale_sigma=s).covariance for one, s in ((meter, sigma), (exact, 0.0))
+        )
+    more = np.diag(unsure) - np.diag(sure)
+    np.testing.assert_allclose(more, [(sigma * speed) ** 2, 0.0, 0.0, 0.0, 0.0, 0.0], rtol=1e-6, atol=1e-9)
+
+
 def test_an_extrapolated_velocity_may_be_wrong_by_all_of_it():
     meter = velocity.VelocityMeter()
     poses = [se3.se3(np.eye(3), [0.7 * index, 0.0, 0.0]) for index in range(12)]

@@ -50,9 +50,7 @@ class VelocityMeter:
         self._velocity: Array | None = None
         self._changes: deque[Array] = deque(maxlen=REMEMBERED)
 
-    def measure(
-        self, stamp_ns: int, T_odom_base: Array, extrapolated: bool = False, scale_sigma: float = 0.0
-    ) -> Twist:
+    def measure(self, stamp_ns: int, T_odom_base: Array, extrapolated: bool = False, scale_sigma: float = 0.0) -> Twist:
         """Mean velocity since the pose before, in the base's axes; zero of unknown variance at the first pose.
 
         `scale_sigma` is the standard deviation of the logarithm of the scale of the poses.

@@ -24,8 +24,8 @@ class AdjustedWindow:
     """`T_ref_cam` (s, 4, 4) and `points` (n, 3) as in the table.
 
     `radial` is the coefficient that the window's tracks would agree with best were it free, everything else following
-    it, with one over its variance in `radial_information`. `equations` (6 f + 1, 6 f + 1) are the normal equations of the
-    f free cameras' motions and that coefficient, points eliminated.
+    it, with one over its variance in `radial_information`. `equations` (6 f + 1, 6 f + 1) are the normal equations of
+    the f free cameras' motions and that coefficient, points eliminated.
     """
 
     T_ref_cam: Array
