@@ -16,15 +16,17 @@ from typing import Any
 import pytest
 from browser import Page
 
+from scal3r_ros.cli.replay import replay
+
 Scal3r = Callable[..., Any]
-SMALL = ("--set", "geometric.sweep.width=64", "--set", "geometric.sweep.planes=8", "--set", "window.size=8",
-         "--set", "window.overlap=3")  # fmt: skip
+SMALL = ["geometric.sweep.width=64", "geometric.sweep.planes=8", "window.size=8", "window.overlap=3"]
 
 
-@pytest.fixture
-def result(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> Path:
-    assert scal3r("replay", street_bag, "-o", tmp_path / "out", *SMALL).code == 0
-    return tmp_path / "out"
+@pytest.fixture(scope="module")
+def result(street_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("seen") / "out"
+    replay(street_bag, out, settings=SMALL)
+    return out
 
 
 class Running:
@@ -88,7 +90,8 @@ def test_a_report_has_a_page_of_the_map_beside_it(scal3r: Scal3r, result: Path, 
 def test_a_page_changes_nothing_about_the_result(
     scal3r: Scal3r, street_bag: Path, result: Path, tmp_path: Path
 ) -> None:
-    running = Running("replay", street_bag, "-o", tmp_path / "seen", "--view", "--view-port", 0, *SMALL)
+    small = [word for setting in SMALL for word in ("--set", setting)]
+    running = Running("replay", street_bag, "-o", tmp_path / "seen", "--view", "--view-port", 0, *small)
     running.wait_for("the view stays until Ctrl-C")
     assert running.interrupt() == 0
     for name in ("trajectory.tum", "map.ply"):
