@@ -92,6 +92,13 @@ def rotation_from_quat_xyzw(q: ArrayLike) -> Array:
     return Rotation.from_quat(q_.reshape(-1, 4)).as_matrix().reshape(*q_.shape[:-1], 3, 3)
 
 
+def renormalised(T: ArrayLike) -> Array:
+    """Poses (..., 4, 4) with exact rotations again: rounding doubles with every product of a pose and an inverse."""
+    fresh = np.array(T, np.float64)
+    fresh[..., :3, :3] = rotation_from_quat_xyzw(quat_xyzw(fresh[..., :3, :3]))
+    return fresh
+
+
 def rotation_angle(R: ArrayLike) -> Array:
     """Angles (...) in rad, 0..π, of rotations (..., 3, 3)."""
     return np.asarray(np.linalg.norm(rotation_log(R), axis=-1))

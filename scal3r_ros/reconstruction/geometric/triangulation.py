@@ -84,6 +84,17 @@ def _widest_angle(table: TrackTable, directions: NDArray[np.float64]) -> NDArray
     return 2.0 * np.arcsin(np.clip(widest / 2.0, 0.0, 1.0))
 
 
+def turned(table: TrackTable, T_ref_cam: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest angle (n,) in rad between the camera that sees a track first and any later one that sees it."""
+    first = np.zeros(len(table.ids), np.int64)
+    first[table.track[::-1]] = table.frame[::-1]
+    traces = np.einsum("aij,bij->ab", T_ref_cam[:, :3, :3], T_ref_cam[:, :3, :3])
+    angles = np.arccos(np.clip((traces - 1.0) / 2.0, -1.0, 1.0))
+    widest = np.zeros(len(table.ids))
+    np.maximum.at(widest, table.track, angles[first[table.track], table.frame])
+    return widest
+
+
 def reprojection(
     table: TrackTable, points: NDArray[np.float64], T_ref_cam: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

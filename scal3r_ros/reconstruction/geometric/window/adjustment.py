@@ -37,13 +37,14 @@ class AdjustedWindow:
 
 def adjust_window(
     table: TrackTable, T_ref_cam: Array, points: Array, free: NDArray[np.bool_], radial: float, *, sigma: float,
-    max_iterations: int,
+    max_iterations: int, expected: Array | None = None,
 ) -> AdjustedWindow:  # fmt: skip
     """Levenberg–Marquardt with Cauchy weights over the `free` (s,) cameras and all points seen in `table`.
 
     `table.xy` is as the camera has it: with its distortion by the coefficient `radial`. `sigma` is one standard
     deviation of an image point on the z = 1 plane. Where fewer than two cameras are fixed the scale is free: it stays
-    near where it was.
+    near where it was. `expected` (n, 2), as in the table, is the inverse depth at which the first camera that sees a
+    point should see it, and one over the standard deviation of that, 0 where nothing is expected.
     """
     used, point = np.unique(table.track, return_inverse=True)
     start = np.searchsorted(point, np.arange(len(used) + 1)).astype(np.int64)
@@ -52,18 +53,19 @@ def adjust_window(
     slot[free] = np.arange(free.sum())
     count = int(free.sum())
     R, c = np.ascontiguousarray(T_ref_cam[:, :3, :3]), np.ascontiguousarray(T_ref_cam[:, :3, 3])
+    depths = np.zeros((len(used), 2)) if expected is None else np.ascontiguousarray(expected[used], np.float64)
     P, damping = np.ascontiguousarray(points[used]), 1e-4
     inverse, gradient = np.empty((len(used), 3, 3)), np.empty((len(used), 3))
     mixed, mixed_radial = np.empty((len(frame), 6, 3)), np.empty((len(used), 3))
 
     def equations(damping: float) -> tuple[Array, Array]:
         return reduced_equations(
-            start, frame, slot, count, xy, R, c, P, radial, sigma, CAUCHY_WIDTH, damping,
+            start, frame, slot, count, xy, depths, R, c, P, radial, sigma, CAUCHY_WIDTH, damping,
             inverse, gradient, mixed, mixed_radial,
         )  # fmt: skip
 
     def cost_of(R: Array, c: Array, P: Array) -> float:
-        return robust_cost(start, frame, xy, R, c, P, radial, sigma, CAUCHY_WIDTH)
+        return robust_cost(start, frame, xy, depths, R, c, P, radial, sigma, CAUCHY_WIDTH)
 
     cost = cost_of(R, c, P)
     for _ in range(max_iterations if count else 0):

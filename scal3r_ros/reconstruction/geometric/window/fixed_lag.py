@@ -22,6 +22,7 @@ from scal3r_ros.reconstruction.geometric.motion.values import (
 from scal3r_ros.reconstruction.geometric.tracks import track_table
 from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, consistent, triangulate
 from scal3r_ros.reconstruction.geometric.window.adjustment import AdjustedWindow, adjust_window
+from scal3r_ros.reconstruction.geometric.window.depth_prior import MOST_NEED, expected_depth, need_of_prior
 from scal3r_ros.reconstruction.geometric.window.distortion import LeftDistortion
 from scal3r_ros.reconstruction.geometric.window.health import contradiction
 from scal3r_ros.reconstruction.geometric.window.step_covariance import step_covariance
@@ -99,6 +100,7 @@ class FixedLagWindow:
         """Forget all keyframes; the camera's distortion stays known."""
         self._kept: _Kept | None = None
         self._adjusted: tuple[AdjustedWindow, NDArray[np.bool_]] | None = None
+        self._need = 0.0  # of expected depth in the newest window
 
     def follows(self, chunk: Chunk) -> bool:
         """Whether the chunk's shared frames are the newest of the window."""
@@ -134,8 +136,15 @@ class FixedLagWindow:
         if kept is not None and motion.health is ChunkHealth.OK:
             sights = np.bincount(table.frame[np.isin(table.ids[table.track], motion.ids)], minlength=len(seen))
             against = contradiction(motion.T_ref_cam, kept.T, sights, motion.inlier_share, self._motion.min_tracks)
-            if against:
-                motion = replace(motion, health=ChunkHealth.DEGRADED, note=f"its motion is doubtful: {against}")
+            doubts = [against] if against else []
+            if self._need > MOST_NEED:
+                doubts.append("it shows little parallax for how far it turns: its scale is that of the points before")
+            if doubts:
+                note = f"its motion is doubtful: {'; '.join(doubts)}"
+                motion = replace(motion, health=ChunkHealth.DEGRADED, note=note)
+        adjusted = motion.health in (ChunkHealth.OK, ChunkHealth.DEGRADED)
+        if not adjusted:  # poses that are handed on from chunk to chunk without a new measurement
+            motion = replace(motion, T_ref_cam=se3.renormalised(motion.T_ref_cam))
         continued = motion.health not in (ChunkHealth.FEW_TRACKS, ChunkHealth.LOST)
         T_now = motion.T_ref_cam[first]
         oldest = first if not continued else max(0, len(seen) - self._config.keyframes)
@@ -146,7 +155,6 @@ class FixedLagWindow:
             T_ref_cam=to_now @ motion.T_ref_cam[first:],
             points=motion.points @ to_now[:3, :3].T + to_now[:3, 3],
         )
-        adjusted = motion.health in (ChunkHealth.OK, ChunkHealth.DEGRADED)
         camera = replace(camera, radial=self._distortion.value)
         if kept is None or not adjusted:
             return WindowMotion(motion, camera, None)
@@ -180,9 +188,21 @@ class FixedLagWindow:
         free &= np.isin(np.arange(count), table.frame)
         radial = self._distortion.value
         for looseness in (3.0, 1.0):
+            self._need = need = need_of_prior(table, T, sigma)
+            expected = expected_depth(table, T, points, known, need, sigma)
+            points, known = expected.points, expected.known
             kept = consistent(table, points, known, T, looseness * config.outlier * sigma)
             shown = replace(kept, xy=with_radial(kept.xy, radial))
-            found = adjust_window(shown, T, points, free, radial, sigma=sigma, max_iterations=config.iterations)
+            found = adjust_window(
+                shown,
+                T,
+                points,
+                free,
+                radial,
+                sigma=sigma,
+                max_iterations=config.iterations,
+                expected=expected.inverse_depth,
+            )
             T, points = _at_scale_of(T, found.T_ref_cam, found.points, free)
             again = triangulate(table, T)
             more = ~known & (again.angle > narrowest_angle(sigma, config))

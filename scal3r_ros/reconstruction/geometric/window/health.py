@@ -77,10 +77,10 @@ def at_constant_velocity(chunk: Chunk, previous: Previous | None, camera: Intrin
         T_chunk_cam[:known] = previous.geometry.T_chunk_cam[-known:]
     step = se3.invert(T_chunk_cam[known - 2]) @ T_chunk_cam[known - 1] if known >= 2 else np.eye(4)
     for position in range(max(known, 1), len(T_chunk_cam)):
-        T_chunk_cam[position] = T_chunk_cam[position - 1] @ step
+        T_chunk_cam[position] = se3.renormalised(T_chunk_cam[position - 1] @ step)
     nothing = np.zeros((len(chunk.frames), camera.height, camera.width), np.float32)
     return ChunkGeometry(
-        T_chunk_cam=se3.invert(T_chunk_cam[0]) @ T_chunk_cam,
+        T_chunk_cam=se3.renormalised(se3.invert(T_chunk_cam[0]) @ T_chunk_cam),
         intrinsics=(camera,) * len(chunk.frames),
         depth=nothing,
         confidence=nothing.copy(),

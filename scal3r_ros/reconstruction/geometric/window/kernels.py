@@ -33,12 +33,27 @@ def _compiled(function: FunctionT) -> FunctionT:
 
 
 @_compiled
+def _depth(point: Array, R: Array, c: Array) -> float:
+    """Depth of a point before a camera, at least a little."""
+    z = R[0, 2] * (point[0] - c[0]) + R[1, 2] * (point[1] - c[1]) + R[2, 2] * (point[2] - c[2])
+    return max(z, _LEAST_DEPTH)
+
+
+@_compiled
 def robust_cost(
-    start: Whole, frame: Whole, xy: Array, R: Array, c: Array, points: Array, radial: float, sigma: float, width: float
-) -> float:
-    """Sum of Cauchy costs of `width` (in sigma) over all observations; point p has those in `start[p]:start[p + 1]`."""
+    start: Whole, frame: Whole, xy: Array, expected: Array, R: Array, c: Array, points: Array, radial: float,
+    sigma: float, width: float,
+) -> float:  # fmt: skip
+    """Sum of Cauchy costs of `width` (in sigma) over all observations; point p has those in `start[p]:start[p + 1]`.
+
+    `expected` (p, 2) is the inverse depth at which the first camera that sees a point should see it, and one over the
+    standard deviation of that, 0 where nothing is expected.
+    """
     cost = 0.0
     for p in range(len(start) - 1):
+        if expected[p, 1] > 0.0:
+            z = _depth(points[p], R[frame[start[p]]], c[frame[start[p]]])
+            cost += 0.5 * (expected[p, 1] * (1.0 / z - expected[p, 0])) ** 2
         for o in range(start[p], start[p + 1]):
             f = frame[o]
             d0, d1, d2 = points[p, 0] - c[f, 0], points[p, 1] - c[f, 1], points[p, 2] - c[f, 2]
@@ -55,13 +70,15 @@ def robust_cost(
 
 @_compiled
 def reduced_equations(
-    start: Whole, frame: Whole, slot: Whole, free: int, xy: Array, R: Array, c: Array, points: Array, radial: float,
-    sigma: float, width: float, damping: float, inverse: Array, gradient: Array, mixed: Array, mixed_radial: Array,
+    start: Whole, frame: Whole, slot: Whole, free: int, xy: Array, expected: Array, R: Array, c: Array, points: Array,
+    radial: float, sigma: float, width: float, damping: float, inverse: Array, gradient: Array, mixed: Array,
+    mixed_radial: Array,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Normal equations (n, n), (n,) of the `free` cameras' motions and the radial coefficient, points eliminated.
 
-    n is 6 · free + 1; `slot` (s,) numbers the free cameras and is −1 for fixed ones. What `point_steps` needs is left
-    in `inverse` (p, 3, 3), `gradient` (p, 3), `mixed` (m, 6, 3) and `mixed_radial` (p, 3).
+    n is 6 · free + 1; `slot` (s,) numbers the free cameras and is −1 for fixed ones. What is `expected` moves
+    points, and cameras only through them. What `point_steps` needs is left in `inverse` (p, 3, 3), `gradient` (p, 3),
+    `mixed` (m, 6, 3) and `mixed_radial` (p, 3).
     """
     last = 6 * free
     S, g = np.zeros((last + 1, last + 1)), np.zeros(last + 1)
@@ -113,6 +130,14 @@ def reduced_equations(
                     S[k + i, k + j] += J[0, i] * J[0, j] + J[1, i] * J[1, j]
                 for j in range(3):
                     mixed[o, i, j] = J[0, i] * A[0, j] + J[1, i] * A[1, j]
+        if expected[p, 1] > 0.0:
+            f = frame[start[p]]
+            z = _depth(points[p], R[f], c[f])
+            e0, s = expected[p, 1] * (1.0 / z - expected[p, 0]), -expected[p, 1] / (z * z)
+            for i in range(3):
+                gradient[p, i] += s * R[f, i, 2] * e0
+                for j in range(3):
+                    H[i, j] += s * s * R[f, i, 2] * R[f, j, 2]
         trace = H[0, 0] + H[1, 1] + H[2, 2]
         for i in range(3):
             H[i, i] += damping * H[i, i] + 1e-9 * trace + 1e-12

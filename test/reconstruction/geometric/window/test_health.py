@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scal3r_ros.reconstruction.geometric.window.health import contradiction, jump_of_depth
+from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.reconstruction.geometric.window.health import at_constant_velocity, contradiction, jump_of_depth
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame, Previous
 
 ENOUGH = np.full(10, 100)
 
@@ -44,3 +47,16 @@ def test_each_contradiction_is_named(drive: Any, word: str) -> None:
 def test_near_points_may_not_jump(before: float, now: float, word: str) -> None:
     assert jump_of_depth(before, now).endswith(word)
     assert bool(jump_of_depth(before, now)) is bool(word)
+
+
+def test_many_lost_chunks_in_a_row_still_have_rotations() -> None:
+    camera = Intrinsics(100.0, 100.0, 31.5, 23.5, 64, 48)
+    frames = tuple(Frame(number, number, np.zeros((48, 64, 3), np.uint8), camera) for number in range(6))
+    chunk = Chunk(0, frames, 3)
+    T = np.stack([se3.se3(se3.rotation_exp([0.1, 0.3 * k, 0.2]), [0.1 * k, 0.0, 0.0]) for k in range(6)])
+    nothing = np.zeros((6, 2, 2), np.float32)
+    geometry = ChunkGeometry(T, (camera,) * 6, nothing, nothing)
+    for _ in range(60):
+        geometry = at_constant_velocity(chunk, Previous(chunk, geometry), camera, "nothing is seen")
+        R = geometry.T_chunk_cam[:, :3, :3]
+        np.testing.assert_allclose(R @ np.swapaxes(R, 1, 2), np.tile(np.eye(3), (6, 1, 1)), atol=1e-9)
