@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,9 @@ from scal3r_ros.io.bags.topics import header, typestore
 from scal3r_ros.io.bags.writer import BagWriter
 from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.io.trajectories import read_trajectory
+from scal3r_ros.mapping import OnlineMapper
+from scal3r_ros.mapping.values import MapUpdate
+from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.simulation.simulate import SimulatedFrame
 
 Scal3r = Callable[..., Any]
@@ -153,6 +157,28 @@ def test_two_replays_write_equal_bytes(scal3r: Scal3r, street_bag: Path, tmp_pat
         assert scal3r("replay", street_bag, "-o", tmp_path / name, *SMALL).code == 0
     for name in ("trajectory.tum", "map.ply"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_first_interrupt_ends_the_drive_and_what_was_mapped_is_written(
+    scal3r: Scal3r, street_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push = OnlineMapper.push
+
+    def interrupted(mapper: OnlineMapper, frame: Frame) -> list[MapUpdate]:
+        if frame.index == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return push(mapper, frame)
+
+    monkeypatch.setattr(OnlineMapper, "push", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--save-map", tmp_path / "map", *SMALL)
+    assert done.code == 130
+    assert "interrupted: writing what was mapped" in done.err
+    assert yaml.safe_load((tmp_path / "out" / "run.yaml").read_text())["counts"]["frames_in"] == 21
+    assert len(read_trajectory(tmp_path / "out" / "trajectory.tum")) == 21
+    assert (tmp_path / "out" / "map.ply").stat().st_size > 1000
+    assert any((tmp_path / "map").iterdir())
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_only_so_many_images_are_taken(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:

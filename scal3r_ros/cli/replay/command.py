@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scal3r_ros.assembly import CoreConfig, build_mapper, bundled_weights_used, core_config
 from scal3r_ros.cli.bag import ASSUMED_FOV_DEG
+from scal3r_ros.cli.replay.interrupt import INTERRUPTED, first_interrupt, until
 from scal3r_ros.cli.replay.offline import Memory, offline_mapper, with_memory
 from scal3r_ros.cli.replay.watched import WatchedReplay
 from scal3r_ros.cli.view import Host, Port
@@ -123,6 +124,7 @@ def replay(
         closing(open_source(source, options)) as reader,
         _samples(source, reader, SensorTopics(wheel_odometry, imu, fix) if sensors else None) as samples,
         ExitStack() as states,
+        first_interrupt() as interrupted,
     ):
         page = WatchedReplay(chosen, view_host, view_port, console) if view else None
         writer = ResultWriter(out, save_depth)  # not before the source: a mistyped name must not cost an older result
@@ -147,7 +149,7 @@ def replay(
             page.begin(mapper, reader.ground_truth())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("mapping", total=total, rate="")
-            for frame in options.select(reader.frames()):
+            for frame in until(interrupted, options.select(reader.frames())):
                 for sample in () if samples is None else samples.until(frame.stamp_ns + SENSORS_AHEAD_NS):
                     mapper.add_sensor(sample)
                 stamps.append(frame.stamp_ns)
@@ -158,6 +160,8 @@ def replay(
                 if page is not None:
                     page.show(frame, updates)
                 bar.update(task, advance=1, rate=f"{taken / (time.perf_counter() - started):.1f} images/s")
+            if interrupted.is_set():
+                bar.console.print("interrupted: writing what was mapped; Ctrl-C again ends at once", highlight=False)
             updates = mapper.flush()
             for update in updates:
                 _take(update, writer, console)
@@ -211,6 +215,8 @@ def replay(
             "tracked.[/]"
         )
         raise typer.Exit(1)
+    if interrupted.is_set():
+        raise typer.Exit(INTERRUPTED)
     if page is not None:
         page.wait()
 
