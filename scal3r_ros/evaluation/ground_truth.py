@@ -15,8 +15,11 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.file import is_bag
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS, TRUE_DEPTH_TOPIC
+from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.io.calibration.camera import CameraModel
-from scal3r_ros.io.datasets import find_sequence
+from scal3r_ros.io.datasets import ImageSequence, find_sequence
+from scal3r_ros.io.datasets.sequence import DepthImages
+from scal3r_ros.io.images.folder import read_depth
 from scal3r_ros.io.trajectories import TUM_COLUMNS, read_times, read_trajectory
 
 
@@ -31,14 +34,17 @@ class TrueDepth:
 
 @dataclass(frozen=True)
 class Truth:
-    """True poses `trajectory` (camera in `world`, metres), and `depth_count` true depth images in `bag`, None for a
-    file.
+    """True poses `trajectory` (camera in `world`, metres), and `depth_count` true depth images.
+
+    They are in `bag`, or in the files of `depth`, which lie on images of `calibration`; both None for a trajectory.
     """
 
     trajectory: Trajectory
     bag: Path | None = None
     depth_count: int = 0
     image_topic: str | None = None
+    depth: DepthImages | None = None
+    calibration: CameraCalibration | None = None
 
     def depths(self) -> Iterator[TrueDepth]:
         """The true depth images, in order of recording, read anew at each call.
@@ -48,6 +54,10 @@ class Truth:
             GeometryError: its calibration cannot be used.
             SequenceError: a depth image is damaged.
         """
+        if self.depth is not None and self.calibration is not None:
+            camera = CameraModel.of(self.depth.calibration or self.calibration)
+            for stamp_ns, path in zip(self.depth.stamps_ns, self.depth.paths, strict=True):
+                yield _rectified(int(stamp_ns), read_depth(path, self.depth.per_metre), camera)
         if self.bag is None or not self.depth_count:
             return
         with BagReader(self.bag, self.image_topic) as reader:
@@ -62,11 +72,12 @@ class Truth:
 
 
 def read_truth(path: Path, estimate: Trajectory, times: Path | None = None, image_topic: str | None = None) -> Truth:
-    """The ground truth in `path`: a rosbag2 with `/ground_truth/pose`, or a file in TUM, KITTI or 4×4 form.
+    """The ground truth in `path`: a rosbag2 with `/ground_truth/pose`, a data set's sequence, or a file of poses.
 
-    A file without stamps takes those of `times` (seconds, one a line), or, where it has as many poses as `estimate`,
-    those of `estimate` in order. Stamps of files that count from the start of the sequence are moved to where its bag
-    begins. `image_topic` is the camera that the depth belongs to, in a bag with several.
+    Files are in TUM, KITTI or 4×4 form. One without stamps takes those of `times` (seconds, one a line), or, where it
+    has as many poses as `estimate`, those of `estimate` in order. Stamps of files that count from the start of the
+    sequence are moved to where its bag begins. `image_topic` is the camera that the depth belongs to,
+    in a bag with several.
 
     Raises:
         EvaluationError: the path is missing, a bag has no true poses, or a file has no stamps and another number of
@@ -79,7 +90,7 @@ def read_truth(path: Path, estimate: Trajectory, times: Path | None = None, imag
     if sequence is not None:
         if sequence.ground_truth is None:
             raise EvaluationError(f"the sequence of {sequence.kind} in {path} has no true poses")
-        return Truth(sequence.ground_truth)
+        return truth_of(sequence, sequence.ground_truth)
     if path.is_dir() or is_bag(path):
         return _truth_of_bag(path, image_topic)
     if times is not None:
@@ -91,6 +102,14 @@ def read_truth(path: Path, estimate: Trajectory, times: Path | None = None, imag
     begins_at_zero = trajectory.stamps_ns[0] < FIRST_STAMP_NS <= estimate.stamps_ns[0]
     origin_ns = np.int64(FIRST_STAMP_NS if begins_at_zero else 0)
     return Truth(Trajectory(trajectory.stamps_ns + origin_ns, trajectory.T_ref_cam))
+
+
+def truth_of(sequence: ImageSequence, trajectory: Trajectory) -> Truth:
+    """The truth of a data set's sequence, with its depth where it has any and the lens is known."""
+    if sequence.depth is None or sequence.calibration is None:
+        return Truth(trajectory)
+    count = len(sequence.depth.paths)
+    return Truth(trajectory, depth_count=count, depth=sequence.depth, calibration=sequence.calibration)
 
 
 def _truth_of_bag(path: Path, image_topic: str | None) -> Truth:

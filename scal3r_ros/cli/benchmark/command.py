@@ -15,7 +15,15 @@ from scal3r_ros.cli.benchmark.html import benchmark_page
 from scal3r_ros.cli.benchmark.runner import LOG_FILE, RunOutcome, default_jobs, run_all
 from scal3r_ros.cli.benchmark.scoring import Row, score_run
 from scal3r_ros.cli.benchmark.sets import PROTOCOLS, Benchmark, Found, profile_file, sequences_in
-from scal3r_ros.cli.benchmark.tables import Table, cloud_table, csv_bytes, markdown, published_table, sequence_table
+from scal3r_ros.cli.benchmark.tables import (
+    Table,
+    cloud_table,
+    csv_bytes,
+    depth_table,
+    markdown,
+    published_table,
+    sequence_table,
+)
 from scal3r_ros.errors import EvaluationError
 from scal3r_ros.io.atomic_write import os_errors_as, write_atomically
 from scal3r_ros.io.sources import SourceOptions
@@ -64,6 +72,7 @@ def benchmark(
         *(word for setting in settings or () for word in ("--set", setting)),
         *(("--every", str(every)) if every > 1 else ()),
         *(("--max-frames", str(max_frames)) if max_frames else ()),
+        *(("--save-depth",) if any(each.sequence.depth is not None for each in found) else ()),
     ]
     number = jobs or default_jobs()
     console.print(f"{protocol.title}: {len(found)} sequences, {number} at a time, results in {target}", soft_wrap=True)
@@ -81,11 +90,15 @@ def benchmark(
         images = wanted.expected(count) or 0
         rows.append(score_run(each, folders[each.folder], outcome, images, protocol, is_whole=images == count))
     ours = _method(settings)
-    tables = [published_table(protocol, rows, ours), sequence_table(rows, protocol.segments)]
-    clouds = cloud_table(protocol, rows)
-    tables += [] if clouds is None else [clouds]
+    every_table = {
+        "published": published_table(protocol, rows, ours),
+        "sequences": sequence_table(rows, protocol.segments),
+        "clouds": cloud_table(protocol, rows),
+        "depth": depth_table(rows),
+    }
+    tables = {name: table for name, table in every_table.items() if table is not None}
     _write(target, protocol.title, tables, rows, options)
-    for table in tables:
+    for table in tables.values():
         _print(table)
     Console(highlight=False).print(f"report: {target / 'benchmark.html'}", soft_wrap=True, markup=False)
     if all(row.comparison is None for row in rows):
@@ -107,14 +120,16 @@ def _folders(target: Path, found: list[Found]) -> dict[Path, Path]:
     return folders
 
 
-def _write(target: Path, title: str, tables: list[Table], rows: list[Row], options: list[str]) -> None:
+def _write(target: Path, title: str, tables: dict[str, Table], rows: list[Row], options: list[str]) -> None:
     with os_errors_as(target):
         target.mkdir(parents=True, exist_ok=True)
-    for table, name in zip(tables, ("published", "sequences", "clouds"), strict=False):
+    for name, table in tables.items():
         write_atomically(target / f"{name}.csv", csv_bytes(table))
-    text = f"# {title}\n\n" + "\n".join(map(markdown, tables))
+    text = f"# {title}\n\n" + "\n".join(map(markdown, tables.values()))
     write_atomically(target / "benchmark.md", text.encode())
-    html = benchmark_page(title, "The protocol stands in docs/benchmarks.md", tables, rows, " ".join(options))
+    html = benchmark_page(
+        title, "The protocol stands in docs/benchmarks.md", list(tables.values()), rows, " ".join(options)
+    )
     write_atomically(target / "benchmark.html", html.encode())
 
 

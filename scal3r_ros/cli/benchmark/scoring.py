@@ -11,6 +11,8 @@ import open3d as o3d
 from scal3r_ros.cli.benchmark.runner import LOG_FILE, RunOutcome
 from scal3r_ros.cli.benchmark.sets import Found, Protocol
 from scal3r_ros.errors import EvaluationError, Scal3rError
+from scal3r_ros.evaluation.ground_truth import truth_of
+from scal3r_ros.evaluation.metrics.depths import DepthMetrics, compare_depths
 from scal3r_ros.evaluation.metrics.multi_view import TOLERANCES_M, LaserScan, MultiViewScore, chamfer_m, score
 from scal3r_ros.evaluation.metrics.segments import SegmentErrors, segment_errors
 from scal3r_ros.evaluation.metrics.trajectories import TrajectoryComparison, compare_trajectories
@@ -42,6 +44,7 @@ class Row:
     clouds: tuple[MultiViewScore, ...] = ()
     chamfer_m: float | None = None
     images_per_second: float | None = None
+    depth: DepthMetrics | None = None
     column: str | None = None
 
 
@@ -69,9 +72,25 @@ def _scored(found: Found, folder: Path, outcome: RunOutcome, images: int, protoc
             segments = segment_errors(comparison.truth.T_ref_cam, comparison.aligned.T_ref_cam)
         speed = result.run.get("images_per_second")
         images_per_second = None if speed is None else float(speed)
-        return Row(name, images, outcome, posed, None, comparison, segments, scores, chamfer, images_per_second)
+        depth = _depth(found, result)
+        return Row(name, images, outcome, posed, None, comparison, segments, scores, chamfer, images_per_second, depth)
     except Scal3rError as error:
         return Row(name, images, outcome, lost=_reason(folder) or str(error))
+
+
+def _depth(found: Found, result: Result) -> DepthMetrics | None:
+    """The depth of those keyframes whose true depth is known."""
+    sequence = found.sequence
+    if sequence.depth is None or sequence.ground_truth is None:
+        return None
+    stamps = sequence.depth.stamps_ns
+    rows = np.flatnonzero(np.isin(stamps, np.array(list(result.depth_files), np.int64)))
+    if not len(rows):
+        return None
+    paths = tuple(sequence.depth.paths[row] for row in rows)
+    known = replace(sequence, depth=replace(sequence.depth, paths=paths, stamps_ns=stamps[rows]))
+    comparison = compare_depths(truth_of(known, sequence.ground_truth), result)
+    return None if comparison is None else comparison.metrics
 
 
 def truth_at(truth: Trajectory, estimate: Trajectory) -> Trajectory:

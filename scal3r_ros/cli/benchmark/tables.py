@@ -31,6 +31,12 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
+DEPTH_COLUMNS = (
+    "sequence", "keyframes", "pixels [%]", "median error [%]", "within 1.25 [%]", "median error, one scale [%]",
+)  # fmt: skip
+"""Errors are of the pixels whose estimate is confident, which are so many of those with true depth."""
+
+
 def sequence_table(rows: Sequence[Row], with_segments: bool) -> Table:
     """One row a sequence, and their average; `with_segments` with KITTI's relative errors."""
     lines = [_cells(row) + (_segment_cells(row) if with_segments else ()) for row in rows]
@@ -133,6 +139,23 @@ def cloud_table(protocol: Protocol, rows: Sequence[Row]) -> Table | None:
     return Table("Clouds against laser scans", header, tuple(lines), tuple(notes if methods else ()))
 
 
+def depth_table(rows: Sequence[Row]) -> Table | None:
+    """Depth of the keyframes against the set's own, one scale a frame; None without any."""
+    lines = [
+        (
+            row.name,
+            str(row.depth.frames),
+            f"{100 * row.depth.confident_fraction:.1f}",
+            _percent(row.depth.median_relative_error),
+            _percent(row.depth.delta),
+            _percent(row.depth.median_relative_error_one_scale),
+        )
+        for row in rows
+        if row.depth is not None
+    ]
+    return Table("Depth of keyframes", DEPTH_COLUMNS, tuple(lines)) if lines else None
+
+
 def csv_bytes(table: Table) -> bytes:
     """The table as CSV."""
     text = io.StringIO()
@@ -172,6 +195,10 @@ def _segment_cells(row: Row) -> tuple[str, str]:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
+
+
+def _percent(value: float | None) -> str:
+    return DASH if value is None else f"{100 * value:.2f}"
 
 
 def _figure(value: float | None) -> str:

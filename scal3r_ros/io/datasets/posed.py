@@ -18,8 +18,8 @@ from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
 from scal3r_ros.io.datasets.sensors.imu import read_imu
-from scal3r_ros.io.datasets.sequence import ImageSequence, as_many
-from scal3r_ros.io.images.folder import SUFFIXES, find_images, read_image, stamps_of_names
+from scal3r_ros.io.datasets.sequence import ImageSequence, as_many, depth_beside
+from scal3r_ros.io.images.folder import SUFFIXES, find_images, read_depth, read_image, stamps_of_names
 from scal3r_ros.io.trajectories import even_stamps, read_times, read_trajectory
 from scal3r_ros.mapping.values import ImuSample
 
@@ -60,7 +60,14 @@ def read_posed(folder: Path) -> ImageSequence:
     calibration = None if file is None else _calibration(file, width, height)
     kind = "ScanNet" if scannet else "posed images"
     samples = partial(_imu, folder) if all((folder / name).is_file() for name in IMU) else None
-    return ImageSequence(kind, folder.name, paths, stamps, calibration, _poses(folder, paths, stamps), samples)
+    depth = None
+    if scannet:
+        first = next(iter(sorted((folder / "depth").glob("*.png"))), None)
+        own = folder / "intrinsic" / "intrinsic_depth.txt"
+        lens = _calibration(own, *read_depth(first).shape[::-1]) if first is not None and own.is_file() else None
+        depth = depth_beside(paths, stamps, lambda image: folder / "depth" / f"{image.stem}.png", 1000.0, lens)
+    poses = _poses(folder, paths, stamps)
+    return ImageSequence(kind, folder.name, paths, stamps, calibration, poses, samples, depth)
 
 
 def _imu(folder: Path) -> tuple[ImuSample, ...]:

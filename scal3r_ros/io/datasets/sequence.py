@@ -16,12 +16,26 @@ from scal3r_ros.mapping.values import SensorSample
 
 
 @dataclass(frozen=True, eq=False)
+class DepthImages:
+    """True z-depth: a 16-bit file each, with the stamps (n,) int64 of the images that it belongs to.
+
+    `per_metre` is how many units a metre has; `calibration` that of the depth, None where it lies on the images.
+    """
+
+    paths: tuple[Path, ...]
+    stamps_ns: NDArray[np.int64]
+    per_metre: float
+    calibration: CameraCalibration | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class ImageSequence:
     """`paths` of n images, `stamps_ns` (n,) int64 ascending, and what is known of the camera that took them.
 
     `ground_truth` holds true poses T_world_cam by the same clock; it may be None, or have poses at other times.
     `name` is that of the sequence in its data set, `kind` that of the data set. `samples` reads what an IMU or a
-    satellite receiver recorded beside the camera, by time; None where there is nothing.
+    satellite receiver recorded beside the camera, by time; None where there is nothing. `depth` is that of some
+    of the images.
     """
 
     kind: str
@@ -31,6 +45,22 @@ class ImageSequence:
     calibration: CameraCalibration | None = None
     ground_truth: Trajectory | None = None
     samples: Callable[[], Sequence[SensorSample]] | None = None
+    depth: DepthImages | None = None
+
+
+def depth_beside(
+    images: Sequence[Path],
+    stamps_ns: NDArray[np.int64],
+    depth_of: Callable[[Path], Path],
+    per_metre: float,
+    calibration: CameraCalibration | None = None,
+) -> DepthImages | None:
+    """The depth of those images that have a file of depth; None where none has."""
+    files = [depth_of(image) for image in images]
+    rows = [row for row, file in enumerate(files) if file.is_file()]
+    if not rows:
+        return None
+    return DepthImages(tuple(files[row] for row in rows), stamps_ns[rows], per_metre, calibration)
 
 
 def existing(paths: list[Path], what: str) -> Path:

@@ -11,11 +11,11 @@ import numpy as np
 
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.calibration import CameraCalibration
-from scal3r_ros.io.datasets.sequence import ImageSequence
+from scal3r_ros.io.datasets.sequence import ImageSequence, depth_beside
 from scal3r_ros.io.images.folder import read_image
 from scal3r_ros.io.trajectories import even_stamps
 
-RATE_HZ = 30.0
+RATE_HZ, DEPTH_PER_METRE = 30.0, 1000.0
 K = (585.0, 0.0, 320.0, 0.0, 585.0, 240.0, 0.0, 0.0, 1.0)
 """The calibration that its authors name for its 640 × 480 images."""
 
@@ -40,8 +40,14 @@ def read_seven_scenes(folder: Path) -> ImageSequence:
             T.append(np.array(flat.split(), np.float64).reshape(4, 4))
     truth = Trajectory(stamps[rows], np.stack(T)) if rows else None
     calibration = CameraCalibration.pinhole(width, height, K)
-    return ImageSequence("7-Scenes", f"{folder.parent.name}/{folder.name}", paths, stamps, calibration, truth)
+    depth = depth_beside(paths, stamps, lambda image: _beside(image, ".depth.png"), DEPTH_PER_METRE)
+    name = f"{folder.parent.name}/{folder.name}"
+    return ImageSequence("7-Scenes", name, paths, stamps, calibration, truth, depth=depth)
 
 
 def _pose_of(image: Path) -> Path:
-    return image.with_name(image.name.replace(".color.png", ".pose.txt"))
+    return _beside(image, ".pose.txt")
+
+
+def _beside(image: Path, suffix: str) -> Path:
+    return image.with_name(image.name.replace(".color.png", suffix))

@@ -11,11 +11,12 @@ import numpy as np
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.calibration import CameraCalibration
-from scal3r_ros.io.datasets.sequence import ImageSequence
+from scal3r_ros.io.datasets.sequence import DepthImages, ImageSequence
 from scal3r_ros.io.images.folder import read_image
 from scal3r_ros.io.trajectories import even_stamps
 
 RATE_HZ = 10.0
+DEPTH_PER_METRE = 1000.0
 FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """Cameras of OpenGL look along -z with y up."""
 
@@ -40,7 +41,11 @@ def read_transforms(folder: Path) -> ImageSequence:
     stamps = even_stamps(len(paths), RATE_HZ)
     height, width = read_image(paths[0]).shape[:2]
     calibration = _calibration({**content, **frames[0]}, width, height)
-    return ImageSequence("nerfstudio", folder.name, paths, stamps, calibration, Trajectory(stamps, T @ FROM_OPENGL))
+    known = [row for row, frame in enumerate(frames) if (folder / str(frame.get("depth_file_path", ""))).is_file()]
+    files = tuple(folder / frames[row]["depth_file_path"] for row in known)
+    depth = DepthImages(files, stamps[known], DEPTH_PER_METRE) if files else None
+    truth = Trajectory(stamps, T @ FROM_OPENGL)
+    return ImageSequence("nerfstudio", folder.name, paths, stamps, calibration, truth, depth=depth)
 
 
 def _calibration(values: dict[str, Any], width: int, height: int) -> CameraCalibration | None:

@@ -8,12 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.io.calibration import CameraCalibration
-from scal3r_ros.io.datasets.sequence import ImageSequence
-from scal3r_ros.io.images.folder import read_image, stamps_of_names
+from scal3r_ros.io.datasets.sequence import DepthImages, ImageSequence
+from scal3r_ros.io.images.folder import natural_key, read_image, stamps_of_names
 from scal3r_ros.io.trajectories import read_trajectory
+
+DEPTH_PER_METRE = 5000.0
+TOGETHER_NS = 20_000_000
+"""Colour and depth of one moment are at most so far apart."""
 
 CAMERAS = {
     "freiburg1": ((517.3, 516.5, 318.6, 255.3), (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
@@ -47,7 +52,23 @@ def read_tum(folder: Path) -> ImageSequence:
         stamps,
         _eth3d_calibration(eth3d, paths[0]) if eth3d.is_file() else _calibration(folder.name, paths[0]),
         read_trajectory(truth) if truth.is_file() else None,
+        depth=_depth(folder, stamps),
     )
+
+
+def _depth(folder: Path, stamps_ns: NDArray[np.int64]) -> DepthImages | None:
+    """The depth images, each with the stamp of the colour image nearest in time: the two cameras run by themselves."""
+    paths = tuple(sorted((folder / "depth").glob("*.png"), key=natural_key))
+    taken = stamps_of_names(paths) if paths else None
+    if taken is None:
+        return None
+    after = np.searchsorted(stamps_ns, taken)
+    before, after = np.clip(after - 1, 0, None), np.clip(after, None, len(stamps_ns) - 1)
+    nearest = np.where(np.abs(taken - stamps_ns[before]) <= np.abs(stamps_ns[after] - taken), before, after)
+    close = np.abs(stamps_ns[nearest] - taken) <= TOGETHER_NS
+    rows, first = np.unique(nearest[close], return_index=True)
+    files = [path for path, is_close in zip(paths, close, strict=True) if is_close]
+    return DepthImages(tuple(files[row] for row in first), stamps_ns[rows], DEPTH_PER_METRE) if files else None
 
 
 def _eth3d_calibration(path: Path, image: Path) -> CameraCalibration:

@@ -13,11 +13,12 @@ from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.calibration import CameraCalibration
-from scal3r_ros.io.datasets.sequence import ImageSequence
+from scal3r_ros.io.datasets.sequence import ImageSequence, depth_beside
 from scal3r_ros.io.images.folder import find_images, read_image
 from scal3r_ros.io.trajectories import even_stamps
 
 RATE_HZ = 10.0
+DEPTH_PER_METRE = 100.0
 
 
 def is_vkitti(folder: Path) -> bool:
@@ -38,7 +39,13 @@ def read_vkitti(folder: Path) -> ImageSequence:
         rows = _rows(extrinsic, 18)[: len(paths)]
         T_cam_world = np.array([row[2:18] for row in rows]).reshape(-1, 4, 4)
         truth = Trajectory(stamps[: len(rows)], se3.invert(T_cam_world))
-    return ImageSequence("Virtual KITTI 2", f"{folder.parent.name}/{folder.name}", paths, stamps, calibration, truth)
+    name = f"{folder.parent.name}/{folder.name}"
+    depth = depth_beside(paths, stamps, lambda image: _depth_of(folder, image), DEPTH_PER_METRE)
+    return ImageSequence("Virtual KITTI 2", name, paths, stamps, calibration, truth, depth=depth)
+
+
+def _depth_of(folder: Path, image: Path) -> Path:
+    return folder / "frames" / "depth" / "Camera_0" / f"{image.stem.replace('rgb_', 'depth_')}.png"
 
 
 def _rows(path: Path, columns: int) -> list[list[float]]:

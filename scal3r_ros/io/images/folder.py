@@ -101,16 +101,16 @@ def read_image(path: Path, grey_range: GreyRange | None = None) -> NDArray[np.ui
     return np.ascontiguousarray(image, np.uint8)
 
 
-def read_depth(path: Path) -> NDArray[np.float32]:
-    """z-depth (h, w) in metres of a 16-bit image in millimetres; its invalid values 0 and 65535 become 0.
+def read_depth(path: Path, per_metre: float = 1000.0) -> NDArray[np.float32]:
+    """z-depth (h, w) in metres of a 16-bit image in millimetres, or so many units `per_metre`; 0 and 65535 become 0.
 
     Raises:
         SequenceError: the file cannot be read, or is no 16-bit image with one channel.
     """
     image = _decode(path, cv2.IMREAD_UNCHANGED)
     if image.dtype != np.uint16 or image.ndim != 2:
-        raise SequenceError(f"depth image {path} is not 16-bit with one channel; depth is expected in millimetres so")
-    depth_m = image.astype(np.float32) / np.float32(1000.0)
+        raise SequenceError(f"depth image {path} is not 16-bit with one channel; depth is expected in whole units so")
+    depth_m = image.astype(np.float32) / np.float32(per_metre)
     depth_m[image == 65535] = 0.0
     return depth_m
 

@@ -108,3 +108,30 @@ def test_true_poses_at_a_rate_of_their_own_are_taken_by_time() -> None:
         matched.stamps_ns, estimate.stamps_ns[:2]
     )  # the last lies 60 ms after the truth's end
     np.testing.assert_array_equal(matched.T_ref_cam[:, 0, 0], [1, 5])
+
+
+def test_depth_of_a_set_is_compared_at_the_keyframes(
+    scal3r: Scal3r, tmp_path: Path, street_frames: list[SimulatedFrame], street_camera: Intrinsics
+) -> None:
+    folder, camera = tmp_path / "vkitti" / "Scene01" / "clone", street_camera
+    intrinsic, extrinsic = ["frame cameraID K[0,0] K[1,1] K[0,2] K[1,2]"], ["frame cameraID r1,1 r1,2 r1,3 t1"]
+    for kind in ("rgb", "depth"):
+        (folder / "frames" / kind / "Camera_0").mkdir(parents=True)
+    for number, frame in enumerate(street_frames[:COUNT]):
+        cv2.imwrite(str(folder / "frames/rgb/Camera_0" / f"rgb_{number:05d}.jpg"), frame.image[..., ::-1])
+        centimetres = np.clip(frame.depth_m * 100, 0, 65535).astype(np.uint16)
+        cv2.imwrite(str(folder / "frames/depth/Camera_0" / f"depth_{number:05d}.png"), centimetres)
+        intrinsic.append(f"{number} 0 {camera.fx} {camera.fy} {camera.cx} {camera.cy}")
+        extrinsic.append(f"{number} 0 " + " ".join(map(str, np.linalg.inv(frame.T_ref_cam).ravel().tolist())))
+    (folder / "intrinsic.txt").write_text("\n".join(intrinsic) + "\n")
+    (folder / "extrinsic.txt").write_text("\n".join(extrinsic) + "\n")
+    done = scal3r("benchmark", "vkitti", tmp_path / "vkitti", "-o", tmp_path / "out", *SMALL)
+    assert done.code == 0, done
+    with (tmp_path / "out" / "depth.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["median error [%]"]) < 8.0  # of 64 pixels a row
+    assert int(row["keyframes"]) >= 8
+    # `scal3r evaluate` reads the same depth, of all images.
+    (result,) = (path.parent for path in (tmp_path / "out").glob("*/run.yaml"))
+    assert scal3r("evaluate", result, "--truth", folder, "-o", tmp_path / "report").code == 0
+    assert "confident_fraction" in (tmp_path / "report" / "metrics.json").read_text()

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from scal3r_ros.errors import SequenceError
+from scal3r_ros.evaluation.ground_truth import truth_of
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.datasets import ImageSequence, find_sequence
@@ -374,3 +375,91 @@ def test_damaged_sequences_are_one_clear_sentence(
     (folder / file).write_text(content)
     with pytest.raises(SequenceError, match=complaint):
         find_sequence(folder)
+
+
+def depth(folder: Path, name: str, value: int) -> None:
+    """A 16-bit image, unknown in its first two pixels."""
+    pixels = np.full((HEIGHT, WIDTH), value, np.uint16)
+    pixels[0, :2] = 0, 65535
+    folder.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / name), pixels)
+
+
+def _tum_with_depth(root: Path) -> Path:
+    """Depth 7 ms after the colour, none near the third image, and two images near the first."""
+    folder = tum(root)
+    for late_ms, row in ((7, 0), (14, 0), (7, 1), (45, 2), (-7, 3), (7, 4)):
+        microseconds = int(STAMPS[row]) // 1000 + late_ms * 1000
+        depth(folder / "depth", f"{microseconds // 10**6}.{microseconds % 10**6:06d}.png", 7500)
+    return folder
+
+
+def _scannet_with_depth(root: Path) -> Path:
+    folder = scannet(root)
+    for image in sorted((folder / "color").iterdir()):
+        depth(folder / "depth", f"{image.stem}.png", 1500)
+    (folder / "intrinsic" / "intrinsic_depth.txt").write_text("40 0 15.5 0 0 41 11.5 0 0 0 1 0 0 0 0 1")
+    return folder
+
+
+def _vkitti_with_depth(root: Path) -> Path:
+    folder = vkitti(root)
+    for number in range(COUNT):
+        depth(folder / "frames" / "depth" / "Camera_0", f"depth_{number:05d}.png", 150)
+    return folder
+
+
+def _nerfstudio_with_depth(root: Path) -> Path:
+    folder = nerfstudio(root)
+    content = json.loads((folder / "transforms.json").read_text())
+    for number, frame in enumerate(content["frames"]):
+        depth(folder / "depths", f"{number}.png", 1500)
+        frame["depth_file_path"] = f"depths/{number}.png"
+    (folder / "transforms.json").write_text(json.dumps(content))
+    return folder
+
+
+def _seven_scenes_with_depth(root: Path) -> Path:
+    folder = seven_scenes(root)
+    for number in range(COUNT):
+        depth(folder, f"frame-{number:06d}.depth.png", 1500)
+    return folder
+
+
+ALL = list(range(COUNT))
+
+
+@pytest.mark.parametrize(
+    ("make", "rows"),
+    [
+        (_tum_with_depth, [0, 1, 3, 4]),
+        (_seven_scenes_with_depth, ALL),
+        (_vkitti_with_depth, ALL),
+        (_nerfstudio_with_depth, ALL),
+        (_scannet_with_depth, ALL),
+    ],
+)
+def test_depth_is_that_of_the_images_in_metres(tmp_path: Path, make: Callable[[Path], Path], rows: list[int]) -> None:
+    sequence = found(make(tmp_path))
+    assert sequence.depth is not None
+    np.testing.assert_array_equal(sequence.depth.stamps_ns, sequence.stamps_ns[rows])
+    assert sequence.ground_truth is not None
+    read = list(truth_of(sequence, sequence.ground_truth).depths())
+    assert [one.stamp_ns for one in read] == sequence.stamps_ns[rows].tolist()
+    for one in read:
+        assert one.depth_m[0, :2].tolist() == [0.0, 0.0]
+        known = one.depth_m[one.depth_m > 0]
+        assert len(known) > 100  # TUM's published lens is that of larger images: little of these is left
+        np.testing.assert_allclose(known, 1.5)
+
+
+def test_the_depth_of_scannet_has_a_camera_of_its_own(tmp_path: Path) -> None:
+    sequence = found(_scannet_with_depth(tmp_path))
+    assert sequence.ground_truth is not None
+    first = next(truth_of(sequence, sequence.ground_truth).depths())
+    assert first.intrinsics.fx == 40.0
+
+
+def test_without_depth_there_is_none(tmp_path: Path) -> None:
+    assert found(tum(tmp_path)).depth is None
+    assert found(vkitti(tmp_path)).depth is None
