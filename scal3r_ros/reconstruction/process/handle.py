@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 
 from scal3r_ros.reconstruction.process.arrays import ArrayFile, anonymous_file
 from scal3r_ros.reconstruction.process.child import fate, start_child
-from scal3r_ros.reconstruction.process.messages import Answer, Failed, Gone, Logged, Message, Ready, Reply
+from scal3r_ros.reconstruction.process.messages import Answer, Failed, Gone, Logged, Measured, Message, Ready, Reply
 
 _END_S = 5.0
 """How long a process may take to end after it has closed its socket."""
@@ -30,6 +30,8 @@ class ReconstructorProcess:
             self._process = start_child("scal3r_ros.reconstruction.process.worker", handles)
         self._connection = Connection(ours.detach())
         self._inbox: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+        self.measured: Measured | None = None
+        """What the process has measured last."""
         threading.Thread(target=self._read, name="from the reconstructor", daemon=True).start()
 
     @property
@@ -70,7 +72,11 @@ class ReconstructorProcess:
                 reply = self._replies.unpack(self._connection.recv_bytes())
                 if isinstance(reply, Logged):
                     logging.getLogger(reply.logger).log(reply.level, "%s", reply.sentence)
+                elif isinstance(reply, Measured):
+                    self.measured = reply
                 elif isinstance(reply, Ready | Failed | Answer):
+                    if isinstance(reply, Answer):
+                        self.measured = reply.measured
                     self._inbox.put(reply)
         except (EOFError, OSError, pickle.UnpicklingError):
             try:

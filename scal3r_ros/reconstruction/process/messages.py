@@ -85,13 +85,20 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """The reconstructor's metrics, and MB of RAM in use; comes at any time: peers come and go between two chunks."""
+
+    metrics: Mapping[str, int | float] = field(default_factory=dict)
+    resident_mb: float = 0.0
+
+
+@dataclass(frozen=True)
 class Answer:
-    """A message was carried out; `geometry` where one was asked for and came out. `resident_mb` of RAM are in use."""
+    """A message was carried out; `geometry` where one was asked for and came out."""
 
     geometry: ChunkGeometry | None = None
-    metrics: Mapping[str, int | float] = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured)
     max_parallel_chunks: int = 1
-    resident_mb: float = 0.0
 
 
 @dataclass(frozen=True)

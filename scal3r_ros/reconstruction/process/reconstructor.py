@@ -15,6 +15,7 @@ from scal3r_ros.reconstruction.process.lost import lost_chunk
 from scal3r_ros.reconstruction.process.messages import (
     Answer,
     Failed,
+    Measured,
     Message,
     Ready,
     Recall,
@@ -60,8 +61,7 @@ class SeparateReconstructor:
         self._closing = False
         self._folder = tempfile.TemporaryDirectory(prefix="scal3r_")
         self._restarts = 0
-        self._resident_mb = 0.0
-        self._metrics: Mapping[str, int | float] = {}
+        self._measured = Measured()
         self._last: Previous | None = None
         self._process = self._start()
         self._ready = False
@@ -124,15 +124,19 @@ class SeparateReconstructor:
         """Forgets everything learned from earlier chunks."""
         with self._lock, contextlib.suppress(ProcessLostError):  # a new process has nothing to forget
             self._kept.unlink(missing_ok=True)
-            self._metrics = {}
+            self._measured = Measured()
             self._ask(Reset())
 
     def metrics(self) -> Mapping[str, int | float]:
-        """Those of the reconstructor after the last message, its process's RAM, and how often that was started anew."""
+        """Those of the reconstructor, at most about a second old; its process's RAM, and how often it was started anew.
+
+        While a new process has measured nothing, those of the one before.
+        """
+        self._measured = measured = self._process.measured or self._measured
         return {
-            **self._metrics,
+            **measured.metrics,
             "reconstructor_restarts": self._restarts,
-            "reconstructor_resident_mb": self._resident_mb,
+            "reconstructor_resident_mb": measured.resident_mb,
         }
 
     def close(self) -> None:
@@ -177,8 +181,7 @@ class SeparateReconstructor:
             raise reply.error
         if not isinstance(reply, Answer):
             raise self._lost(f"the process of the reconstructor {self._process.fate}")
-        self._metrics, self._max_parallel_chunks = reply.metrics, reply.max_parallel_chunks
-        self._resident_mb = reply.resident_mb
+        self._max_parallel_chunks = reply.max_parallel_chunks
         return reply
 
     def _lost(self, reason: str) -> ReconstructionError:

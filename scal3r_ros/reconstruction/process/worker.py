@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from scal3r_ros.reconstruction.process.messages import (
     Answer,
     Failed,
     Logged,
+    Measured,
     Message,
     Ready,
     Recall,
@@ -38,6 +40,8 @@ NICE = 5
 """Added to the niceness: against it, a tracker that wakes up has three times the weight."""
 MEMORY_SHARE = 0.02
 """Of the time, at most, goes into writing what was learned."""
+
+MEASURED_EVERY_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -103,8 +107,11 @@ class Worker:
                 made.reset()
                 self._memory.unlink(missing_ok=True)
                 self._next_write_s = -float("inf")
-        resident_mb = round(psutil.Process().memory_info().rss / 1e6, 1)
-        return Answer(geometry, dict(made.metrics()), made.max_parallel_chunks, resident_mb)
+        return Answer(geometry, self.measured(), made.max_parallel_chunks)
+
+    def measured(self) -> Measured:
+        """The reconstructor's metrics now; never waits."""
+        return Measured(dict(self._reconstructor.metrics()), round(psutil.Process().memory_info().rss / 1e6, 1))
 
     def _restore(self) -> bool:
         if self._reconstructor.memory is None or not self._memory.exists():
@@ -135,9 +142,20 @@ class Pipe:
 
     def send(self, reply: Reply | Logged) -> None:
         """Sends a reply, one at a time, or a line of the log from any thread."""
+        with self._sending:
+            self._send(reply)
+
+    def send_changed(self, measure: Callable[[], Measured], before: Measured) -> Measured:
+        """Sends what `measure` gives, where its metrics are others than `before`; never older ones after newer."""
+        with self._sending:
+            measured = measure()
+            if measured.metrics != before.metrics:
+                self._send(measured)
+            return measured
+
+    def _send(self, reply: Reply | Logged | Measured) -> None:
         try:
-            with self._sending:
-                self._connection.send_bytes(self._replies.pack(reply))
+            self._connection.send_bytes(self._replies.pack(reply))
         except OSError:
             os._exit(0)
 
@@ -184,12 +202,21 @@ def main(connection: int, requests: int, replies: int) -> None:
         os._exit(0)
     lower_priority()  # not before: the camera waits for the reconstructor to be made
     pipe.send(worker.ready())
+    threading.Thread(target=_measure, args=(worker, pipe), name="metrics", daemon=True).start()
     while not isinstance(message := pipe.next_message(), Stop):
         pipe.send(worker.handle(message))
         if isinstance(message, Reconstruct | Restore):
             worker.write_memory()
     worker.close()
     os._exit(0)  # the interpreter would take its time, and the listening thread never ends by itself
+
+
+def _measure(worker: Worker, pipe: Pipe) -> None:
+    """Sends the metrics, where they have changed, as long as the process lives."""
+    before = Measured()
+    while True:
+        before = pipe.send_changed(worker.measured, before)
+        time.sleep(MEASURED_EVERY_S)
 
 
 def lower_priority() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.model.memory.snapshot import read_snapshot
 from scal3r_ros.reconstruction.process.reconstructor import SeparateReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Reconstructor
+from scal3r_ros.sync.peers.config import MemoryPeersConfig
 
 from .conftest import GEOMETRIC, NETWORK, SHARED
 
@@ -97,6 +99,18 @@ def test_the_memory_is_written_read_asked_and_forgotten_there(
     again = there.recall(chunks[3])
     assert again is not None
     assert_equal(again, ours)
+
+
+def test_metrics_come_between_chunks_too(separate: Maker) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    sharing = MemoryPeersConfig(address, name="a", period_s=0.2)
+    there = separate(replace(NETWORK, memory_peers=sharing))
+    end = time.monotonic() + 60.0
+    while "peers_known" not in there.metrics() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert there.metrics()["peers_known"] == 0
 
 
 def test_a_process_killed_at_work_costs_one_chunk(
