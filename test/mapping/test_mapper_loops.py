@@ -116,7 +116,9 @@ def test_loops_connect_what_is_near_in_truth(driven: Drive, block: Trajectory) -
     ends = driven.mapper.loop_ends()
     assert ends.shape == (driven.mapper.counters()["loops"], 2, 3)
     S = compare_trajectories(block, driven.mapper.trajectory()).S_truth_map
-    assert np.linalg.norm(S.apply(ends[:, 0]) - S.apply(ends[:, 1]), axis=1).max() < 12.0
+    assert (
+        np.linalg.norm(S.apply(ends[:, 0]) - S.apply(ends[:, 1]), axis=1).max() < 15.0
+    )  # as far as benchmarks/loop_drives.py calls a loop true
 
 
 def test_odom_does_not_notice_a_loop(driven: Drive, block: Trajectory) -> None:
