@@ -1,7 +1,7 @@
 """What a memory's gradient costs over a ROS topic, and over the TCP transport: two processes of this machine.
 
-    python benchmarks/topics_or_tcp.py                  100 MB in pieces of 2 MB, three times each
-    python benchmarks/topics_or_tcp.py --megabytes 20
+    python benchmarks/sharing/topics_or_tcp.py                  100 MB in pieces of 2 MB, three times each
+    python benchmarks/sharing/topics_or_tcp.py --megabytes 20
 
 The topic is reliable and keeps all pieces, as an exchange would need it. Prints seconds, MB/s and CPU seconds of both
 processes together.

@@ -1,7 +1,7 @@
 """What the long drives look like that a memory is trained on, and by how much the unit of their chunks differs.
 
-    python benchmarks/drive_gallery.py                                   # the page of docs/training.md
-    python benchmarks/drive_gallery.py --drives 100 --first 5000 --split held_out
+    python benchmarks/parts/drive_gallery.py                                   # the page of docs/training.md
+    python benchmarks/parts/drive_gallery.py --drives 100 --first 5000 --split held_out
 
 Writes a picture with a row a drive and a column a place, in the order in which they were drawn. Prints for each drive
 its rig and the typical depth of every place (the geometric mean of its frames' depths, which is one in training where

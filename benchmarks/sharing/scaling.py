@@ -1,7 +1,7 @@
 """What a chunk costs on n devices and n robots, on paper, and the paper against a simulated wire.
 
-    python benchmarks/scaling.py                      the tables of docs/scaling.md
-    python benchmarks/scaling.py --tflops 400 --wire-gb-s 200 --preset full
+    python benchmarks/sharing/scaling.py                      the tables of docs/scaling.md
+    python benchmarks/sharing/scaling.py --tflops 400 --wire-gb-s 200 --preset full
 
 The paper counts operations by running the network on tensors without data, and takes the time of a device and of a wire
 from the arguments. The simulation gives n threads the measured time of a small network's chunk and a wire within this

@@ -1,7 +1,7 @@
 """What the map itself costs over 20 km: memory, time a submap, what lies on disk, and how long saving takes.
 
-    python benchmarks/map_bounds.py
-    python benchmarks/map_bounds.py --kilometres 4 --max-points 500000
+    python benchmarks/parts/map_bounds.py
+    python benchmarks/parts/map_bounds.py --kilometres 4 --max-points 500000
 
 There are no images and nothing is reconstructed: submaps of a street, random within its surfaces, go straight into the
 graph, the frame log and the point map, so that what grows with the drive is not hidden behind what does not.

@@ -1,7 +1,7 @@
 """What the camera waits for inside the mapper: a CPU, or other threads of its process. No middleware; Linux only.
 
     scal3r simulate --circuit block --rate 10 --width 480 --height 144 -o out/block.bag
-    python benchmarks/tracker_waits.py out/block.bag --frames 300
+    python benchmarks/parts/tracker_waits.py out/block.bag --frames 300
 
 Images come at their rate while chunks and loops are in work on threads, as in the node, first with the reconstructor in
 the same process, then in one of its own. The time of an image is that on a CPU, that of waiting for one, which is the

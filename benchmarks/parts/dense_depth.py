@@ -1,7 +1,7 @@
 """The dense stage alone, on a simulated street whose depth and poses are known: time per frame, coverage and error.
 
-    python benchmarks/dense_depth.py
-    python benchmarks/dense_depth.py --width 480 --planes 96
+    python benchmarks/parts/dense_depth.py
+    python benchmarks/parts/dense_depth.py --width 480 --planes 96
 
 Chunks of 14 keyframes get their true poses and a few true points, so that nothing but the dense stage is measured. Time
 is CPU time of one thread, with compiled code warmed up. `confident` is the share of pixels that the map would take,
