@@ -10,7 +10,7 @@ import pickle
 import queue
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -168,7 +168,7 @@ class PlainNetwork:
     def rewind(self, mark) -> None:
         self._G, self._chunks = mark
 
-    def snapshot(self, path: Path) -> None:
+    def snapshot(self, path: Path, sessions: Iterable[str] = ()) -> None:
         path.write_bytes(pickle.dumps(self.mark()))
 
     def restore(self, path: Path) -> None:
