@@ -328,8 +328,13 @@ def test_a_lost_reconstructor_costs_a_chunk_and_nothing_outlives_the_node(
     assert waiting(lambda: heard["points"], 200.0)
     (lost,) = workers_of(mapper)
     lost.kill()
+    before = len(heard["points"])
     player.communicate(timeout=200)
-    time.sleep(2.0)  # a new one is there by now, unless no chunk came since
+    assert waiting(lambda: len(heard["points"]) > before, 200.0)  # of the new process, which takes its time to start
+    chunks = -1
+    while chunks != len(heard["points"]):  # until what waited is mapped
+        chunks = len(heard["points"])
+        time.sleep(6.0)
     workers = workers_of(mapper)
     mapper.send_signal(signal.SIGINT)
     output, _ = mapper.communicate(timeout=90)
