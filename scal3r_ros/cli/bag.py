@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from scal3r_ros.errors import SequenceError
-from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.geometry.trajectory import Trajectory, nearest_in_time
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
 from scal3r_ros.io.bags.writer import BagWriter
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
@@ -112,9 +112,7 @@ def _poses(trajectory: Trajectory, stamps_ns: NDArray[np.int64]) -> dict[int, ND
     """True poses by the stamp of their image; those of a file with its own clock go to the nearest image."""
     half_gap_ns = int(np.diff(stamps_ns).min()) // 2 if len(stamps_ns) > 1 else 0
     true_ns = _dated(trajectory.stamps_ns)
-    after = np.clip(np.searchsorted(true_ns, stamps_ns), 1, len(true_ns) - 1) if len(true_ns) > 1 else stamps_ns * 0
-    before = np.maximum(after - 1, 0)
-    nearest = np.where(stamps_ns - true_ns[before] <= true_ns[after] - stamps_ns, before, after)
+    nearest = nearest_in_time(true_ns, stamps_ns)
     near = np.abs(true_ns[nearest] - stamps_ns) <= half_gap_ns
     poses = {int(stamps_ns[image]): trajectory.T_ref_cam[nearest[image]] for image in np.flatnonzero(near)}
     if not poses:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
 def fuzzing() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("fuzzing", ROOT / "benchmarks" / "fuzz.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # where dataclasses look up their own module
-    specification.loader.exec_module(module)
-    return module
+    return importlib.import_module("fuzz")
 
 
 @pytest.mark.slow

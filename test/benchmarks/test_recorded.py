@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -15,18 +15,10 @@ import pytest
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.simulation.simulate import SimulatedFrame
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
 def recorded() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("recorded", ROOT / "benchmarks" / "recorded.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # where dataclasses look up their own module
-    specification.loader.exec_module(module)
-    return module
+    return importlib.import_module("recorded")
 
 
 @pytest.fixture(scope="module")

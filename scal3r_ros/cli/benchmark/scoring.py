@@ -16,7 +16,7 @@ from scal3r_ros.evaluation.metrics.depths import DepthMetrics, compare_depths
 from scal3r_ros.evaluation.metrics.multi_view import TOLERANCES_M, LaserScan, MultiViewScore, chamfer_m, score
 from scal3r_ros.evaluation.metrics.segments import SegmentErrors, segment_errors
 from scal3r_ros.evaluation.metrics.trajectories import TrajectoryComparison, compare_trajectories
-from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.geometry.trajectory import Trajectory, nearest_in_time
 from scal3r_ros.io.clouds.laser_scans import ALIGNMENT, read_alignment
 from scal3r_ros.io.results.reader import Result, read_result
 
@@ -99,13 +99,7 @@ def truth_at(truth: Trajectory, estimate: Trajectory) -> Trajectory:
     True poses come at a rate of their own: nothing is interpolated.
     """
     stamps, T = estimate.stamps_ns, truth.T_ref_cam
-    after = np.clip(np.searchsorted(truth.stamps_ns, stamps), 1, max(1, len(truth) - 1))
-    before = after - 1
-    if len(truth) == 1:
-        nearest = np.zeros(len(stamps), np.int64)
-    else:
-        nearer = stamps - truth.stamps_ns[before] <= truth.stamps_ns[after] - stamps
-        nearest = np.where(nearer, before, after)
+    nearest = nearest_in_time(truth.stamps_ns, stamps)
     close = np.abs(truth.stamps_ns[nearest] - stamps) <= round(TRUTH_WITHIN_S * 1e9)
     return Trajectory(stamps[close], T[nearest[close]])
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import SequenceError
+from scal3r_ros.geometry.trajectory import nearest_in_time
 from scal3r_ros.io.calibration import CameraCalibration
 from scal3r_ros.io.datasets.sequence import DepthImages, ImageSequence
 from scal3r_ros.io.images.folder import natural_key, read_image, stamps_of_names
@@ -62,9 +63,7 @@ def _depth(folder: Path, stamps_ns: NDArray[np.int64]) -> DepthImages | None:
     taken = stamps_of_names(paths) if paths else None
     if taken is None:
         return None
-    after = np.searchsorted(stamps_ns, taken)
-    before, after = np.clip(after - 1, 0, None), np.clip(after, None, len(stamps_ns) - 1)
-    nearest = np.where(np.abs(taken - stamps_ns[before]) <= np.abs(stamps_ns[after] - taken), before, after)
+    nearest = nearest_in_time(stamps_ns, taken)
     close = np.abs(stamps_ns[nearest] - taken) <= TOGETHER_NS
     rows, first = np.unique(nearest[close], return_index=True)
     files = [path for path, is_close in zip(paths, close, strict=True) if is_close]

@@ -10,13 +10,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tracked import tracked_chunks
 
 from scal3r_ros.errors import ReconstructionError
-from scal3r_ros.features.klt import KltConfig, KltTracker
+from scal3r_ros.features.klt import KltConfig
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.geometric.plane_sweep import PlaneSweepConfig
 from scal3r_ros.reconstruction.geometric.reconstructor import GeometricConfig, GeometricReconstructor
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Frame, Previous
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous
 from scal3r_ros.simulation.simulate import SimulatedFrame
 
 CONFIG = GeometricConfig(sweep=PlaneSweepConfig(width=120, planes=24))
@@ -30,16 +31,7 @@ def reconstructor() -> GeometricReconstructor:
 @pytest.fixture(scope="module")
 def chunks(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> list[Chunk]:
     """Every second frame, tracked, in chunks that overlap."""
-    tracker = KltTracker(KltConfig())
-    frames = [
-        Frame(index, frame.stamp_ns, frame.image, street_camera, tracker.track(frame.image))
-        for index, frame in enumerate(street_frames)
-    ][::2]
-    step = SIZE - SHARED
-    return [
-        Chunk(number, tuple(frames[number * step : number * step + SIZE]), SHARED if number else 0)
-        for number in range(3)
-    ]
+    return tracked_chunks(street_frames, street_camera, SIZE, SHARED, 3)
 
 
 @pytest.fixture(scope="module")

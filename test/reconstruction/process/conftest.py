@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
+from tracked import tracked_chunks
 
 from scal3r_ros.assembly import CoreConfig, build_reconstructor, core_config
-from scal3r_ros.features.klt import KltConfig, KltTracker
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.process.reconstructor import SeparateReconstructor
-from scal3r_ros.reconstruction.protocol import Chunk, Frame
+from scal3r_ros.reconstruction.protocol import Chunk
 from scal3r_ros.simulation.simulate import SimulatedFrame
 
 SIZE, SHARED = 8, 4
@@ -32,16 +32,7 @@ NETWORK = core_config(
 @pytest.fixture(scope="session")
 def chunks(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> list[Chunk]:
     """Four chunks of tracked frames that overlap."""
-    tracker = KltTracker(KltConfig())
-    frames = [
-        Frame(index, frame.stamp_ns, frame.image, street_camera, tracker.track(frame.image))
-        for index, frame in enumerate(street_frames)
-    ][::2]
-    step = SIZE - SHARED
-    return [
-        Chunk(number, tuple(frames[number * step : number * step + SIZE]), SHARED if number else 0)
-        for number in range(4)
-    ]
+    return tracked_chunks(street_frames, street_camera, SIZE, SHARED, 4)
 
 
 @pytest.fixture
