@@ -1,113 +1,84 @@
-"""What sharing a memory costs: the time that a node takes for a chunk, whatever becomes of its peer.
+"""What sharing a memory costs: the time that a box takes for a chunk, whatever becomes of its peer.
 
-    python benchmarks/memory_peers.py                      about three minutes on two cores
-    python benchmarks/memory_peers.py --preset medium --seconds 30
+    python benchmarks/memory_peers.py                      two boxes of two ranks; about five minutes on two cores
+    python benchmarks/memory_peers.py --ranks 1            two nodes with one device each
+    python benchmarks/memory_peers.py --preset medium --rounds 12
     python benchmarks/memory_peers.py --out out/memory_peers
 
-Node A maps chunk after chunk of random images on random weights. Beside it node B maps one every two seconds: without
-sharing anything, which is what it costs that both have one machine; then sharing its memory, stopped by SIGSTOP in the
-middle of it, going on, killed, started again. Each has a core of its own where there are two. Prints a table and
-writes memory_peers.json.
+Box A maps chunk after chunk of random images on random weights, in turns of a few steps with an equal box that shares
+nothing. A's peer B maps a chunk a rank every two seconds; it is stopped by SIGSTOP with its workers, goes on, is
+killed, started again. Each turn of A is compared with the turn of the other box beside it, so that the load of the
+machine, which is the same for both, does not count. Prints a table and writes memory_peers.json.
+
+A step takes as many chunks as a box has ranks. Its wait is all the time that it spends to take the peers' sums and to
+give what it has learned to be sent (`peer_wait_s` of the diagnostics).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
-from scal3r_ros.model import preset_named, random_model
-from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
+from scal3r_ros.assembly import build_reconstructor, core_config
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
-from scal3r_ros.sync.exchange.layout import SharedNetwork
-from scal3r_ros.sync.peers.config import MemoryPeersConfig
-from scal3r_ros.sync.peers.peers import MemoryPeers
 
 FRAMES = 3
 IMAGE = (64, 128)
 PERIOD_S, DEADLINE_S = 1.0, 3.0
-REST_S, REST_OF_B_S = 0.05, 2.0
+STEPS_OF_A_TURN = 5
+REST_OF_B_S = 2.0
+DRAWS = 2000
 
 
-def main() -> None:
-    """Runs all phases and prints the table."""
-    arguments = _arguments()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        rendezvous = f"127.0.0.1:{probe.getsockname()[1]}"
-    seconds, preset = arguments.seconds, arguments.preset
-    alone = _Node("a", None, preset, core=0)
-    alone.map_for(3.0)
-    rows = [_row("none", alone.map_for(seconds), alone)]
-    b = _Peer("b", None, preset)
-    rows.append(_row("running, nothing shared", alone.map_for(seconds), alone))
-    b.end()
-    # Who comes first hosts the rendezvous: to stop and kill that one is the worst case.
-    b = _Peer("b", rendezvous, preset)
-    a = _Node("a", rendezvous, preset, core=0)
-    _wait(lambda: a.metrics()["peers"] == 1, "the two have not met")
-    rows.append(_row("running, sharing", a.map_for(seconds), a))
-    b.stop()
-    rows.append(_row("stopped", a.map_for(seconds), a))
-    b.go_on()
-    rows.append(_row("going on", a.map_for(seconds), a))
-    b.end()
-    rows.append(_row("killed", a.map_for(seconds), a))
-    b = _Peer("b", rendezvous, preset)
-    rows.append(_row("started again", a.map_for(seconds), a))
-    b.end()
-    a.close()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "memory_peers.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    _print(rows)
+class Box:
+    """The reconstructor of one box, in this process and its workers; without a rendezvous it shares nothing."""
 
-
-class _Node:
-    """A network whose memory is shared, in this process, and how long it takes for a chunk."""
-
-    def __init__(self, name: str, rendezvous: str | None, preset: str, core: int) -> None:
+    def __init__(self, name: str, rendezvous: str | None, preset: str, ranks: int) -> None:
         torch.set_num_threads(1)
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[core % len(cores)]})
-        model = random_model(preset_named(preset), 0).requires_grad_(False)
-        network = NetworkConfig(preset=preset, device="cpu", precision="fp32", image_width=IMAGE[1])
-        self._peers: MemoryPeers | None = None
+        values: dict[str, Any] = {
+            "reconstructor": "scal3r",
+            "network.preset": preset,
+            "network.allow_random_weights": True,
+            "network.precision": "fp32",
+            "network.device": "cpu",
+            "network.devices": ["cpu"] * ranks,
+            "network.image_width": IMAGE[1],
+        }
         if rendezvous is not None:
-            config = MemoryPeersConfig(rendezvous, name=name, period_s=PERIOD_S, deadline_s=DEADLINE_S)
-            self._peers = MemoryPeers(config, name, SharedNetwork.of(model))
-        self._reconstructor = NetworkReconstructor(network, model, peers=self._peers)
-        self._layers = [layer for layer, _ in model.aggregator.units()]
+            values |= {
+                "memory_peers.rendezvous": rendezvous,
+                "memory_peers.name": name,
+                "memory_peers.period_s": PERIOD_S,
+                "memory_peers.deadline_s": DEADLINE_S,
+            }
+        self._ranks = ranks
+        self._reconstructor = build_reconstructor(core_config(values)[0])
         self._chunks = 0
 
-    def map_for(self, seconds: float) -> tuple[list[float], float]:
-        """Seconds for each chunk, and the longest that a question to the peers took between two chunks."""
-        took: list[float] = []
-        longest, end = 0.0, time.monotonic() + seconds
-        while time.monotonic() < end:
-            chunk = _chunk(self._chunks)
-            begin = time.perf_counter()
-            self._reconstructor.reconstruct(chunk, None)
-            took.append(time.perf_counter() - begin)
-            self._chunks += 1
-            for _ in range(5):
-                begin = time.perf_counter()
-                if self._peers is not None:
-                    for layer in self._layers:
-                        self._peers.accumulated_gradient(layer)
-                longest = max(longest, time.perf_counter() - begin)
-                time.sleep(REST_S / 5)
-        return took, longest
+    def step(self) -> tuple[float, float]:
+        """Seconds of a step of one chunk a rank, and how long it waited for its peers."""
+        chunks = [_chunk(self._chunks + number) for number in range(self._ranks)]
+        self._chunks += self._ranks
+        before = self.metrics().get("peer_wait_s", 0.0)
+        begin = time.perf_counter()
+        for number, chunk in enumerate(chunks):
+            self._reconstructor.reconstruct(chunk, None, chunks[number + 1 :])
+        took = time.perf_counter() - begin
+        return took, self.metrics().get("peer_wait_s", 0.0) - before
 
     def metrics(self) -> dict[str, float]:
         return dict(self._reconstructor.metrics())
@@ -116,15 +87,20 @@ class _Node:
         self._reconstructor.close()
 
 
-class _Peer:
-    """A node in a process of its own, which maps until it is ended."""
+class Peer:
+    """A box in a process of its own, which maps until it is ended."""
 
-    def __init__(self, name: str, rendezvous: str | None, preset: str) -> None:
+    def __init__(self, name: str, rendezvous: str, preset: str, ranks: int) -> None:
+        self._arguments = (name, rendezvous, preset, ranks)
+        self.start()
+
+    def start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        self._process = context.Process(target=_map_on, args=(name, rendezvous, preset, theirs), daemon=True)
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=_map_on, args=(*self._arguments, theirs))
         self._process.start()
-        ours.recv()
+        theirs.close()
+        self._ours.recv()
 
     def stop(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -133,20 +109,24 @@ class _Peer:
         self._signal(signal.SIGCONT)
 
     def end(self) -> None:
-        self._process.kill()
+        self._signal(signal.SIGKILL)
         self._process.join()
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        workers = psutil.Process(self._process.pid).children(recursive=True)
+        for pid in (self._process.pid, *(worker.pid for worker in workers)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
-def _map_on(name: str, rendezvous: str | None, preset: str, ready: Connection) -> None:
-    node = _Node(name, rendezvous, preset, core=1)
+def _map_on(name: str, rendezvous: str, preset: str, ranks: int, ready: Connection) -> None:
+    box = Box(name, rendezvous, preset, ranks)
     ready.send("ready")
     while True:
-        node.map_for(0.01)
-        time.sleep(REST_OF_B_S)
+        box.step()
+        if ready.poll(REST_OF_B_S):  # the other end is gone
+            os._exit(0)
 
 
 def _chunk(index: int) -> Chunk:
@@ -155,28 +135,52 @@ def _chunk(index: int) -> Chunk:
     return Chunk(index, tuple(Frame(FRAMES * index + i, i + 1, image, None) for i, image in enumerate(images)), 0)
 
 
-def _row(phase: str, measured: tuple[list[float], float], node: _Node) -> dict[str, Any]:
-    took, longest = measured
-    median, late, worst = (float(np.percentile(took, q)) * 1e3 for q in (50, 95, 100))
+def _phase(name: str, a: Box, alone: Box, rounds: int) -> dict[str, Any]:
+    """Turns of both boxes, the one that begins changing from round to round; the peers do what they do meanwhile."""
+    took: dict[Box, list[float]] = {a: [], alone: []}
+    ratios, waits = [], []
+    for number in range(rounds):
+        medians = {}
+        for box in (a, alone) if number % 2 else (alone, a):
+            steps = [box.step() for _ in range(STEPS_OF_A_TURN)]
+            took[box] += [seconds for seconds, _ in steps]
+            medians[box] = float(np.median(took[box][-STEPS_OF_A_TURN:]))
+            waits += [waited for _, waited in steps] if box is a else []
+        ratios.append(medians[a] / medians[alone])
+    low, high = _interval(ratios)
     return {
-        "phase": phase,
-        "chunks": len(took),
-        "median_ms": round(median, 1),
-        "p95_ms": round(late, 1),
-        "max_ms": round(worst, 1),
-        "longest_question_ms": round(longest * 1e3, 3),
-        "peers_at_end": int(node.metrics().get("peers", 0)),
+        "peer": name,
+        "steps": len(took[a]),
+        "alone_ms": round(float(np.median(took[alone])) * 1e3, 1),
+        "sharing_ms": round(float(np.median(took[a])) * 1e3, 1),
+        "change": round(float(np.median(ratios)) - 1, 4),
+        "change_95": [round(low - 1, 4), round(high - 1, 4)],
+        "wait_median_ms": round(float(np.median(waits)) * 1e3, 3),
+        "wait_longest_ms": round(max(waits) * 1e3, 3),
+        "peers_at_end": int(a.metrics()["peers"]),
     }
 
 
+def _interval(ratios: list[float]) -> tuple[float, float]:
+    """The 95 % interval of their median over draws of as many."""
+    drawn = np.random.default_rng(0).choice(ratios, (DRAWS, len(ratios)))
+    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
 def _print(rows: list[dict[str, Any]]) -> None:
-    print("| peer | chunks | median ms | 95 % ms | longest ms | longest question to the peers, ms | peers at the end |")
+    print("| B | steps of A | step alone, ms | sharing, ms | change, 95 % | wait for peers, median ms | longest ms |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
-        print("| " + " | ".join(str(value) for value in row.values()) + " |")
+        low, high = row["change_95"]
+        change = f"{row['change']:+.1%} ({low:+.1%} … {high:+.1%})"
+        print(
+            f"| {row['peer']} | {row['steps']} | {row['alone_ms']} | {row['sharing_ms']} | {change} |"
+            f" {row['wait_median_ms']} | {row['wait_longest_ms']} |"
+        )
 
 
-def _wait(condition: Any, complaint: str) -> None:
+def _wait(condition: Callable[[], bool], complaint: str) -> None:
     end = time.monotonic() + 60.0
     while not condition():
         if time.monotonic() > end:
@@ -187,9 +191,47 @@ def _wait(condition: Any, complaint: str) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="small", help="shape of the network")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long each phase is")
+    parser.add_argument("--ranks", type=int, default=2, help="devices of each box")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of both boxes in each phase")
     parser.add_argument("--out", type=Path, default=Path("out/memory_peers"), help="folder for memory_peers.json")
     return parser.parse_args()
+
+
+def main() -> None:
+    """Runs all phases and prints the table."""
+    arguments = _arguments()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        rendezvous = f"127.0.0.1:{probe.getsockname()[1]}"
+    preset, ranks = arguments.preset, arguments.ranks
+    alone = Box("alone", None, preset, ranks)
+    # Who comes first hosts the rendezvous: to stop and kill that one is the worst case.
+    b = Peer("b", rendezvous, preset, ranks)
+    a = Box("a", rendezvous, preset, ranks)
+    rows: list[dict[str, Any]] = []
+    try:
+        _wait(lambda: a.metrics().get("peers") == 1, "the two have not met")
+        for _ in range(2):
+            a.step()
+            alone.step()
+        for change, phase in (
+            (lambda: None, "running"),
+            (b.stop, "stopped (SIGSTOP)"),
+            (b.go_on, "continued (SIGCONT)"),
+            (b.end, "killed (SIGKILL)"),
+            (b.start, "started again"),
+        ):
+            change()
+            rows.append(_phase(phase, a, alone, arguments.rounds))
+            print(json.dumps(rows[-1]), flush=True)
+    finally:
+        with contextlib.suppress(psutil.Error):
+            b.end()
+        a.close()
+        alone.close()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "memory_peers.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    _print(rows)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,17 @@ import torch
 
 from scal3r_ros.model import FastWeights
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+from scal3r_ros.sync.devices.background import PeerSums
 from scal3r_ros.sync.devices.group import GroupBrokenError
-from scal3r_ros.sync.devices.messages import Gone, Message, Passed, Ready, Start, Stop
+from scal3r_ros.sync.devices.messages import Gone, Message, Passed, Ready, Start, Stop, Write
 from scal3r_ros.sync.devices.worker import Worker
+from scal3r_ros.sync.exchange.layout import GradientLayout, SharedNetwork
 
 LAYERS = (1, 3)
 SHAPE = (2, 3)
+NETWORK = SharedNetwork(
+    "plain", "none", GradientLayout(dict.fromkeys(LAYERS, (torch.Size(SHAPE),) * 3)), torch.device("cpu")
+)
 
 
 def gradient_of(chunk: Chunk) -> dict[int, FastWeights]:
@@ -42,6 +47,8 @@ class Faults:
     dies_at: dict[int, int] = field(default_factory=dict)
     hangs_at: dict[int, int] = field(default_factory=dict)
     devices_gone: set[str] = field(default_factory=set)
+    sums: PeerSums | None = None
+    """What all workers have of the peers, where the box shares its memory."""
 
 
 class Killed(BaseException):
@@ -257,10 +264,13 @@ class ThreadWorker:
                 self.kill()
                 return
             self.group = ThreadGroup(self._meetings, self._check, lambda: self._reply(Passed()))
-            worker = Worker(PlainNetwork(self.group), self.group, None)
-            self._reply(Ready(self.device))
+            worker = Worker(PlainNetwork(self.group), self.group, self._faults.sums)
+            self._reply(Ready(self.device, NETWORK if start.shares else None))
             while not isinstance(message := self._next(), Stop):
-                self._reply(worker.handle(message))
+                if isinstance(message, Write):
+                    worker.write(message.path)
+                else:
+                    self._reply(worker.handle(message))
             self.kill()
         except Killed:
             pass

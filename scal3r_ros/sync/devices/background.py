@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -27,18 +28,25 @@ class PeerSums:
         self._send = send
         self._sums: dict[int, Mapping[int, FastWeights]] = {0: {}}
         self._current: Mapping[int, FastWeights] = {}
+        self.waited_s = 0.0
+        """How long the chunks so far have waited for a sum of the peers."""
         self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="gradients", daemon=True).start()
 
     def accumulated_gradient(self, layer: int) -> FastWeights | None:
         """See `Peers`."""
-        return self._current.get(layer)
+        begin = time.perf_counter()
+        current = self._current.get(layer)
+        self.waited_s += time.perf_counter() - begin
+        return current
 
     def use(self, version: int) -> None:
         """Takes the sum of that version from now on, and forgets older ones."""
+        begin = time.perf_counter()
         self._current = self._sums[version]
         for old in [number for number in self._sums if 0 < number < version]:
             del self._sums[old]
+        self.waited_s += time.perf_counter() - begin
 
     def load(self, message: PeerSum) -> None:
         """Reads a sum; returns at once, and sends `Loaded` when it is there."""

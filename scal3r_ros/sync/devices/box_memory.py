@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import queue
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -34,7 +36,7 @@ class BoxMemory:
         peers: the other boxes, not started yet.
         folder: for files of gradients; as many as two at a time.
         offer: gives all workers the file of a sum of peers, and its version; returns at once.
-        ask: has a worker write its accumulated gradient into a file, in its own time.
+        ask: has a worker write its accumulated gradient into a file, in its own time; returns at once.
     """
 
     def __init__(
@@ -48,11 +50,17 @@ class BoxMemory:
         self._lock = threading.Lock()  # of `_own` and `_wanted`
         self._wanted: Path | None = None
         self._own_chunks = self._wanted_chunks = 0
+        self._waited_s = 0.0
         self._numbers = itertools.count(1)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._distribute, name="peers of the box", daemon=True)
+        self._written: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._distribute, name="peers of the box", daemon=True),
+            threading.Thread(target=self._collect, name="gradients of the box", daemon=True),
+        ]
         peers.start(self._own_gradient)
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def keep(self, path: Path) -> bool:
         """Writes what the peers get of the box now, as a memory can restore it; whether there is any."""
@@ -72,25 +80,24 @@ class BoxMemory:
             return False
         return True
 
-    def learned(self, chunks: int) -> None:
-        """The workers have learned from that many chunks, and agree on it: peers get it soon."""
+    def learned(self, chunks: int, waited_s: float = 0.0) -> None:
+        """The workers have learned from that many chunks, and agree on it: peers get it soon.
+
+        `waited_s`: how long these chunks have waited for peers.
+        """
+        begin = time.perf_counter()
         path = self._folder / f"own{next(self._numbers)}.safetensors"
         with self._lock:
             self._wanted, self._wanted_chunks = path, chunks
         self._ask(path)
+        self._waited_s += waited_s + time.perf_counter() - begin
 
     def written(self, path: Path) -> None:
-        """A worker has written the gradient that `learned` asked for; outdated ones are left out."""
-        try:
-            gradients = read_gradients(path)
-        except (OSError, SafetensorError) as error:
-            _log.warning("what this box has learned could not be read for its peers: %s", error)
-            return
-        finally:
-            path.unlink(missing_ok=True)
-        with self._lock:
-            if path == self._wanted:
-                self._own, self._own_chunks = gradients, self._wanted_chunks
+        """A worker has written the gradient that `learned` asked for; returns at once.
+
+        It is read on another thread: a worker's next reply is waiting behind this call.
+        """
+        self._written.put(path)
 
     def replace(self, gradients: Mapping[int, FastWeights]) -> None:
         """What the box has learned is this, whatever a worker is still writing."""
@@ -113,17 +120,33 @@ class BoxMemory:
 
     def metrics(self) -> Mapping[str, int | float]:
         """Numbers about the peers; never waits."""
-        return self._peers.metrics()
+        return {**self._peers.metrics(), "peer_wait_s": round(self._waited_s, 6)}
 
     def close(self) -> None:
         """Sends the peers the last that was learned, within a deadline, and leaves them."""
         self._peers.close()
         self._closing.set()
         self._peers.changed.set()
-        self._thread.join(_CHECK_S)
+        self._written.put(None)
+        for thread in self._threads:
+            thread.join(_CHECK_S)
 
     def _own_gradient(self) -> Mapping[int, FastWeights]:
         return self._own
+
+    def _collect(self) -> None:
+        """Reads what workers have written; outdated ones are left out."""
+        while (path := self._written.get()) is not None:
+            try:
+                gradients = read_gradients(path)
+            except (OSError, SafetensorError) as error:
+                _log.warning("what this box has learned could not be read for its peers: %s", error)
+                continue
+            finally:
+                path.unlink(missing_ok=True)
+            with self._lock:
+                if path == self._wanted:
+                    self._own, self._own_chunks = gradients, self._wanted_chunks
 
     def _distribute(self) -> None:
         before: Path | None = None

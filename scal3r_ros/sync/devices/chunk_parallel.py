@@ -39,6 +39,7 @@ from scal3r_ros.sync.devices.messages import (
     key_of,
     metrics_of,
     outcome_of,
+    waited_of,
     without_features,
 )
 from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool
@@ -87,6 +88,7 @@ class ChunkParallelReconstructor:
         self._pool = WorkerPool(config, share is not None, launch)
         self._box = None if share is None else self._pool.share(share)
         self._memory_metrics: Mapping[str, int | float] = {}
+        self._waited_s = 0.0  # for peers, of the steps that they have not heard of
 
     @property
     def name(self) -> str:
@@ -120,7 +122,8 @@ class ChunkParallelReconstructor:
                 batch = [chunk, *following[: self.max_parallel_chunks - 1]]
                 self._kept = dict(zip(map(key_of, batch), self._outcomes(batch), strict=False))
                 if self._box is not None:
-                    self._box.learned(int(self._memory_metrics.get("memory_chunks", 0)))
+                    waited_s, self._waited_s = self._waited_s, 0.0
+                    self._box.learned(int(self._memory_metrics.get("memory_chunks", 0)), waited_s)
             outcome = self._kept.pop(key_of(chunk))
             self._notes += self._pool.news()
             if isinstance(outcome, Scal3rError):
@@ -244,6 +247,7 @@ class ChunkParallelReconstructor:
             if all(isinstance(reply, Answer) and reply.geometry is not None for reply in replies):
                 outcomes += [outcome_of(reply) for reply in replies]
                 self._memory_metrics = metrics_of(replies[0])
+                self._waited_s += waited_of(replies)
                 continue
             self._pool.send_all(Rewind())
             out_of_memory = next((reply for reply in replies if isinstance(reply, OutOfMemory)), None)

@@ -1,11 +1,11 @@
-"""Messages of the main process to its workers, and their replies: one reply to every message.
+"""Messages of the main process to its workers, and their replies: one reply to every message but two.
 
 All of them are pickled; what was learned travels as arrays, not as tensors, whose pickles would share memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,7 +97,7 @@ class ReadGradients:
 
 @dataclass(frozen=True)
 class Write:
-    """Write the accumulated gradient of this box into a file, in the background: `Written` follows the reply."""
+    """Write the accumulated gradient of this box into a file, in the background: no reply, but `Written` when done."""
 
     path: Path
 
@@ -119,7 +119,7 @@ class Recall:
 
 @dataclass(frozen=True)
 class Stop:
-    """End; the only message without a reply but the end of the process."""
+    """End; the reply is the end of the process."""
 
 
 Message = Start | Form | Step | Rewind | Reset | Save | Restore | ReadGradients | Write | PeerSum | Recall | Stop
@@ -171,6 +171,8 @@ class Answer:
 
     geometry: ChunkGeometry | None
     metrics: Mapping[str, int | float]
+    waited_s: float = 0.0
+    """How long the worker's part in it waited for the peers of the box."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,11 @@ def outcome_of(reply: Reply) -> Outcome:
 def metrics_of(reply: Reply) -> Mapping[str, int | float]:
     """The memory's metrics in a reply to a step."""
     return reply.metrics if isinstance(reply, Answer) else {}
+
+
+def waited_of(replies: Sequence[Reply]) -> float:
+    """How long a step has waited for the peers of the box, in seconds: its slowest worker counts."""
+    return max((reply.waited_s for reply in replies if isinstance(reply, Answer)), default=0.0)
 
 
 def done(reply: Reply) -> Done:

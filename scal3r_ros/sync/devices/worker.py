@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import torch
 
@@ -84,6 +85,11 @@ class Worker:
         except GroupBrokenError as error:
             return Broken(str(error))
 
+    def write(self, path: Path) -> None:
+        """Has what was learned so far written, in the background."""
+        assert self.sums is not None, "only a box that shares its memory is asked"
+        self.sums.write(path, self._network.accumulated_gradient())
+
     def _other(self, message: Message) -> Reply:
         match message:
             case Form(meeting, rank, size, backend, timeout_s):
@@ -100,9 +106,6 @@ class Worker:
                 self._network.restore(path)
             case Recall(chunk):
                 return self._recall(chunk)
-            case Write(path):
-                assert self.sums is not None, "only a box that shares its memory is asked"
-                self.sums.write(path, self._network.accumulated_gradient())
             case ReadGradients(peer_sum):
                 G = self._with_peers(peer_sum)
                 return Done({layer: tuple(w.cpu().numpy() for w in weights) for layer, weights in G.items()})
@@ -131,7 +134,9 @@ class Worker:
     def _step(self, step: Step) -> Reply:
         self._mark = self._network.mark()
         self.group.begin_step(step.members)
+        waited_s = 0.0
         if self.sums is not None:
+            waited_s = self.sums.waited_s
             self.sums.use(step.peer_sum)
         geometry = None
         reply: Reply
@@ -139,7 +144,8 @@ class Worker:
             if step.chunk is not None:
                 geometry = self._network.attempt(step.chunk, step.frames_at_once)
             self._network.learn_from_others(len(step.members) - self.group.passes)
-            return Answer(geometry, self._network.metrics())
+            waited_s = 0.0 if self.sums is None else self.sums.waited_s - waited_s
+            return Answer(geometry, self._network.metrics(), waited_s)
         except GroupBrokenError:
             raise
         except torch.OutOfMemoryError as error:
@@ -219,6 +225,9 @@ def main(handle: int) -> None:
     pipe.worker = worker
     pipe.send(Ready(str(worker.device), worker.shared()))
     while not isinstance(message := pipe.next_message(), Stop):
-        pipe.send(worker.handle(message))
+        if isinstance(message, Write):
+            worker.write(message.path)
+        else:
+            pipe.send(worker.handle(message))
     worker.group.leave()
     os._exit(0)  # the interpreter would take its time, and the listening thread never ends by itself

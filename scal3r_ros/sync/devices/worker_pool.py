@@ -86,9 +86,8 @@ class WorkerPool:
         self._replies = Replies(
             self._inbox, lambda: self._timeout_s, lambda: self._closing, self._lose, self._replacements.received
         )
-        self._peer_sum_used = 0
         self._lock = threading.Lock()  # of the list of workers, which `close` reads from another thread
-        self._started = self._groups = self.lost = 0
+        self._started = self._groups = self.lost = self._peer_sum_used = 0
         self._news: list[str] = []
         self._meetings = tempfile.TemporaryDirectory(prefix="scal3r_workers_")
         try:
@@ -113,12 +112,16 @@ class WorkerPool:
         except BaseException:
             self.close()
             raise
-        self._box = BoxMemory(peers, Path(self._meetings.name), self.offer, lambda path: self.send_first(Write(path)))
+        self._box = BoxMemory(peers, Path(self._meetings.name), self.offer, self._ask_to_write)
         return self._box
 
     def _on_written(self, path: Path) -> None:
         if self._box is not None:
             self._box.written(path)
+
+    def _ask_to_write(self, path: Path) -> None:
+        for worker in self._workers[:1]:
+            worker.send(Write(path))
 
     def offer(self, path: Path, version: int) -> None:
         """Has all workers read a sum of peers, in the background; may be called from any thread, also during a step."""
@@ -290,8 +293,7 @@ class WorkerPool:
         self.lost += 1
         if self._config.restart_workers:
             self._replacements.lost(worker.device)
-        left = len(self._workers)
-        self._note(f"{worker} {worker.fate(self._timeout_s)}; {left or 'none'} left")
+        self._note(f"{worker} {worker.fate(self._timeout_s)}; {len(self._workers) or 'none'} left")
 
     def _note(self, sentence: str) -> None:
         self._news.append(sentence)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ class Shares:
         self.own_id = own
         self.gradients: Callable[[], Mapping[int, FastWeights]] = dict
         """This start's accumulated gradient now; does not wait."""
+        self.waited_s = 0.0
+        """How long the chunks so far have waited for sums."""
         self._device = device
         self._lock = threading.Lock()
         self._own = Share(0, {})
@@ -63,7 +66,10 @@ class Shares:
 
     def total(self, layer: int) -> FastWeights | None:
         """The sum of all shares but that of this start, None where there is none. Never waits."""
-        return self._totals.get(layer)
+        begin = time.perf_counter()
+        total = self._totals.get(layer)
+        self.waited_s += time.perf_counter() - begin
+        return total
 
     def totals(self) -> Mapping[int, FastWeights]:
         """All sums as they are now, by layer. Never waits."""

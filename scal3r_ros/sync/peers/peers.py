@@ -109,7 +109,7 @@ class MemoryPeers:
             threading.Thread(target=self._run, name="memory peers", daemon=True),
             threading.Thread(target=self._watch, name="memory peers watch", daemon=True),
         ]
-        self._final: dict[str, int | float] | None = None
+        self._final: Mapping[str, int | float] | None = None
 
     def start(self, gradients: Callable[[], Mapping[int, FastWeights]]) -> None:
         """Begins to share the accumulated gradient, by layer; it must not wait, and its tensors must not change."""
@@ -146,8 +146,10 @@ class MemoryPeers:
             self.changed.set()
 
     def metrics(self) -> Mapping[str, int | float]:
-        """Peers connected and known, and of each its age, rounds and bytes; after `close`, as they were then."""
-        return self._book.metrics() if self._final is None else self._final
+        """Peers known, of each its rounds and bytes, and what chunks have waited; after `close`, as they were then."""
+        if self._final is not None:
+            return self._final
+        return {**self._book.metrics(), "peer_wait_s": round(self._shares.waited_s, 6)}
 
     def close(self) -> None:
         """Sends the peers the last that was learned, also those that are still connecting, and leaves them.
@@ -165,7 +167,7 @@ class MemoryPeers:
         for link in links:
             if link.was_connected and not link.broken:
                 link.wait_finished(end_s)
-        self._final = self._book.metrics()
+        self._final = self.metrics()
         self._join(_CLOSE_S)
         if not self._running():
             atexit.unregister(self._end)
