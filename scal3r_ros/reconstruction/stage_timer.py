@@ -10,7 +10,7 @@ import torch
 
 
 class StageTimer:
-    """Waits for the device at the end of every stage, so that each stage is charged for its own work."""
+    """Waits for the stream at the end of every stage, so that each stage is charged for its own work."""
 
     def __init__(self, device: torch.device, stages: tuple[str, ...]) -> None:
         self._device = device
@@ -24,7 +24,7 @@ class StageTimer:
             yield
         finally:
             if self._device.type == "cuda":
-                torch.cuda.synchronize(self._device)
+                torch.cuda.current_stream(self._device).synchronize()
             self._seconds[stage] += time.perf_counter() - started
 
     def seconds(self) -> Mapping[str, float]:

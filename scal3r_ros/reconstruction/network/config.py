@@ -83,6 +83,14 @@ class NetworkConfig:
         "multiply matrices by oneDNN on a CPU: faster than torch's default, equal up to rounding; not if compiled",
     )
     compile: bool = parameter(False, "compile the layers with torch.compile: a slow first chunk, faster later ones")
+    compile_shapes: str = parameter(
+        "any", "compiled once for chunks of any length and size, or anew and more closely for each shape",
+        choices=("any", "fixed"),
+    )  # fmt: skip
+    encode_ahead: bool = parameter(
+        False, "encode the next chunk, where one waits, while the heads work on this one: equal numbers, and faster at "
+        "most on a GPU; one device only"
+    )  # fmt: skip
     memory: NetworkMemoryConfig = section(NetworkMemoryConfig)
 
     def __post_init__(self) -> None:

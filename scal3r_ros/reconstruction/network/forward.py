@@ -23,6 +23,7 @@ from torch import Tensor
 from scal3r_ros.model import DenseMaps, MemoryState, Scal3R
 from scal3r_ros.model.aggregator import FastWeightSource, Grid
 from scal3r_ros.model.encoder.encoder import Encoding
+from scal3r_ros.reconstruction.network.ahead import upload
 from scal3r_ros.reconstruction.network.cache import TokenCache
 from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder, frames_with_depth, join, parts_of
 from scal3r_ros.reconstruction.network.config import NetworkConfig
@@ -42,6 +43,8 @@ class Pass:
     tokens: TokenCache
     timer: StageTimer
     notes: list[str] = field(default_factory=list)
+    next: Chunk | None = None
+    """The chunk that comes after it, whose frames may be encoded already."""
 
     def signed(self, geometry: ChunkGeometry) -> ChunkGeometry:
         """`geometry` with the notes and timings of this pass."""
@@ -58,9 +61,9 @@ class ChunkForward:
         self.device: torch.device = model.aggregator.camera_token.device
         """Where the network is."""
 
-    def begin(self, memory: FastWeightSource, tokens: TokenCache) -> Pass:
+    def begin(self, memory: FastWeightSource, tokens: TokenCache, next_chunk: Chunk | None = None) -> Pass:
         """A pass that `memory` answers; `tokens` are those of the chunk before, where they may be reused."""
-        return Pass(memory, tokens, StageTimer(self.device, _STAGES))
+        return Pass(memory, tokens, StageTimer(self.device, _STAGES), next=next_chunk)
 
     def crop(self, frames: Sequence[Frame]) -> Crop:
         """How the network sees `frames`; raises `ReconstructionError` where they differ in size."""
@@ -101,6 +104,9 @@ class ChunkForward:
             encoding = through.tokens.encode(crop.frames, lambda fresh: self._encode(crop, fresh))
         with through.timer("layers_s"):
             features = self._model.aggregate(encoding.patches[order.positions], crop.grid, through.memory)
+        if through.next is not None:
+            frames = through.next.frames
+            through.tokens.encode_ahead(frames, lambda fresh: self._encode(self.crop(frames), fresh))
         # A network that solves for the poses needs the depth of all frames.
         places = list(range(len(order.places))) if self._model.sees_previous else order.places_of(asked)
         with through.timer("depth_s"):
@@ -118,7 +124,7 @@ class ChunkForward:
     def _encode(self, crop: Crop, fresh: Sequence[int]) -> Encoding:
         """Tokens of the frames at `fresh`, which follow each other; the one before them is shown if need be."""
         before = [fresh[0] - 1] if self._model.sees_previous and fresh[0] > 0 else []
-        encoding = self._model.encode(crop.images([*before, *fresh]).to(self.device))
+        encoding = self._model.encode(upload(crop.images([*before, *fresh]), self.device))
         return Encoding(*(rows[len(before) :] for rows in encoding))
 
     def _depth(

@@ -11,6 +11,7 @@ import torch
 
 from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.model import FastWeights, MemoryRule, MemoryState, Peers, Scal3R
+from scal3r_ros.reconstruction.network.ahead import EncoderAhead
 from scal3r_ros.reconstruction.network.cache import TokenCache
 from scal3r_ros.reconstruction.network.chunk_parts import SMALLEST_PART
 from scal3r_ros.reconstruction.network.config import NetworkConfig
@@ -71,8 +72,9 @@ class NetworkReconstructor:
     ) -> None:
         self._model = build_network(config) if model is None else model
         self._forward = ChunkForward(self._model, config)
+        self._ahead = config.encode_ahead
         self._memory = MemoryState(self._model.preset, MemoryRule(config.memory.rule), config.memory.decay, peers=peers)
-        self._tokens = TokenCache()
+        self._tokens = TokenCache(EncoderAhead(self._forward.device) if config.encode_ahead else None)
         self._lock = threading.Lock()
         self._frames_at_once: int | None = None
         self._metrics: Mapping[str, int | float] = {}
@@ -88,8 +90,8 @@ class NetworkReconstructor:
 
     @property
     def max_parallel_chunks(self) -> int:
-        """One chunk at a time."""
-        return 1
+        """One chunk at a time, and the encoder of the next where that goes ahead."""
+        return 2 if self._ahead else 1
 
     @property
     def memory(self) -> LearnedMemory | None:
@@ -127,6 +129,7 @@ class NetworkReconstructor:
 
     def close(self) -> None:
         """Leaves the peers, where there are any."""
+        self._tokens.close()
         if self._peers is not None:
             self._peers.close()
 
@@ -148,7 +151,7 @@ class NetworkReconstructor:
             ReconstructionError: images of different size, or a GPU too small for two frames.
         """
         with self._lock, torch.inference_mode():
-            learning = self._forward.begin(self._memory, self._tokens)
+            learning = self._forward.begin(self._memory, self._tokens, next(iter(following), None))
             before = self._memory.mark()
             geometry = self._within_gpu_memory(chunk, learning)
             if geometry is None:

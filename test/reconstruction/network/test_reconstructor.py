@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,10 +201,58 @@ def test_products_by_onednn_equal_those_of_torch(frames: list[Frame]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_layers_equal_plain_ones(frames: list[Frame]) -> None:
+@pytest.mark.parametrize("shapes", ["any", "fixed"])
+def test_compiled_layers_equal_plain_ones(frames: list[Frame], shapes: str) -> None:
     chunks = [*chunks_of(frames)[:2], Chunk(2, tuple(frames[10:15]), SHARED)]
     plain = run(NetworkReconstructor(FROZEN), chunks)
-    assert_same(run(NetworkReconstructor(replace(FROZEN, compile=True)), chunks), plain, **ROUNDING)
+    assert_same(
+        run(NetworkReconstructor(replace(FROZEN, compile=True, compile_shapes=shapes)), chunks), plain, **ROUNDING
+    )
+
+
+@pytest.mark.parametrize("preset", ["nano", "tiny"])
+def test_the_encoder_goes_ahead_on_another_thread_and_changes_no_bit(
+    frames: list[Frame], monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    config = replace(NANO, preset=preset)
+    chunks = chunks_of(frames, count=4)
+    plain = run(NetworkReconstructor(config), chunks)
+    threads: list[tuple[str, int]] = []
+    encode = Scal3R.encode
+
+    def watched(self: Scal3R, images: torch.Tensor, *rest: Any, **named: Any) -> Any:
+        threads.append((threading.current_thread().name.partition("_")[0], len(images)))
+        return encode(self, images, *rest, **named)
+
+    monkeypatch.setattr(Scal3R, "encode", watched)
+    ahead = NetworkReconstructor(replace(config, encode_ahead=True))
+    assert ahead.max_parallel_chunks == 2
+    geometries, previous = [], None
+    for index, chunk in enumerate(chunks):
+        geometries.append(ahead.reconstruct(chunk, previous, chunks[index + 1 :]))
+        assert ahead.recall(chunk) is not None
+        previous = Previous(chunk, geometries[-1])
+    ahead.close()
+    for ours, theirs in zip(geometries, plain, strict=True):
+        np.testing.assert_array_equal(ours.T_chunk_cam, theirs.T_chunk_cam)
+        np.testing.assert_array_equal(ours.depth, theirs.depth)
+        np.testing.assert_array_equal(ours.confidence, theirs.confidence)
+    assert [name for name, _ in threads].count("encoder") == 3
+    whole = 8
+    assert [count for name, count in threads if name == "MainThread"] == [whole] * 5
+
+
+def test_frames_that_cannot_be_encoded_ahead_are_reported_by_their_own_chunk(frames: list[Frame]) -> None:
+    good, other = chunks_of(frames, count=2)
+    torn = replace(other.frames[-1], image=other.frames[-1].image[:-8])
+    bad = replace(other, frames=(*other.frames[:-1], torn))
+    reconstructor = NetworkReconstructor(replace(NANO, encode_ahead=True))
+    plain = NetworkReconstructor(NANO)
+    assert_same([reconstructor.reconstruct(good, None, [bad])], [plain.reconstruct(good, None)], rtol=0, atol=0)
+    with pytest.raises(ReconstructionError, match="size changes"):
+        reconstructor.reconstruct(bad, None)
+    assert_same([reconstructor.reconstruct(other, None)], [plain.reconstruct(other, None)], **ROUNDING)
+    reconstructor.close()
 
 
 # The memory ---------------------------------------------------------------------------------------------------------
