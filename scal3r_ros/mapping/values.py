@@ -134,7 +134,7 @@ class ScaleHistory:
 
     `distance_travelled` (n,) up to the submap is in the unit of `map`. `log_odometry` (n,) is the log scale by the
     alignments between neighbours alone, from the first submap's on; `log_map` (n,) that in `map`. `observations` are
-    those of the sources; `metric`: whether `map` is in metres.
+    those of the sources, as scales in `map`; `metric`: whether `map` is in metres.
     """
 
     submaps: NDArray[np.int64]

@@ -57,6 +57,8 @@ class Scal3R(nn.Module):
     def __init__(self, preset: Preset) -> None:
         super().__init__()
         self.preset = preset
+        self.unit_sigma: float | None = None
+        """How far the logarithm of a chunk's unit is off that of a drive's first; None where that was not measured."""
         channels = 2 * preset.aggregator.channels
         self.encoder = build_encoder(preset.encoder)
         self.aggregator = Aggregator(preset.aggregator, preset.memory)

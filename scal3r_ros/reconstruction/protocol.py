@@ -107,8 +107,9 @@ class ChunkGeometry:
     measured, or is doubtful; `tracks` where the reconstructor has sparse structure; `descriptors` (S, d) float32 global
     image descriptors for place recognition, None where it has none; `T_previous_chunk` (4, 4) the chunk's frame in that
     of the chunk before, at the same scale, where the reconstructor has adjusted both together, and
-    `step_covariance` (7, 7) that of δ in `T_previous_chunk @ Sim3.from_log(δ)`, where it knows that; `timings` seconds
-    per stage.
+    `step_covariance` (7, 7) that of δ in `T_previous_chunk @ Sim3.from_log(δ)`, where it knows that; `unit_sigma` how
+    far the logarithm of the chunk's unit may be off that of the drive's first chunk (one standard deviation), where the
+    reconstructor carries it from there, None where the units of chunks are unrelated; `timings` seconds per stage.
     """
 
     T_chunk_cam: NDArray[np.float64]
@@ -121,6 +122,7 @@ class ChunkGeometry:
     descriptors: NDArray[np.float32] | None = None
     T_previous_chunk: NDArray[np.float64] | None = None
     step_covariance: NDArray[np.float64] | None = None
+    unit_sigma: float | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -42,12 +42,14 @@ def prior_factor(index: int, anchor: Sim3, covariance: Array | None = None) -> g
 
 
 def observation_factor(observation: Observation) -> gtsam.NonlinearFactor:
-    """The robust unary factor of an observation."""
+    """The robust factor of an observation: of one submap, or of its scale and that of a reference."""
     if isinstance(observation, ScaleObservation):
         # A prior's error in log scale depends on nothing but the scale; all else is left open.
         sigmas = np.array([UNKNOWN] * 6 + [observation.sigma])
         prior = gtsam.Similarity3(gtsam.Rot3(), np.zeros(3), float(np.exp(observation.log_scale)))
         noise = _robust(gtsam.noiseModel.Diagonal.Sigmas(sigmas), OBSERVATION_KERNEL)
+        if observation.reference is not None:
+            return gtsam.BetweenFactorSimilarity3(observation.reference, observation.submap, prior, noise)
         return gtsam.PriorFactorSimilarity3(observation.submap, prior, noise)
     if isinstance(observation, PositionObservation):
         noise = _robust(gtsam.noiseModel.Diagonal.Sigmas(observation.sigma), OBSERVATION_KERNEL)

@@ -26,7 +26,9 @@ def rows_of_observations(observations: Iterable[Observation]) -> NDArray[np.floa
     for observation in observations:
         match observation:
             case ScaleObservation():
-                kind, numbers = _SCALE, [observation.log_scale, observation.sigma]
+                # One more than the number of the reference, as files without it have 0 there.
+                reference = 0 if observation.reference is None else observation.reference + 1
+                kind, numbers = _SCALE, [observation.log_scale, observation.sigma, reference]
             case UpObservation():
                 kind, numbers = _UP, [*observation.up_submap, observation.sigma_rad]
             case PositionObservation():
@@ -44,7 +46,8 @@ def observations_of(rows: NDArray[np.float64]) -> list[Observation]:
         kind, submap, source = int(row[0]), int(row[1]), _SOURCES[int(row[2])]
         numbers = row[3:]
         if kind == _SCALE:
-            found.append(ScaleObservation(submap, float(numbers[0]), float(numbers[1]), source))
+            reference = int(numbers[2]) - 1 if numbers[2] else None
+            found.append(ScaleObservation(submap, float(numbers[0]), float(numbers[1]), source, reference))
         elif kind == _UP:
             found.append(UpObservation(submap, numbers[:3].copy(), float(numbers[3]), source))
         else:

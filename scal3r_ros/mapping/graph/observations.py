@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class Source(Enum):
 class ScaleObservation:
     """The unit of submap `submap` is exp(`log_scale`) metres long, give or take `sigma` (of the logarithm).
 
+    With a `reference` it is so many units of that submap long: the source knows no metres.
     `source` names what measured it. Errors of one source are correlated in time; `sigma` is widened for that, so that
     observations may be combined as if they were independent.
     """
@@ -40,6 +42,11 @@ class ScaleObservation:
     log_scale: float
     sigma: float
     source: Source
+    reference: int | None = None
+
+    def in_map(self, anchors: Mapping[int, Sim3]) -> float:
+        """The log scale from the submap to `map` that it asks for, where `map` is in metres or it has a `reference`."""
+        return self.log_scale + (0.0 if self.reference is None else float(np.log(anchors[self.reference].scale)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +76,11 @@ class PositionObservation:
 Observation = ScaleObservation | UpObservation | PositionObservation
 
 
+def in_metres(observation: Observation) -> TypeGuard[ScaleObservation]:
+    """Whether it is a scale in metres."""
+    return isinstance(observation, ScaleObservation) and observation.reference is None
+
+
 def check_observation(observation: Observation) -> None:
     """Raises MappingError where a number is not finite or a sigma not positive."""
     match observation:
@@ -87,11 +99,11 @@ def check_observation(observation: Observation) -> None:
 
 
 def metres_per_unit(observations: Iterable[Observation], anchors: Mapping[int, Sim3]) -> tuple[float, float] | None:
-    """Logarithm of the metres in a unit of `map`, by its scale observations, and its standard deviation.
+    """Logarithm of the metres in a unit of `map`, by its scale observations in metres, and its standard deviation.
 
     The weighted median, so that a source that is wrong now and then does not move it; None without observations.
     """
-    scales = [o for o in observations if isinstance(o, ScaleObservation) and o.submap in anchors]
+    scales = [o for o in observations if in_metres(o) and o.submap in anchors]
     if not scales:
         return None
     ratios = np.array([o.log_scale - np.log(anchors[o.submap].scale) for o in scales])

@@ -12,7 +12,7 @@ from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3, largest_change, rows_of, similarity_of
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind, check_edge
 from scal3r_ros.mapping.graph.observation_rows import observations_of, rows_of_observations
-from scal3r_ros.mapping.graph.observations import Observation, PositionObservation, check_observation
+from scal3r_ros.mapping.graph.observations import Observation, PositionObservation, ScaleObservation, check_observation
 from scal3r_ros.mapping.graph.solver import GraphProblem, GraphSolution, GraphSolver
 
 __all__ = ["Edge", "EdgeKind", "SubmapGraph"]
@@ -112,7 +112,8 @@ class SubmapGraph:
             MappingError: one of the submaps is not in the graph, or a number is not usable; none is added.
         """
         for observation in observations:
-            if observation.submap not in self._anchors:
+            others = [observation.reference] if isinstance(observation, ScaleObservation) else []
+            if not {observation.submap, *others} - {None} <= self._anchors.keys():
                 raise MappingError(f"submap {observation.submap} is observed, but it is not in the graph")
             check_observation(observation)
         self._observations += observations

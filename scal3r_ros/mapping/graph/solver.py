@@ -30,6 +30,7 @@ from scal3r_ros.mapping.graph.observations import (
     Observation,
     PositionObservation,
     UpObservation,
+    in_metres,
     metres_per_unit,
 )
 
@@ -139,7 +140,7 @@ class GraphSolver:
         if not problem.pending:
             return GraphSolution(problem, problem.anchors, metric=problem.metric)
         start, metric = _in_metres(problem)
-        observations = [o for o in problem.observations if metric or isinstance(o, UpObservation)]
+        observations = [o for o in problem.observations if metric or not _needs_metres(o)]
         edges = [*problem.edges, *problem.constraints]
         if not observations and not any(edge.kind is EdgeKind.LOOP for edge in edges) and not problem.constraints:
             return GraphSolution(problem, start, metric=metric)
@@ -208,6 +209,10 @@ class GraphSolver:
         distances = [edge.mahalanobis_distance(anchors) for edge in loops]
         worst = int(np.argmax(distances))
         return loops[worst] if distances[worst] > self._max_conflict else None
+
+
+def _needs_metres(observation: Observation) -> bool:
+    return in_metres(observation) or isinstance(observation, PositionObservation)
 
 
 def _in_metres(problem: GraphProblem) -> tuple[Mapping[int, Sim3], bool]:

@@ -33,11 +33,12 @@ def conflicts(observations: Sequence[ScaleObservation], anchors: Mapping[int, Si
     """
     means: dict[Source, tuple[float, float]] = {}
     for source in Source:
-        recent = [o for o in observations if o.source is source and o.submap in anchors][-RECENT:]
+        known = [o for o in observations if o.source is source and {o.submap, o.reference} - {None} <= anchors.keys()]
+        recent = known[-RECENT:]
         if len(recent) < FEWEST:
             continue
         weights = np.array([o.sigma**-2.0 for o in recent])
-        offsets = np.array([o.log_scale - np.log(anchors[o.submap].scale) for o in recent])
+        offsets = np.array([o.in_map(anchors) - np.log(anchors[o.submap].scale) for o in recent])
         means[source] = (float(weights @ offsets / weights.sum()), float(weights.sum() ** -0.5))
     found = []
     for source, (mean, sigma) in means.items():

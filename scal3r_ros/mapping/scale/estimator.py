@@ -18,6 +18,7 @@ from scal3r_ros.mapping.scale.source import ScaleSource, SubmapView
 from scal3r_ros.mapping.scale.sources.camera_height import CameraHeightScale
 from scal3r_ros.mapping.scale.sources.gnss import GnssScale
 from scal3r_ros.mapping.scale.sources.imu import ImuScale
+from scal3r_ros.mapping.scale.sources.memory import MemoryScale
 from scal3r_ros.mapping.scale.sources.sample_buffer import MOST_SAMPLES
 from scal3r_ros.mapping.scale.sources.wheel_odometry import WheelScale
 from scal3r_ros.mapping.values import SensorSample
@@ -46,14 +47,19 @@ class ScaleEstimator:
         self._lock = threading.Lock()  # for what they have observed
         self._incoming: deque[SensorSample] = deque(maxlen=MOST_SAMPLES)
         self._gnss = GnssScale(config)
-        self._sources: list[ScaleSource] = [CameraHeightScale(config), WheelScale(config), ImuScale(config), self._gnss]
-        # Errors that are the same for a whole drive, and do not average out.
+        self._sources: list[ScaleSource] = [
+            CameraHeightScale(config),
+            WheelScale(config),
+            ImuScale(config),
+            self._gnss,
+            MemoryScale(),
+        ]
+        # Errors that are the same for a whole drive, and do not average out; the memory knows no metres.
         self._systematic = {
             Source.CAMERA_HEIGHT: config.camera_height_sigma,
             Source.WHEEL_ODOMETRY: config.wheel_sigma,
             Source.IMU: 0.01,
             Source.GNSS: 0.0,
-            Source.MEMORY: 0.0,
         }
         self._kept: deque[ScaleObservation] = deque(maxlen=MOST_KEPT)
         self._recent: dict[Source, deque[ScaleObservation]] = {}
@@ -102,7 +108,7 @@ class ScaleEstimator:
 
     def systematic_sigma(self) -> float:
         """Standard deviation of the log scale that no number of observations takes away."""
-        known = [self._systematic[source] for source in self.sources()]
+        known = [self._systematic[source] for source in self.sources() if source in self._systematic]
         if not known or min(known) == 0:
             return 0.0
         return float(np.sum(np.square(known) ** -1.0) ** -0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,7 +83,11 @@ class ScaleStage:
             np.concatenate([[0.0], np.cumsum(steps)])[: len(submaps)],
             np.array([log_odometry[index] for index in submaps]),
             np.array([log_map[index] for index in submaps]),
-            tuple(o for o in self._sources.observations() if o.submap in log_map),
+            tuple(
+                replace(o, log_scale=o.in_map(state.anchors), reference=None)
+                for o in self._sources.observations()
+                if o.submap in log_map and (o.reference is None or o.reference in state.anchors)
+            ),
             state.metric,
         )
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.graph.observations import METRIC_SIGMA, Observation, ScaleObservation, UpObservation
+from scal3r_ros.mapping.graph.observations import METRIC_SIGMA, Observation, UpObservation, in_metres
 from scal3r_ros.mapping.submaps.submap import Placed
 
 Array = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Start:
 def start_of(observations: Sequence[Observation]) -> Start:
     """The start that the observations of a first submap allow, its scale where they know it well enough together."""
     up = next((o.up_submap for o in observations if isinstance(o, UpObservation)), None)
-    scales = [o for o in observations if isinstance(o, ScaleObservation)]
+    scales = [o for o in observations if in_metres(o)]
     weights = np.array([o.sigma**-2.0 for o in scales])
     if not scales or weights.sum() ** -0.5 > METRIC_SIGMA:
         return Start(up)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -63,6 +64,7 @@ def load_checkpoint(path: Path, preset: Preset) -> Scal3R:
     matched = _match(path, preset)
     with torch.device("meta"):
         model = Scal3R(matched.preset)
+    model.unit_sigma = matched.unit_sigma
     model.load_state_dict({name: tensor.float() for name, tensor in matched.tensors.items()}, assign=True)
     return model.eval()
 
@@ -107,10 +109,12 @@ def verify_checkpoint(path: Path, preset: Preset) -> CheckpointReport:
 
 
 def save_checkpoint(model: Scal3R, path: Path) -> None:
-    """Writes the weights as safetensors with the preset's name and fingerprint."""
+    """Writes the weights as safetensors with the preset's name and fingerprint, and how well they carry the unit."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     preset = model.preset
     metadata = {"format": _FORMAT, "preset": preset.fingerprint(), "preset_name": preset.name}
+    if model.unit_sigma is not None:
+        metadata["unit_sigma"] = f"{model.unit_sigma:.6g}"
     try:
         save_file(tensors, path, metadata)
     except (OSError, SafetensorError) as error:
@@ -141,6 +145,7 @@ class _Matched(NamedTuple):
     source: CheckpointSource
     preset: Preset
     tensors: dict[str, Tensor]
+    unit_sigma: float | None
 
 
 class _MadeFor(NamedTuple):
@@ -148,6 +153,7 @@ class _MadeFor(NamedTuple):
 
     fingerprint: str
     name: str
+    unit_sigma: float | None
 
 
 def _match(path: Path, preset: Preset) -> _Matched:
@@ -170,7 +176,7 @@ def _match(path: Path, preset: Preset) -> _Matched:
     with torch.device("meta"):
         expected = Scal3R(preset).state_dict()
     _check(path, preset, expected, tensors)
-    return _Matched(source, preset, tensors)
+    return _Matched(source, preset, tensors, None if made_for is None else made_for.unit_sigma)
 
 
 def _memory_off(path: Path, preset: Preset) -> Preset:
@@ -192,7 +198,19 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], _MadeFor | None]:
         raise ModelError(f"checkpoint {path} cannot be read: {error}") from error
     if "preset" not in metadata:
         return tensors, None
-    return tensors, _MadeFor(metadata["preset"], metadata.get("preset_name", "unnamed"))
+    return tensors, _MadeFor(metadata["preset"], metadata.get("preset_name", "unnamed"), _sigma(path, metadata))
+
+
+def _sigma(path: Path, metadata: Mapping[str, str]) -> float | None:
+    if "unit_sigma" not in metadata:
+        return None
+    try:
+        sigma = float(metadata["unit_sigma"])
+    except ValueError:
+        sigma = math.nan
+    if not 0 < sigma < math.inf:
+        raise ModelError(f"checkpoint {path} has a unit_sigma that is no positive number: {metadata['unit_sigma']!r}")
+    return sigma
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from scal3r_ros.model import DenseMaps, MemoryState, Scal3R
+from scal3r_ros.model import DenseMaps, MemoryRule, MemoryState, Scal3R
 from scal3r_ros.model.aggregator import FastWeightSource, Grid
 from scal3r_ros.model.encoder.encoder import Encoding
 from scal3r_ros.reconstruction.network.ahead import upload
@@ -49,6 +49,15 @@ class Pass:
     def signed(self, geometry: ChunkGeometry) -> ChunkGeometry:
         """`geometry` with the notes and timings of this pass."""
         return replace(geometry, note="; ".join(self.notes), timings=self.timer.seconds())
+
+
+def unit_sigma_of(model: Scal3R, memory: MemoryState) -> float | None:
+    """How well `memory` carries the unit of its first chunk (see `ChunkGeometry`), as was measured with the weights.
+
+    That holds of a memory that keeps all, and is one drive's: peers bring the unit of theirs.
+    """
+    alone = memory.rule is MemoryRule.RUNNING and memory.decay == 1 and memory.peers is None
+    return model.unit_sigma if alone else None
 
 
 class ChunkForward:

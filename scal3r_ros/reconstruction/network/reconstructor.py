@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from scal3r_ros.reconstruction.network.ahead import EncoderAhead
 from scal3r_ros.reconstruction.network.cache import TokenCache
 from scal3r_ros.reconstruction.network.chunk_parts import SMALLEST_PART
 from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.network.forward import ChunkForward, Pass, memory_metrics
+from scal3r_ros.reconstruction.network.forward import ChunkForward, Pass, memory_metrics, unit_sigma_of
 from scal3r_ros.reconstruction.network.geometry import constant_velocity
 from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkStep, LearnedMemory, Previous
@@ -160,7 +161,7 @@ class NetworkReconstructor:
                 geometry = constant_velocity(chunk, previous, self._forward.crop(chunk.frames))
                 learning.notes.append(geometry.note)
             self._metrics = memory_metrics(self._memory)
-            geometry = learning.signed(geometry)
+            geometry = replace(learning.signed(geometry), unit_sigma=unit_sigma_of(self._model, self._memory))
         return geometry if self._refine is None else self._refine(chunk, geometry, previous)
 
     def recall(self, chunk: Chunk) -> ChunkGeometry | None:

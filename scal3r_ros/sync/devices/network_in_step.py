@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from scal3r_ros.model import FastWeights, MemoryMark, MemoryRule, MemoryState, Peers, Synchronizer
 from scal3r_ros.reconstruction.network.cache import TokenCache
 from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.network.forward import ChunkForward, memory_metrics
+from scal3r_ros.reconstruction.network.forward import ChunkForward, memory_metrics, unit_sigma_of
 from scal3r_ros.reconstruction.network.reconstructor import recalled
 from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
@@ -64,7 +65,9 @@ class NetworkInStep:
         with torch.inference_mode():
             learning = self._forward.begin(self._memory, self._tokens)
             geometry = self._forward.measure(chunk, learning, frames_at_once)
-            return None if geometry is None else learning.signed(geometry)
+            if geometry is None:
+                return None
+            return replace(learning.signed(geometry), unit_sigma=unit_sigma_of(self._model, self._memory))
 
     def learn_from_others(self, passes: int) -> None:
         """Takes part in as many passes through the memory without an own chunk."""

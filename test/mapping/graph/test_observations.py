@@ -160,3 +160,37 @@ def test_what_cannot_be_used_is_refused(wrong):
     with pytest.raises(MappingError, match="submap"):
         graph.add_observations([wrong])
     assert graph.observations == ()
+
+
+def ratio(k, true, sigma=0.03):
+    """What a memory knows: how long the unit of a submap is in that of the first."""
+    return ScaleObservation(k, float(np.log(true[k].scale / true[0].scale)), sigma, Source.MEMORY, reference=0)
+
+
+def test_ratios_to_the_first_submap_bound_the_drift_and_know_no_metre():
+    graph, true = drive()
+    graph.add_observations([ratio(k, true) for k in range(1, 40)])
+    assert graph.optimise() is True
+    assert not graph.metric
+    np.testing.assert_allclose(graph.anchor(0).scale, 1.0, rtol=1e-3)
+    drift = [np.log(graph.anchor(k).scale * true[0].scale / S.scale) for k, S in enumerate(true)]
+    assert np.abs(drift).max() < 0.05
+
+
+def test_ratios_stay_true_when_the_map_turns_into_metres():
+    graph, true = drive()
+    graph.add_observations([ratio(k, true) for k in range(1, 40)])
+    graph.optimise()
+    graph.add_observations([scale(k, true) for k in range(12)])
+    graph.optimise()
+    assert graph.metric
+    assert np.abs(scale_errors(graph, true)).max() < 0.05
+    restored = SubmapGraph()
+    restored.restore(graph.snapshot())
+    assert restored.observations == graph.observations
+
+
+def test_a_ratio_to_a_submap_that_is_not_there_is_refused():
+    graph, _ = drive(5)
+    with pytest.raises(MappingError, match="not in the graph"):
+        graph.add_observations([ScaleObservation(1, 0.0, 0.1, Source.MEMORY, reference=77)])

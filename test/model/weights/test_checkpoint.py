@@ -113,6 +113,19 @@ def test_own_checkpoint_comes_back_bit_for_bit(model, tmp_path):
     assert_same_weights(load_checkpoint(tmp_path / "own.safetensors", NANO_VIT), model)
 
 
+def test_how_well_weights_carry_the_unit_goes_with_them_and_is_unknown_where_it_was_not_measured(tmp_path):
+    measured = random_model(NANO_VIT, 0)
+    measured.unit_sigma = 0.0625
+    save_checkpoint(measured, tmp_path / "measured.safetensors")
+    assert load_checkpoint(tmp_path / "measured.safetensors", NANO_VIT).unit_sigma == 0.0625
+    save_checkpoint(random_model(NANO_VIT, 0), tmp_path / "plain.safetensors")
+    assert load_checkpoint(tmp_path / "plain.safetensors", NANO_VIT).unit_sigma is None
+    measured.unit_sigma = -1.0
+    save_checkpoint(measured, tmp_path / "wrong.safetensors")
+    with pytest.raises(ModelError, match="unit_sigma"):
+        load_checkpoint(tmp_path / "wrong.safetensors", NANO_VIT)
+
+
 def test_own_checkpoint_without_memory_loads_into_the_same_preset(vggt, tmp_path):
     torch.save(vggt, tmp_path / "vggt.pt")
     save_checkpoint(load_checkpoint(tmp_path / "vggt.pt", NANO_VIT), tmp_path / "own.safetensors")

@@ -258,6 +258,26 @@ def test_frames_that_cannot_be_encoded_ahead_are_reported_by_their_own_chunk(fra
 # The memory ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("memory", "carried"),
+    [
+        (NetworkMemoryConfig(), True),
+        (NetworkMemoryConfig(rule="frozen"), False),
+        (NetworkMemoryConfig(rule="sequential"), False),
+        (NetworkMemoryConfig(decay=0.9), False),
+    ],
+)
+def test_chunks_say_how_well_their_unit_is_that_of_the_first_where_it_was_measured_for_this_memory(
+    frames: list[Frame], memory: NetworkMemoryConfig, carried: bool
+) -> None:
+    model = random_model(preset_named("nano"), 0).requires_grad_(False)
+    config, chunks = replace(NANO, memory=memory), chunks_of(frames, count=2)
+    assert [geometry.unit_sigma for geometry in run(NetworkReconstructor(config, model), chunks)] == [None, None]
+    model.unit_sigma = 0.07
+    said = [geometry.unit_sigma for geometry in run(NetworkReconstructor(config, model), chunks)]
+    assert said == ([0.07, 0.07] if carried else [None, None])
+
+
 def test_the_memory_learns_and_a_reset_forgets(frames: list[Frame]) -> None:
     chunks = chunks_of(frames)
     reconstructor = NetworkReconstructor(NANO)
