@@ -1,6 +1,6 @@
 """What sharing a memory costs: the time that a box takes for a chunk, whatever becomes of its peer.
 
-    python benchmarks/memory_peers.py                      two boxes of two ranks; about five minutes on two cores
+    python benchmarks/memory_peers.py                      two boxes of two ranks
     python benchmarks/memory_peers.py --ranks 1            two nodes with one device each
     python benchmarks/memory_peers.py --preset medium --rounds 12
     python benchmarks/memory_peers.py --out out/memory_peers

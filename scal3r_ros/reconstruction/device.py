@@ -53,3 +53,8 @@ def computes_bfloat16_fast(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def upload(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on `device`; to a GPU from pinned memory, so that the stream waits and not the thread."""
+    return images.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else images.to(device)

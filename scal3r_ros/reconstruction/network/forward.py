@@ -23,7 +23,7 @@ from torch import Tensor
 from scal3r_ros.model import DenseMaps, MemoryRule, MemoryState, Scal3R
 from scal3r_ros.model.aggregator import FastWeightSource, Grid
 from scal3r_ros.model.encoder.encoder import Encoding
-from scal3r_ros.reconstruction.network.ahead import upload
+from scal3r_ros.reconstruction.device import upload
 from scal3r_ros.reconstruction.network.cache import TokenCache
 from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder, frames_with_depth, join, parts_of
 from scal3r_ros.reconstruction.network.config import NetworkConfig
