@@ -39,7 +39,7 @@ from scal3r_ros.reconstruction.protocol import Chunk, Frame
 FRAMES = 3
 IMAGE = (64, 128)
 PERIOD_S, DEADLINE_S = 1.0, 3.0
-STEPS_OF_A_TURN = 5
+STEPS_OF_A_TURN = 8
 REST_OF_B_S = 2.0
 DRAWS = 2000
 
