@@ -177,7 +177,8 @@ def _rviz_config(given: dict[str, str], template: Path) -> Path:
         if display["Class"] == "rviz_default_plugins/Image":
             display["Topic"]["Value"] = f"{image}/compressed" if given["image_transport"] == "compressed" else image
         elif "Topic" in display:
-            display["Topic"]["Value"] = prefix + display["Topic"]["Value"]
+            for topic in (display["Topic"], display.get("Update Topic", {"Value": ""})):
+                topic["Value"] = prefix + topic["Value"]
         if display["Class"] == "rviz_default_plugins/PointCloud2":
             display["Size (m)"] = _voxel_size(parameter_files(given["profile"], template.parents[1]))
     path = Path(tempfile.mkdtemp(prefix="scal3r_rviz_")) / template.name

@@ -43,6 +43,13 @@ OUTPUTS = {
     "`output.map_rate`; transient local. After `~/load_map` it holds this drive only, until the camera is found in "
     "the loaded map",
     "loop_closures": "in `map`: lines between the places that loops connect; transient local",
+    "occupancy": "in `map`: where the ground is free, occupied or unknown ([navigation](navigation.md)), at the height "
+    "of the ground; with new submaps and corrections, at most `output.map_rate`; transient local. Nothing before the "
+    "map is in metres and the ground or gravity is known",
+    "occupancy_local": "in `odom`: the same within `output.local_size_m` around the robot, once per chunk; transient "
+    "local",
+    "points_local": "in `odom`: what the newest submap saw, one point per `output.local_voxel_m`, once per chunk where "
+    "the map is in metres",
     "scale": "metres in a unit of `odom`, when they become known and when they change: 1 but for corrections that "
     "`odom` has not taken over yet. Nothing while they are unknown, NaN where a reset makes them unknown again; "
     "transient local",

@@ -9,6 +9,7 @@ from scal3r_ros.mapping.cloud.point_map import PointMapConfig
 from scal3r_ros.mapping.frontend.tracker import TrackerConfig
 from scal3r_ros.mapping.frontend.window import WindowConfig
 from scal3r_ros.mapping.loops.config import LoopConfig
+from scal3r_ros.mapping.occupancy.config import OccupancyConfig
 from scal3r_ros.mapping.scale.config import ScaleConfig
 from scal3r_ros.mapping.submaps.alignment import AlignmentConfig
 
@@ -23,6 +24,7 @@ class MapperConfig:
     map: PointMapConfig = section(PointMapConfig)
     loops: LoopConfig = section(LoopConfig)
     scale: ScaleConfig = section(ScaleConfig)
+    occupancy: OccupancyConfig = section(OccupancyConfig)
     initial_median_depth_m: float = parameter(
         10.0,
         "median depth of the scene in the first chunk; it sets the unit of the map, which one camera cannot measure",

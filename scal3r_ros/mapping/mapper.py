@@ -20,11 +20,10 @@ from scal3r_ros.mapping.config import MapperConfig
 from scal3r_ros.mapping.frontend.frontend import Frontend
 from scal3r_ros.mapping.graph.edges import Edge
 from scal3r_ros.mapping.loops.closer import LoopCloser, NewSubmap
+from scal3r_ros.mapping.occupancy.stage import OccupancyStage
 from scal3r_ros.mapping.scale.stage import ScaleStage
-from scal3r_ros.mapping.storage.contents import FRAMES, GRAPH, MEMORY, PLACES, POINTS, MapContents, write_contents
+from scal3r_ros.mapping.storage import contents
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
-from scal3r_ros.mapping.storage.offload import PREFIX as SUBMAP_PREFIX
-from scal3r_ros.mapping.storage.relocalization import LoadedMap
 from scal3r_ros.mapping.submaps.estimate import MapEstimate
 from scal3r_ros.mapping.submaps.points import coloured_points
 from scal3r_ros.mapping.submaps.submap import place, shared_frames, summary_of
@@ -44,8 +43,8 @@ class OnlineMapper:
     `push` does everything in step. A node calls its parts instead: `observe` at camera rate, `map_chunk` on a worker,
     and `close_loops` on another one.
 
-    Its stages own their state and their locks; docs/architecture.md draws them. Where a method holds several of those
-    it takes them in this order: chunks, loops, frontend, cloud, estimate. `scale` answers what is known of metres.
+    Its stages own their state and their locks; docs/architecture.md draws them. A method that holds several takes them
+    in this order: chunks, loops, frontend, cloud, estimate. `scale` knows the metre, `occupancy` the free ground.
     """
 
     def __init__(self, config: MapperConfig, reconstructor: Reconstructor) -> None:
@@ -57,6 +56,7 @@ class OnlineMapper:
         self._loops = LoopCloser(config.loops, config.min_confidence, config.alignment, self._chunks.recall)
         self._closing_loops = threading.Lock()  # for all of `_loops` but its queue
         self.scale = ScaleStage(config.scale, self._estimate)
+        self.occupancy = OccupancyStage(config.occupancy, config.min_confidence, self._estimate)
         self._batch = ChunkBatch()
         self._chunks_failed = 0
 
@@ -127,6 +127,7 @@ class OnlineMapper:
             self._estimate.log(posed.places)
             points = coloured_points(chunk, geometry, self._config.min_confidence)
             cloud = self._cloud.add(submap.index, points, self._estimate.anchors)
+            self.occupancy.add(submap, observed)
             if geometry.health is ChunkHealth.OK:
                 self._loops.give(NewSubmap(submap.index, chunk, geometry))
             mapped = time.perf_counter()
@@ -180,11 +181,10 @@ class OnlineMapper:
                 memory = self._chunks.snapshot(writer.scratch / "memory.safetensors")
                 submaps = self._estimate.anchors()
                 points, files = self._cloud.snapshot(submaps)
-                places = self._loops.snapshot(submaps)
-                graph, frames = self._estimate.snapshot()
+                places, occupancy = self._loops.snapshot(submaps), self.occupancy.snapshot()
+                parts = contents.parts_of(points, places, occupancy, *self._estimate.snapshot())
                 files = {name: writer.linked(path) for name, path in files.items()}
-            parts = {POINTS: points, PLACES: places, GRAPH: graph, FRAMES: frames}
-            write_contents(writer, MapContents(parts, files, memory, self._chunks.name))
+            contents.write_contents(writer, contents.MapContents(parts, files, memory, self._chunks.name))
 
     def load(self, stored: StoredMap) -> None:
         """Begins anew with what a saved map knows: its memory at once, its frame as soon as the camera is found in it.
@@ -196,13 +196,12 @@ class OnlineMapper:
                 and the mapper is empty.
             ModelError: the memory is of another preset or rule; all is as it was.
         """
-        loaded = LoadedMap(stored.folder, stored.arrays(GRAPH), stored.arrays(FRAMES), stored.arrays(POINTS))
-        places = stored.arrays(PLACES) if PLACES in stored else None
+        loaded, places = contents.loaded_map(stored)
         with self._chunks.turn(), self._closing_loops:
-            self._chunks.restore(stored.path(MEMORY) if MEMORY in stored else None)
+            self._chunks.restore(stored.path(contents.MEMORY) if contents.MEMORY in stored else None)
             with self._frontend.starting_over(loaded.next_submap) as first_chunk:
                 self._forget(first_chunk)
-                self._cloud.adopt({name: stored.path(name) for name in stored.names(SUBMAP_PREFIX)})
+                self._cloud.adopt(contents.offloaded(stored))
                 if places is not None:
                     self._loops.restore(places)
                 self._estimate.wait_for(loaded)
@@ -221,8 +220,7 @@ class OnlineMapper:
             MappingError: a submap is not known, or the edge has no common solution with the others.
         """
         with self._closing_loops:
-            update = self._take_in([edge])
-            return update is not None and update.corrected
+            return (update := self._take_in([edge])) is not None and update.corrected
 
     def trajectory(self) -> Trajectory:
         """The best estimate of every posed frame of this drive now: T_map_cam by stamp."""
@@ -260,6 +258,7 @@ class OnlineMapper:
             **self._loops.counters(),
             **self._cloud.counters(),
             **self.scale.counters(),
+            **self.occupancy.counters(),
             **self._chunks.metrics(),
         }
 
@@ -269,6 +268,7 @@ class OnlineMapper:
         self._cloud.clear()
         self._loops.clear()
         self.scale.clear()
+        self.occupancy.clear()
         self._batch.clear()
 
     def _take_in(self, edges: Sequence[Edge]) -> MapUpdate | None:
@@ -276,6 +276,7 @@ class OnlineMapper:
         joined = self._estimate.add_edges(edges)
         if joined is not None:
             self._cloud.absorb(joined.points, self._estimate.anchors)
+            self.occupancy.absorb(joined.occupancy)
             self.scale.leave_frame()
         optimised = self._estimate.optimise()
         self._loops.reject(optimised.rejected)

@@ -48,6 +48,24 @@ class PointCloud:
     colours: NDArray[np.uint8]
 
 
+UNKNOWN, FREE, OCCUPIED = -1, 0, 100
+"""States of a cell, as in nav_msgs/OccupancyGrid."""
+
+
+@dataclass(frozen=True, eq=False)
+class OccupancyGrid:
+    """`cells` (rows, columns) int8 with edges of `resolution` metres, seen from above: UNKNOWN, FREE or OCCUPIED.
+
+    Rows run along y and columns along x; `origin` (2,) is the outer corner of the first cell in metres, in the frame
+    that its source documents, and `ground_z` the height of the ground there.
+    """
+
+    cells: NDArray[np.int8]
+    resolution: float
+    origin: NDArray[np.float64]
+    ground_z: float
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """Odometry from one submap to the next: `S_before_submap`, and the covariance (7, 7) of δ in

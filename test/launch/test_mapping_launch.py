@@ -88,7 +88,7 @@ def test_a_namespace_holds_every_node_topic_and_display(nodes, bag):
     assert dict(made["player"]["remappings"])["/camera/image"] == "camera/image"
     manager = rviz_config(made)
     assert topics(manager) == {
-        f"/car1/{name}" for name in ("map", "points", "path", "loop_closures", "odometry", "camera/image")
+        f"/car1/{name}" for name in ("map", "occupancy", "points", "path", "loop_closures", "odometry", "camera/image")
     }
     assert manager["Global Options"]["Fixed Frame"] == "car1/map"
     assert manager["Views"]["Current"]["Target Frame"] == "car1/base_link"
@@ -112,7 +112,7 @@ def test_points_are_shown_in_the_size_of_a_voxel(profile, nodes):
 
     size = read_parameter_file(ROOT / "config" / f"{profile}.yaml")["map.voxel_size"]
     clouds = [item for item in rviz_config(nodes(rviz="true", profile=profile))["Displays"] if "Size (m)" in item]
-    assert [item["Size (m)"] for item in clouds] == [size, size]
+    assert [item["Size (m)"] for item in clouds] == [size] * 3
     assert {item["Style"] for item in clouds} == {"Flat Squares"}
 
 

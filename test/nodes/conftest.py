@@ -26,6 +26,7 @@ from scal3r_ros.mapping.values import (
     FramePose,
     MapUpdate,
     Observation,
+    OccupancyGrid,
     PointCloud,
     PoseSource,
     ScaleHistory,
@@ -64,6 +65,30 @@ class ScriptedScale:
 
 
 @dataclass
+class ScriptedOccupancy:
+    """Has the grid and the points that a test sets."""
+
+    known: OccupancyGrid | None = None
+    points: PointCloud | None = None
+
+    @property
+    def reason(self) -> str:
+        return "" if self.known else "not in metres"
+
+    def grid(self) -> OccupancyGrid | None:
+        return self.known
+
+    def window(self, size: float) -> OccupancyGrid | None:
+        return self.known
+
+    def local_cloud(self, update: MapUpdate, voxel_size: float) -> PointCloud | None:
+        return self.points
+
+    def placed(self) -> None:
+        return None
+
+
+@dataclass
 class ScriptedMapper:
     """Stands in for OnlineMapper: a chunk every `size` frames, poses by `true_pose`, a correction of 0.1 m a chunk."""
 
@@ -80,6 +105,7 @@ class ScriptedMapper:
     most_at_once: int = 0
     closed: bool = False
     scale: ScriptedScale = field(default_factory=ScriptedScale)
+    occupancy: ScriptedOccupancy = field(default_factory=ScriptedOccupancy)
     samples: list[SensorSample] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -245,7 +271,7 @@ class Bench:
 
         for name, kind in topics.items():
             topic = "/" + name.replace("__", "/")
-            latched = name in ("path", "map", "scale", "tf_static")
+            latched = name in ("path", "map", "scale", "tf_static", "occupancy", "occupancy_local")
             durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
             qos = QoSProfile(depth=1000, durability=durability)
             self.probe.create_subscription(kind, topic, self.heard[name].append, qos)

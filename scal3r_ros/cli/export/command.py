@@ -20,11 +20,12 @@ from scal3r_ros.io.clouds.las import las_bytes
 from scal3r_ros.io.clouds.pcd import pcd_bytes
 from scal3r_ros.io.clouds.ply import ply_bytes
 from scal3r_ros.io.exports.colmap import colmap_bytes
+from scal3r_ros.io.exports.nav2 import nav2_bytes
 from scal3r_ros.io.exports.nerfstudio import transforms_bytes
 from scal3r_ros.io.exports.results_bag import write_results_bag
 from scal3r_ros.io.sources import SourceOptions
 from scal3r_ros.io.trajectories import kitti_bytes, times_bytes, tum_bytes
-from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.mapping.values import FREE, OCCUPIED, PointCloud
 
 COLMAP_POINTS = 500_000
 """Points of a COLMAP model at most: its text takes 60 bytes each, and what reads it takes them for a start."""
@@ -54,6 +55,9 @@ def export(
     nerfstudio: Annotated[
         Path | None, typer.Option(help="Write transforms.json, images and points to this folder; needs --images.")
     ] = None,
+    nav2: Annotated[
+        Path | None, typer.Option(help="Write the occupancy grid to this .yaml file of Nav2, its .pgm beside it.")
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="The source that was mapped: bag, video, folder or data set, for its images.")
     ] = None,
@@ -74,21 +78,23 @@ def export(
         int | None, typer.Option(min=0, help="Only this drive's poses, counted from 0; all drives by default.")
     ] = None,
 ) -> None:
-    """Write what was mapped for CloudCompare, QGIS, Open3D, evo, RViz, COLMAP, nerfstudio and other programs.
+    """Write what was mapped for CloudCompare, QGIS, Open3D, evo, RViz, Nav2, COLMAP, nerfstudio and other programs.
 
     Example: scal3r export maps/town --las town.laz --tum town.tum
 
     For Gaussian splatting: scal3r export maps/town --images town.bag --colmap town_colmap
     """
-    if ply is pcd is las is tum is kitti is bag is colmap is nerfstudio is None:
+    if ply is pcd is las is tum is kitti is bag is colmap is nerfstudio is nav2 is None:
         raise MappingError(
-            "nothing to export; give --ply, --pcd, --las, --tum, --kitti, --bag, --colmap or --nerfstudio, each with "
-            "where to write to"
+            "nothing to export; give --ply, --pcd, --las, --tum, --kitti, --bag, --colmap, --nerfstudio or --nav2, "
+            "each with where to write to"
         )
     if nerfstudio is not None and images is None:
         raise MappingError("--nerfstudio writes images: give the source that was mapped with --images")
     if las is not None and las.suffix.lower() not in (".las", ".laz"):
         raise MappingError(f"{las} is neither .las nor .laz; name the file so")
+    if nav2 is not None and nav2.suffix.lower() not in (".yaml", ".yml"):
+        raise MappingError(f"{nav2} is no .yaml file; Nav2 finds the map by that, and its picture beside it")
     console = Console(stderr=True, highlight=False, markup=False)
     mapped = Mapped(map_folder)
     if align is not None:
@@ -104,6 +110,8 @@ def export(
     if bag is not None:
         write_results_bag(bag, frames.without_repeated_stamps().poses, mapped.submap_clouds())
         console.print(f"{bag}: {len(frames.poses)} poses and the clouds, for `ros2 bag play`", soft_wrap=True)
+    if nav2 is not None:
+        _write_nav2(nav2, mapped, console)
     folders = [folder for folder in (colmap, nerfstudio) if folder is not None]
     if not folders:
         return
@@ -143,6 +151,17 @@ def _write_trajectories(frames: PosedFrames, tum: Path | None, kitti: Path | Non
         _write(kitti, kitti_bytes(alone))
         _write(beside, times_bytes(alone.stamps_ns))
         console.print(f"{kitti}: {len(alone)} poses, their times in {beside}{note}", soft_wrap=True)
+
+
+def _write_nav2(path: Path, mapped: Mapped, console: Console) -> None:
+    grid, picture = mapped.occupancy(), path.with_suffix(".pgm")
+    content, header = nav2_bytes(grid, picture.name)
+    _write(picture, content)
+    _write(path, header)
+    rows, columns = grid.cells.shape
+    free, occupied = (int(np.count_nonzero(grid.cells == state)) for state in (FREE, OCCUPIED))
+    size = f"{columns} × {rows} cells of {grid.resolution:g} m"
+    console.print(f"{path}: {size} in {picture.name}, {free} free, {occupied} occupied", soft_wrap=True)
 
 
 def _left_out(number: int) -> str:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.geometry.sim3 import Sim3, similarity_of
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.clouds.length_unit import LengthUnit
 from scal3r_ros.io.results.layout import TRAJECTORY_FILE
 from scal3r_ros.io.results.reader import Result, read_result
+from scal3r_ros.mapping.occupancy.config import OccupancyConfig
+from scal3r_ros.mapping.occupancy.occupancy_map import placed_grid
 from scal3r_ros.mapping.storage.contents import SavedMap
-from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.mapping.values import OccupancyGrid, PointCloud
 
+Arrays = Mapping[str, NDArray[Any]]
 Cameras = Sequence[Intrinsics | None]
 
 
@@ -99,6 +104,23 @@ class Mapped:
             return PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
         return self._moved(PointCloud(found.points.astype(np.float32), found.colours))
 
+    def occupancy(self) -> OccupancyGrid:
+        """The occupancy grid; raises `MappingError` where the map has none."""
+        source = self._source
+        arrays = source.occupancy() if isinstance(source, SavedMap) else source.occupancy
+        grid = None
+        if arrays is not None:
+            anchors = source.anchors if isinstance(source, SavedMap) else _anchors_of(arrays)
+            if self._S_out_map is not None:
+                anchors = {submap: self._S_out_map @ S_map_submap for submap, S_map_submap in anchors.items()}
+            grid = placed_grid(arrays, anchors, OccupancyConfig.max_cells)
+        if grid is None:
+            raise MappingError(
+                f"the map in {self._folder} has no occupancy grid: that takes a drive in metres (for example --set "
+                "scale.camera_height=1.2) and the ground in view or an IMU; run.yaml counts occupancy_without_…"
+            )
+        return grid
+
     def submap_clouds(self) -> list[tuple[int, PointCloud]]:
         """The points by submap with the stamp in ns at which each was known; a result's are known at its end."""
         if isinstance(self._source, SavedMap):
@@ -115,3 +137,7 @@ class Mapped:
         if self._S_out_map is None:
             return cloud
         return PointCloud(self._S_out_map.apply(cloud.points).astype(np.float32), cloud.colours)
+
+
+def _anchors_of(arrays: Arrays) -> dict[int, Sim3]:
+    return {int(submap): similarity_of(row) for submap, row in zip(arrays["submap"], arrays["anchor"], strict=True)}

@@ -195,6 +195,7 @@ def replay(
             metres=mapper.scale.summary(),
         ),
         mapper.scale.history(),
+        mapper.occupancy.placed(),
     )
     lost = f"; dropped: {_reasons(dropped)}" if dropped else ""
     console.print(

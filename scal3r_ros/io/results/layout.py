@@ -7,9 +7,11 @@ CLOUD_FILE = "map.ply"
 TIMINGS_FILE = "timings.csv"
 MEMORY_FILE = "memory.csv"
 SCALE_FILE = "scale.csv"
+OCCUPANCY_FILE = "occupancy.npz"
 RUN_FILE = "run.yaml"
+OCCUPANCY_ARRAYS = ("submap", "M_submap_cell", "shape", "length", "packed", "cell_size")
 DEPTH_FOLDER = "depth"
-FILES = (TRAJECTORY_FILE, CLOUD_FILE, TIMINGS_FILE, MEMORY_FILE, SCALE_FILE, RUN_FILE)
+FILES = (TRAJECTORY_FILE, CLOUD_FILE, TIMINGS_FILE, MEMORY_FILE, SCALE_FILE, OCCUPANCY_FILE, RUN_FILE)
 
 CHUNK_COLUMN = "chunk"
 TIMINGS_COLUMNS = (CHUNK_COLUMN, "first_stamp_ns", "last_stamp_ns", "frames", "keyframes", "health")

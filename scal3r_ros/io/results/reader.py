@@ -21,6 +21,8 @@ from scal3r_ros.io.results.layout import (
     CLOUD_FILE,
     DEPTH_FOLDER,
     MEMORY_FILE,
+    OCCUPANCY_ARRAYS,
+    OCCUPANCY_FILE,
     RSS_COLUMN,
     RUN_FILE,
     SCALE_FILE,
@@ -75,6 +77,7 @@ class Result:
     """What a run left behind. `run` is the content of `run.yaml`; absent parts are None.
 
     `memory` is that of its network, `scale` what was observed of metres; `depth_files` are by stamp, ascending.
+    `occupancy` are the occupancy grids of its submaps as arrays, `anchor` (n, 13) where they lie.
     """
 
     folder: Path
@@ -85,6 +88,7 @@ class Result:
     scale: ScaleCurves | None
     run: Mapping[str, Any]
     depth_files: Mapping[int, Path]
+    occupancy: Mapping[str, NDArray[Any]] | None = None
 
 
 def read_result(folder: Path) -> Result:
@@ -105,6 +109,7 @@ def read_result(folder: Path) -> Result:
         timings=read_table(folder / TIMINGS_FILE, "timings", _timings),
         memory=read_memory(folder / MEMORY_FILE),
         scale=read_scale(folder / SCALE_FILE),
+        occupancy=_read_occupancy(folder / OCCUPANCY_FILE),
         run=_read_run(folder / RUN_FILE),
         depth_files=_find_depths(folder / DEPTH_FOLDER),
     )
@@ -136,6 +141,16 @@ def read_keyframe_depth(stamp_ns: int, path: Path) -> KeyframeDepth:
 def _read_cloud(path: Path) -> Cloud | None:
     cloud = read_ply(path) if path.is_file() else None
     return cloud if cloud is not None and len(cloud.points) else None
+
+
+def _read_occupancy(path: Path) -> Mapping[str, NDArray[Any]] | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as arrays:
+            return {name: arrays[name] for name in ("anchor", *OCCUPANCY_ARRAYS)}
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise EvaluationError(f"occupancy grids {path} cannot be read ({error}); run `scal3r replay` again") from error
 
 
 def _timings(rows: list[dict[str, str]]) -> Timings | None:

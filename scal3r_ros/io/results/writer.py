@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import yaml
+from numpy.typing import NDArray
 
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.trajectory import Trajectory
@@ -31,6 +33,7 @@ from scal3r_ros.io.results.layout import (
     MEMORY_CHUNKS,
     MEMORY_FILE,
     MEMORY_NORM,
+    OCCUPANCY_FILE,
     RSS_COLUMN,
     RUN_FILE,
     SCALE_FILE,
@@ -117,9 +120,21 @@ class ResultWriter:
             self._store_depth(update)
 
     def finish(
-        self, trajectory: Trajectory, cloud: PointCloud, run: RunTotals, scale: ScaleHistory | None = None
+        self,
+        trajectory: Trajectory,
+        cloud: PointCloud,
+        run: RunTotals,
+        scale: ScaleHistory | None = None,
+        occupancy: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
-        """Writes trajectory, map and `run.yaml`; `scale.csv`, too, where anything was observed of scale."""
+        """Writes trajectory, map and `run.yaml`; `scale.csv`, too, where anything was observed of scale.
+
+        `occupancy` are the arrays of the occupancy grids, where there are any.
+        """
+        if occupancy is not None:
+            buffer = io.BytesIO()
+            np.savez(buffer, allow_pickle=False, **occupancy)
+            write_atomically(self._folder / OCCUPANCY_FILE, buffer.getvalue())
         if scale is not None and scale.observations:
             write_atomically(self._folder / SCALE_FILE, scale_csv(scale))
         write_atomically(self._folder / TRAJECTORY_FILE, tum_bytes(trajectory))

@@ -21,12 +21,14 @@ from scal3r_ros.mapping.graph.observations import PositionObservation, ScaleObse
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.storage.offload import PREFIX, submap_of
+from scal3r_ros.mapping.storage.relocalization import LoadedMap
 from scal3r_ros.mapping.submaps.frame_log import FrameLog
 from scal3r_ros.mapping.values import PointCloud
 
 Arrays = Mapping[str, NDArray[Any]]
 
 GRAPH, FRAMES, POINTS, PLACES, MEMORY = "graph", "frames", "points", "places", "memory"
+OCCUPANCY = "occupancy"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,14 @@ class MapContents:
     submaps: Mapping[str, Path]
     memory: Path | None
     reconstructor: str
+
+
+def parts_of(
+    points: Arrays, places: Arrays, occupancy: Arrays | None, graph: Arrays, frames: Arrays
+) -> dict[str, Arrays]:
+    """The arrays of a map by part; one without an occupancy grid has no such part."""
+    parts = {POINTS: points, PLACES: places, GRAPH: graph, FRAMES: frames}
+    return parts if occupancy is None else parts | {OCCUPANCY: occupancy}
 
 
 def write_contents(writer: MapWriter, contents: MapContents) -> None:
@@ -61,6 +71,18 @@ def write_contents(writer: MapWriter, contents: MapContents) -> None:
     )
 
 
+def loaded_map(stored: StoredMap) -> tuple[LoadedMap, Arrays | None]:
+    """What a drive needs of a saved map until the camera is found in it; and its places, where it has any."""
+    occupancy, places = (stored.arrays(name) if name in stored else None for name in (OCCUPANCY, PLACES))
+    graph, frames, points = (stored.arrays(name) for name in (GRAPH, FRAMES, POINTS))
+    return LoadedMap(stored.folder, graph, frames, points, occupancy), places
+
+
+def offloaded(stored: StoredMap) -> dict[str, Path]:
+    """The files of submaps that had left RAM, by name."""
+    return {name: stored.path(name) for name in stored.names(PREFIX)}
+
+
 class SavedMap:
     """A map on disk, read-only: its drives and its cloud, in the frame `map`.
 
@@ -82,6 +104,15 @@ class SavedMap:
     def scale_sources(self) -> tuple[str, ...] | None:
         """What measured the metre, where that is the unit of `map`; None where it is not."""
         return self._scale_sources
+
+    @property
+    def anchors(self) -> Mapping[int, Sim3]:
+        """S_map_submap of every submap."""
+        return self._anchors
+
+    def occupancy(self) -> Arrays | None:
+        """The occupancy grids of the submaps, as `OccupancyMap.snapshot` gives them; None where there are none."""
+        return self._stored.arrays(OCCUPANCY) if OCCUPANCY in self._stored else None
 
     def drives(self) -> tuple[Trajectory, ...]:
         """The trajectory T_map_cam of each drive, oldest first."""

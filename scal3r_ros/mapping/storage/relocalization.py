@@ -37,11 +37,13 @@ class Relocalization:
 
 
 class LoadedMap:
-    """Graph, frames and points of the map in `folder` as plain arrays; `anchors` are S_loaded_submap."""
+    """The map in `folder` as plain arrays, `occupancy` None without a grid; `anchors` are S_loaded_submap."""
 
-    def __init__(self, folder: Path, graph: Arrays, frames: Arrays, points: Arrays) -> None:
+    def __init__(
+        self, folder: Path, graph: Arrays, frames: Arrays, points: Arrays, occupancy: Arrays | None = None
+    ) -> None:
         self.folder = folder
-        self.graph, self.frames, self.points = graph, frames, points
+        self.graph, self.frames, self.points, self.occupancy = graph, frames, points, occupancy
         submaps = SubmapGraph()
         submaps.restore(graph)
         self.anchors = submaps.anchors()

@@ -83,6 +83,7 @@ class HealthMonitor:
             counters=self._mapper.counters(),
             scale=self._mapper.scale.estimate(),
             earth=self._mapper.scale.earth(),
+            no_grid=self._mapper.occupancy.reason,
         )
         self._reported_drops, self._reported_faults = dropped, failed
         name = self._node.get_fully_qualified_name().lstrip("/")

@@ -21,6 +21,7 @@ from scal3r_ros.nodes.mapper.input.image_source import ImageSource
 from scal3r_ros.nodes.mapper.input.sensors import SensorInput
 from scal3r_ros.nodes.mapper.monitor import HealthMonitor
 from scal3r_ros.nodes.mapper.output.map_publishers import CORRECTION_PERIOD_S, MapPublishers, MapSource
+from scal3r_ros.nodes.mapper.output.navigation import NavigationPublishers
 from scal3r_ros.nodes.mapper.output.run_result import RunResult
 from scal3r_ros.nodes.mapper.output.scale_publisher import SCALE_PERIOD_S, ScalePublisher
 from scal3r_ros.nodes.mapper.output.update_sink import UpdateSink
@@ -68,7 +69,8 @@ class MappingSession:
         shown = MapSource(mapper.trajectory, mapper.cloud, mapper.loop_ends, self._T_base_cam)
         self._publishers = MapPublishers(node, config, shown, self._statistics.activity)
         writer = self._result.writer if self._result is not None else None
-        self._sink = UpdateSink(self._publishers, writer, self._statistics)
+        self._navigation = NavigationPublishers(node, config, mapper.occupancy)
+        self._sink = UpdateSink(self._publishers, self._navigation, writer, self._statistics)
         self._pipeline = Pipeline(mapper, self._camera, self._sink, self._statistics, config.queue)
         self._source = ImageSource(node, config, self._statistics.drops, self._take_image, self._camera.calibrate)
         self._sensors = SensorInput(node, config.camera_frame, statics, mapper.add_sensor, self._statistics)
@@ -99,6 +101,7 @@ class MappingSession:
         """Takes over the parameters that may change while the node runs."""
         self._config = config
         self._publishers.apply(config)
+        self._navigation.apply(config)
         self._monitor.apply(config)
 
     def pause(self, paused: bool) -> None:
@@ -180,6 +183,7 @@ class MappingSession:
             self._node.destroy_timer(timer)
         self._monitor.close()
         self._publishers.close()
+        self._navigation.close()
         self._scale.close()
         self._mapper.close()
         return stopped

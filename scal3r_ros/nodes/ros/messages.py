@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Transform, TransformStamped, Vector3
-from nav_msgs.msg import Odometry, Path
+from nav_msgs.msg import MapMetaData, OccupancyGrid, Odometry, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
@@ -16,7 +16,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.io.calibration import CameraCalibration
-from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.mapping.values import UNKNOWN, PointCloud
+from scal3r_ros.mapping.values import OccupancyGrid as Grid
 from scal3r_ros.nodes.mapper.output.velocity import Twist
 
 Array = NDArray[np.float64]
@@ -131,6 +132,22 @@ def cloud_to_message(nanoseconds: int, frame: str, cloud: PointCloud) -> PointCl
         data=data,
         is_dense=True,  # every point is finite
     )
+
+
+def grid_message(nanoseconds: int, frame: str, grid: Grid) -> OccupancyGrid:
+    """An occupancy grid at the height of its ground."""
+    rows, columns = grid.cells.shape
+    stamp = stamp_message(nanoseconds)
+    info = MapMetaData(map_load_time=stamp, resolution=float(grid.resolution), width=columns, height=rows)
+    info.origin.position = Point(x=float(grid.origin[0]), y=float(grid.origin[1]), z=float(grid.ground_z))
+    data = array("b")  # as of a cloud
+    data.frombytes(np.ascontiguousarray(grid.cells).tobytes())
+    return OccupancyGrid(header=Header(stamp=stamp, frame_id=frame), info=info, data=data)
+
+
+def no_grid_message(nanoseconds: int, frame: str) -> OccupancyGrid:
+    """One unknown cell of a metre, for a grid that is gone: RViz and Nav2 refuse one without cells."""
+    return grid_message(nanoseconds, frame, Grid(np.full((1, 1), UNKNOWN, np.int8), 1.0, np.zeros(2), 0.0))
 
 
 def loop_markers(nanoseconds: int, frame: str, ends: Array) -> MarkerArray:

@@ -27,6 +27,8 @@ AT_ONCE = (
     "output.path_max_poses",
     "output.correction_step_m",
     "output.correction_step_deg",
+    "output.local_size_m",
+    "output.local_voxel_m",
 )
 """Parameters of the mapper that take effect whenever they are set; all others do when the node is configured."""
 
@@ -91,6 +93,12 @@ class OutputConfig:
         0.5, "how far a loop may turn map → odom from one publication to the next",
         unit="degrees", minimum=1e-3, maximum=180.0,
     )  # fmt: skip
+    local_size_m: float = parameter(
+        20.0, "edge of the rolling grid on occupancy_local", unit="m", minimum=0.1, maximum=1000.0
+    )
+    local_voxel_m: float = parameter(
+        0.1, "edge of a voxel of points_local, which has one point in each", unit="m", minimum=0.001, maximum=100.0
+    )
 
 
 @dataclass(frozen=True)

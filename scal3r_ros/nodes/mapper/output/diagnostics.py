@@ -17,7 +17,10 @@ from scal3r_ros.nodes.mapper.activity import ActivityReport
 
 @dataclass(frozen=True)
 class Health:
-    """All that one diagnostics message says. `new_drops` and `new_faults` are those of the period."""
+    """All that one diagnostics message says. `new_drops` and `new_faults` are those of the period.
+
+    `no_grid` says why there is no occupancy grid, and is empty where there is one.
+    """
 
     state: str
     paused: bool
@@ -34,6 +37,7 @@ class Health:
     counters: Mapping[str, int | float]
     scale: ScaleEstimate | None
     earth: EarthReference | None
+    no_grid: str
 
 
 def diagnostics_message(stamp: Time, node_name: str, health: Health) -> DiagnosticArray:
@@ -85,6 +89,7 @@ def _values(health: Health) -> dict[str, str]:
     values |= {f"fault: {kind}": str(number) for kind, number in sorted(health.faults.items())}
     values |= {f"samples: {topic}": str(number) for topic, number in sorted(activity.samples.items())}
     values |= _metres(health)
+    values["occupancy"] = f"none: {health.no_grid}" if health.no_grid else "published"
     values |= {f"mapper: {name}": _count(number) for name, number in sorted(health.counters.items())}
     for submap in activity.submaps:
         note = f", {submap.note}" if submap.note else ""

@@ -50,6 +50,7 @@ class RunResult:
                 metres=mapper.scale.summary(),
             ),
             mapper.scale.history(),
+            mapper.occupancy.placed(),
         )
         since = self._statistics.activity.images_since_reset
         counted = f"{len(trajectory)} of {since} images posed"

@@ -18,6 +18,12 @@ class Topic:
         self._lock = threading.Lock()
         self._closed = False
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody subscribes to it."""
+        with self._lock:
+            return not self._closed and self._publisher.get_subscription_count() > 0
+
     def publish(self, message: Any) -> None:
         """Publishes where the node is active."""
         with self._lock:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from scal3r_ros.errors import MappingError
 from scal3r_ros.io.results.writer import ResultWriter
 from scal3r_ros.mapping.values import FramePose, MapUpdate
 from scal3r_ros.nodes.mapper.output.map_publishers import MapPublishers
+from scal3r_ros.nodes.mapper.output.navigation import NavigationPublishers
 from scal3r_ros.nodes.mapper.statistics import Statistics, describe
 
 FIRST_UPDATE_WAIT_S = 2.0
@@ -21,8 +23,15 @@ class UpdateSink:
     `unwritten` is true where updates were taken since it was last set to false.
     """
 
-    def __init__(self, publishers: MapPublishers, writer: ResultWriter | None, statistics: Statistics) -> None:
+    def __init__(
+        self,
+        publishers: MapPublishers,
+        navigation: NavigationPublishers,
+        writer: ResultWriter | None,
+        statistics: Statistics,
+    ) -> None:
         self._publishers = publishers
+        self._navigation = navigation
         self._writer = writer
         self._statistics = statistics
         self._lock = threading.Lock()
@@ -50,18 +59,21 @@ class UpdateSink:
             if generation != self._generation:
                 return False
             self._publishers.give_update(update)
+            self._navigation.give_update(update)
             if update.submap is not None:
                 self._map_begun.set()
             self._record(update)
         return True
 
     def publish_due(self) -> None:
-        """Publishes the global cloud where it has changed and its rate allows it; counts what goes wrong."""
+        """Publishes global cloud and grid where they have changed and their rate allows it; counts what goes wrong."""
         self._publish(self._publishers.give_what_is_due)
+        self._publish(self._navigation.give_what_is_due)
 
     def publish_map(self) -> None:
-        """Publishes the global cloud where it has changed, however recent the last one is."""
+        """Publishes global cloud and grid where they have changed, however recent the last ones are."""
         self._publish(self._publishers.give_map)
+        self._publish(partial(self._navigation.give_what_is_due, at_once=True))
 
     def _publish(self, give: Callable[[], None]) -> None:
         try:
@@ -76,6 +88,7 @@ class UpdateSink:
             self._generation += 1
             self._map_begun.clear()
             self._publishers.clear()
+            self._navigation.clear()
 
     def _record(self, update: MapUpdate) -> None:
         self.unwritten = True
