@@ -40,6 +40,7 @@ REQUIRES = [
     "zstandard>=0.22,<1",
 ]
 EXTRAS = {
+    "rerun": ["rerun-sdk>=0.41,<0.42"],  # `scal3r replay --rerun`; its interface changes with every minor version
     "training": ["tensorboardX>=2.6,<3"],
     "test": ["pytest"],  # by which `colcon test` knows what runs the tests
 }

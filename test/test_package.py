@@ -25,6 +25,7 @@ IMPORT_NAMES = {
     "open3d-cpu": "open3d",
     "opencv-python-headless": "cv2",
     "PyYAML": "yaml",
+    "rerun-sdk": "rerun",
 }
 
 
@@ -84,21 +85,22 @@ def test_every_requirement_is_pinned_once(name: str) -> None:
 
 def test_what_the_package_imports_is_pinned_or_a_ros_dependency() -> None:
     dependencies = {element.text for element in manifest().iter("exec_depend")}
-    pinned = {IMPORT_NAMES.get(name, name) for name in pins("runtime.txt")}
+    pinned = {IMPORT_NAMES.get(name, name) for file in ("runtime.txt", "rerun.txt") for name in pins(file)}
     assert imports(ROOT / PACKAGE) - pinned - dependencies == set()
 
 
 def test_pip_brings_along_what_the_package_imports_without_ros() -> None:
     requires, extras = declared()
     names = {IMPORT_NAMES.get(name, name) for name in requires}
-    training = {Requirement(each).name for each in extras["training"]}
+    optional = [Requirement(each).name for name in ("training", "rerun") for each in extras[name]]
+    of_extras = {IMPORT_NAMES.get(name, name) for name in optional}
     of_ros = {element.text for element in manifest().iter("exec_depend")}
-    assert imports(ROOT / PACKAGE) - names - training - of_ros == set()
+    assert imports(ROOT / PACKAGE) - names - of_extras - of_ros == set()
     # What only an extra brings is asked for where it is used, not when the command starts.
     for path in (ROOT / PACKAGE).rglob("*.py"):
         top = {name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom | ast.Import)
                for name in [getattr(node, "module", None) or node.names[0].name]}  # fmt: skip
-        assert not {name.split(".")[0] for name in top} & training, path
+        assert not {name.split(".")[0] for name in top} & of_extras, path
 
 
 def test_what_pip_may_install_includes_what_is_pinned_and_ends_before_the_next_major_version() -> None:

@@ -21,7 +21,7 @@ from scal3r_ros.assembly import CoreConfig, build_mapper, bundled_weights_used, 
 from scal3r_ros.cli.bag import ASSUMED_FOV_DEG
 from scal3r_ros.cli.replay.interrupt import INTERRUPTED, first_interrupt, until
 from scal3r_ros.cli.replay.offline import Memory, offline_mapper, with_memory
-from scal3r_ros.cli.replay.watched import WatchedReplay
+from scal3r_ros.cli.replay.watched import WatchedReplay, watchers_of
 from scal3r_ros.cli.view import Host, Port
 from scal3r_ros.configuration import read_parameter_file, read_settings, to_parameters
 from scal3r_ros.errors import ConfigurationError, Scal3rError, SequenceError
@@ -103,6 +103,7 @@ def replay(
     view: Annotated[
         bool, typer.Option("--view", help="Show the map in the browser while it grows, until Ctrl-C.")
     ] = False,
+    rerun: Annotated[Path | None, typer.Option(help="Also write the drive to this .rrd file of Rerun.")] = None,
     view_host: Host = LOOPBACK,
     view_port: Port = 8080,
 ) -> None:
@@ -127,6 +128,7 @@ def replay(
         first_interrupt() as interrupted,
     ):
         page = WatchedReplay(chosen, view_host, view_port, console) if view else None
+        watchers = watchers_of(page, rerun, chosen)
         writer = ResultWriter(out, save_depth)  # not before the source: a mistyped name must not cost an older result
         total = options.expected(reader.image_count)
         columns = (
@@ -145,8 +147,8 @@ def replay(
             mapper = offline_mapper(source, options, chosen, Path(folder), console, load_map)
         elif load_map is not None:
             mapper.load(StoredMap(load_map))
-        if page is not None:
-            page.begin(mapper, reader.ground_truth())
+        for watcher in watchers:
+            watcher.begin(mapper, reader.ground_truth())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("mapping", total=total, rate="")
             for frame in until(interrupted, options.select(reader.frames())):
@@ -157,16 +159,16 @@ def replay(
                 updates = mapper.push(frame)
                 for update in updates:
                     _take(update, writer, console)
-                if page is not None:
-                    page.show(frame, updates)
+                for watcher in watchers:
+                    watcher.show(frame, updates)
                 bar.update(task, advance=1, rate=f"{taken / (time.perf_counter() - started):.1f} images/s")
             if interrupted.is_set():
                 bar.console.print("interrupted: writing what was mapped; Ctrl-C again ends at once", highlight=False)
             updates = mapper.flush()
             for update in updates:
                 _take(update, writer, console)
-            if page is not None:
-                page.finish(updates)
+            for watcher in watchers:
+                watcher.finish(updates)
         seconds = time.perf_counter() - started
         unsaved = _save(mapper, save_map)
         dropped = dict(reader.dropped)

@@ -1,6 +1,9 @@
-"""The page of `scal3r replay --view`."""
+"""Who watches a replay: the page of `--view`, the file of `--rerun`."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 
@@ -12,6 +15,26 @@ from scal3r_ros.mapping.values import MapUpdate
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.viewer.feed import MapperFeed
 from scal3r_ros.viewer.live import LiveView, ViewSettings
+from scal3r_ros.viewer.rerun_file import RerunFile
+
+
+class Watcher(Protocol):
+    """Is shown a replay, image by image."""
+
+    def begin(self, mapper: OnlineMapper, truth: Trajectory | None) -> None:
+        """From now on `mapper` is shown, and the true path beside it where there is one."""
+
+    def show(self, frame: Frame, updates: list[MapUpdate]) -> None:
+        """What the mapper gave for a frame."""
+
+    def finish(self, updates: list[MapUpdate]) -> None:
+        """What the mapper gave at the end."""
+
+
+def watchers_of(page: WatchedReplay | None, rerun: Path | None, config: CoreConfig) -> list[Watcher]:
+    """The page, and a recording at `rerun`, as far as they are wanted; raises `ViewError` as `RerunFile` does."""
+    recording = None if rerun is None else RerunFile(rerun, config.map.voxel_size)
+    return [watcher for watcher in (page, recording) if watcher is not None]
 
 
 class WatchedReplay:
