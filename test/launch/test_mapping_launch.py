@@ -189,13 +189,15 @@ def test_wrong_arguments_are_named(name, value, nodes, bag):
 def test_rviz_shows_every_topic_under_the_map_frame():
     manager = yaml.safe_load((ROOT / "rviz" / "mapping.rviz").read_text())["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == "map"
-    assert topics(manager) == {"/map", "/points", "/path", "/loop_closures", "/odometry", "/camera/image"}
+    assert topics(manager) == {
+        "/map", "/occupancy", "/points", "/path", "/loop_closures", "/odometry", "/camera/image",
+    }  # fmt: skip
     latched = {
         display["Topic"]["Value"]
         for display in manager["Displays"]
         if display.get("Topic", {}).get("Durability Policy") == "Transient Local"
     }
-    assert latched == {"/map", "/path", "/loop_closures"}
+    assert latched == {"/map", "/occupancy", "/path", "/loop_closures"}
     displays = {display["Name"]: display for display in manager["Displays"]}
     assert displays["TF"]["Marker Scale"] >= 6
     assert displays["Odometry"]["Covariance"]["Value"]

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 Sums = NDArray[np.int16]
 
 CERTAIN = 2
-"""Evidence from which on a cell is occupied, or under whose negative it is free."""
+"""Votes from which on a cell is occupied, or under whose negative it is free."""
 MOVED_CELLS = 0.5
 """How far a corner of a submap's grid may be from where it was drawn, in cells, before it is drawn anew."""
 GROWTH = 256
@@ -27,7 +27,7 @@ LOCAL_SUBMAPS = 12
 
 
 class OccupancyMap:
-    """Grids by submap, within a budget of bytes; the sum of their evidence is drawn as far as it has changed.
+    """Grids by submap, within a budget of bytes; the sum of their votes is drawn as far as it has changed.
 
     Args:
         cell_size: edge of a cell in metres; anchors have to be in metres.
@@ -188,7 +188,7 @@ def _ground_z(grid: SubmapGrid, S_map_submap: Sim3) -> float:
 def _add(
     sums: Sums, grid: SubmapGrid, anchor: Sim3, corner: NDArray[np.int64], cell: float, factor: int, sign: int
 ) -> bool:
-    """Adds the evidence of a grid to `sums`, whose first cell is number `corner` (x, y); whether they overlap.
+    """Adds the votes of a grid to `sums`, whose first cell is number `corner` (x, y); whether they overlap.
 
     `factor` is how many cells of the grid a cell of `sums` has each way: it takes the strongest obstacle among them.
     """
@@ -200,7 +200,7 @@ def _add(
     W = _affine(grid, anchor)[:2] / cell
     W[:, 2] -= (corner + low) * factor + 0.5
     size = (high - low) * factor
-    drawn = cv2.warpAffine(grid.evidence.astype(np.int16), W, size.tolist(), flags=cv2.INTER_NEAREST)
+    drawn = cv2.warpAffine(grid.votes.astype(np.int16), W, size.tolist(), flags=cv2.INTER_NEAREST)
     if factor > 1:
         blocks = drawn.reshape(high[1] - low[1], factor, high[0] - low[0], factor)
         most, least = blocks.max(axis=(1, 3)), blocks.min(axis=(1, 3))

@@ -19,7 +19,7 @@ HIT = 2
 """What a view in which rays end in a cell weighs against one in which they pass it."""
 FEWEST_HITS = 2
 """Rays of a view that must end in a cell to count: one alone may hang in the air beside an edge."""
-LARGEST_EVIDENCE = 100
+MOST_VOTES = 100
 DEPTH_ERROR = 0.03
 """Relative error of depth: a ray that ends at an obstacle frees nothing within so much of its end."""
 BELOW_GROUND = 0.04
@@ -60,13 +60,13 @@ def cast(
         at = (cameras[k] - corner) / cell
         hits += _ended(rays, at, config, (rows, columns)) >= FEWEST_HITS
         _count_passed(passes, rays, at, height, config, 1.0 / geometry.intrinsics[k].fx)
-    evidence = np.clip(HIT * hits - passes, -LARGEST_EVIDENCE, LARGEST_EVIDENCE).astype(np.int8)
+    votes = np.clip(HIT * hits - passes, -MOST_VOTES, MOST_VOTES).astype(np.int8)
     # p_submap = centre of the first camera + R^T (x, y, -height) / metres
     first = geometry.T_chunk_cam[0, :3, 3] - ground.heights[0] * ground.up
     start = (corner + 0.5 * cell - cameras[0]) / metres_per_unit
     x, y = R_level_submap[0], R_level_submap[1]
     step = cell / metres_per_unit
-    return SubmapGrid.of(np.column_stack([step * x, step * y, first + start[0] * x + start[1] * y]), evidence)
+    return SubmapGrid.of(np.column_stack([step * x, step * y, first + start[0] * x + start[1] * y]), votes)
 
 
 def _level(up: Array, forward: Array) -> Array:

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Evidence = NDArray[np.int8]
+Votes = NDArray[np.int8]
 """(rows, columns): below 0 rays passed, above 0 they ended at an obstacle, 0 where nothing is known."""
 
 
 @dataclass(frozen=True, eq=False)
 class SubmapGrid:
-    """Evidence on a level grid: `M_submap_cell` (3, 3) takes (column, row, 1) to the point of the ground in the submap.
+    """Votes on a level grid: `M_submap_cell` (3, 3) takes (column, row, 1) to the point of the ground in the submap.
 
-    Whole numbers are centres of cells. `shape` is (rows, columns), `packed` their evidence, compressed.
+    Whole numbers are centres of cells. `shape` is (rows, columns), `packed` their votes, compressed.
     """
 
     M_submap_cell: Array
@@ -25,16 +25,16 @@ class SubmapGrid:
     packed: bytes
 
     @classmethod
-    def of(cls, M_submap_cell: Array, evidence: Evidence) -> SubmapGrid | None:
+    def of(cls, M_submap_cell: Array, votes: Votes) -> SubmapGrid | None:
         """The part of a grid that anything is known of; None where that is nothing."""
-        rows, columns = np.flatnonzero(evidence.any(axis=1)), np.flatnonzero(evidence.any(axis=0))
+        rows, columns = np.flatnonzero(votes.any(axis=1)), np.flatnonzero(votes.any(axis=0))
         if not len(rows):
             return None
-        known = evidence[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        known = votes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         shift = np.array([[1.0, 0.0, columns[0]], [0.0, 1.0, rows[0]], [0.0, 0.0, 1.0]])
         return cls(M_submap_cell @ shift, known.shape, zlib.compress(known.tobytes(), 6))
 
     @property
-    def evidence(self) -> Evidence:
-        """The evidence of every cell."""
+    def votes(self) -> Votes:
+        """The votes of every cell."""
         return np.frombuffer(zlib.decompress(self.packed), np.int8).reshape(self.shape)

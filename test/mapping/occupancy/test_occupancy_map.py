@@ -66,8 +66,8 @@ def test_a_map_that_moves_is_the_map_that_was_never_elsewhere() -> None:
 
 def test_what_contradicts_itself_is_unknown() -> None:
     occupancy = OccupancyMap(CELL, BUDGET, BUDGET)
-    for submap, evidence in enumerate((-6, 6)):
-        grid = SubmapGrid.of(M, np.full((10, 10), evidence, np.int8))
+    for submap, votes in enumerate((-6, 6)):
+        grid = SubmapGrid.of(M, np.full((10, 10), votes, np.int8))
         assert grid is not None
         occupancy.add(submap, grid)
     grid = occupancy.whole({0: at(0.0, 0.0), 1: at(0.5, 0.0)})

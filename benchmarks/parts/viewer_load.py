@@ -1,0 +1,131 @@
+"""The page of the map under load, in a headless chromium without a GPU: frames a second, and memory over a long drive.
+
+    python benchmarks/parts/viewer_load.py              3,000 frames, 2 million points mapped, 1 million of them shown
+    python benchmarks/parts/viewer_load.py --frames 300 --points 500000
+
+A camera drives along a made-up street; every tenth frame brings a submap, every frame a pose, every third an image, and
+every 300th moves the map, as a loop does, so that all points come anew. `server` is the resident memory of this
+process, `page` the JavaScript heap after a garbage collection, both in MB. At the end `frames/s` is that of the page's
+own clock while the camera moves on, with the points that WebGL drew in its last frame. Needs playwright and Debian's
+chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from scal3r_ros.geometry import se3
+from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.viewer.live import LiveView, ViewSettings
+from scal3r_ros.viewer.scene import Camera
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "test" / "support"))
+
+R_MAP_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+STEP_M = 0.5
+SUBMAP_FRAMES, IMAGE_FRAMES, LOOP_FRAMES = 10, 3, 300
+CLOCK = "window.clock = {n: 0}; (function f() { window.clock.n++; requestAnimationFrame(f); })();"
+
+
+def main() -> None:
+    """Drives, and prints a line every tenth of the way and one at the end."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=3000)
+    parser.add_argument("--points", type=int, default=2_000_000, help="of the whole map")
+    parser.add_argument("--shown", type=int, default=1_000_000, help="on the page at most")
+    parser.add_argument("--rate", type=float, default=10.0, help="frames a second; 0 is as fast as the page takes them")
+    parser.add_argument("--window", type=int, nargs=2, default=(1280, 720), help="of the browser, in pixels")
+    arguments = parser.parse_args()
+    from browser import FLAGS, Page
+    from playwright.sync_api import sync_playwright
+
+    view = LiveView(ViewSettings(port=0, unit=0.2, most_points=arguments.shown))
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=[*FLAGS, "--js-flags=--expose-gc"])
+        size = dict(zip(("width", "height"), arguments.window, strict=True))
+        page = Page(browser.new_page(viewport=size))
+        page.open(view.url)
+        page.page.evaluate(CLOCK)
+        drive(view, page, arguments)
+        view.settle(120.0)
+        rate_hz, drawn = frames_per_second(view, page, arguments.frames)
+        print(f"{rate_hz:.1f} frames/s at {size['width']}×{size['height']}, {drawn:,} points drawn, "
+              f"{view.points_shown:,} on the page; errors: {page.errors}")  # fmt: skip
+        browser.close()
+    view.close()
+
+
+def drive(view: LiveView, page: Any, arguments: argparse.Namespace) -> None:
+    """Shows the drive frame by frame, and prints memory every tenth of it."""
+    rng = np.random.default_rng(0)
+    submaps: list[PointCloud] = []
+    each = arguments.points * SUBMAP_FRAMES // arguments.frames
+    path = np.stack([pose(k)[:3, 3] for k in range(arguments.frames)])
+    print(f"{'frame':>6} {'mapped':>10} {'on page':>10} {'server':>7} {'page':>6}")
+    start = time.monotonic()
+    for k in range(arguments.frames):
+        image = rng.integers(0, 255, (108, 320, 3)).astype(np.uint8) if k % IMAGE_FRAMES == 0 else None
+        view.show_camera(Camera(pose(k), 1.0, 3.0, image))
+        if k % SUBMAP_FRAMES == 0:
+            submaps.append(street(rng, STEP_M * k, each))
+            view.add_points(submaps[-1])
+            view.show_path(path[: k + 1])
+        if k % LOOP_FRAMES == LOOP_FRAMES - 1:
+            moved = np.concatenate([cloud.points for cloud in submaps]) + np.float32(0.01)
+            view.replace_points(PointCloud(moved, np.concatenate([cloud.colours for cloud in submaps])))
+        if k % max(1, arguments.frames // 10) == 0 or k == arguments.frames - 1:
+            view.settle(60.0)
+            memory = psutil.Process().memory_info().rss / 1e6, heap_mb(page)
+            mapped = sum(len(cloud.points) for cloud in submaps)
+            print(f"{k:>6} {mapped:>10,} {view.points_shown:>10,} {memory[0]:7.0f} {memory[1]:6.0f}", flush=True)
+        if arguments.rate:
+            page.page.wait_for_timeout(max(0.0, 1e3 * (start + (k + 1) / arguments.rate - time.monotonic())))
+
+
+def frames_per_second(view: LiveView, page: Any, k: int, seconds: float = 10.0) -> tuple[float, int]:
+    """Frames a second by the page's clock while the camera goes on, and the points of its last frame."""
+    first, start = page.page.evaluate("window.clock.n"), time.monotonic()
+    while time.monotonic() - start < seconds:
+        k += 1
+        view.show_camera(Camera(pose(k), 1.0, 3.0))
+        page.page.wait_for_timeout(100)
+    return (page.page.evaluate("window.clock.n") - first) / (time.monotonic() - start), page.points()
+
+
+def heap_mb(page: Any) -> float:
+    """The page's JavaScript heap after a garbage collection, typed arrays included."""
+    page.page.evaluate("window.gc && window.gc()")
+    session = page.page.context.new_cdp_session(page.page)
+    session.send("Performance.enable")
+    metrics = {item["name"]: item["value"] for item in session.send("Performance.getMetrics")["metrics"]}
+    session.detach()
+    return float(metrics["JSHeapUsedSize"]) / 1e6
+
+
+def pose(k: int) -> NDArray[np.float64]:
+    """T_map_cam (4, 4) of frame k: straight on."""
+    return se3.se3(R_MAP_CAM, [STEP_M * k, 0.0, 1.5])
+
+
+def street(rng: np.random.Generator, x: float, count: int) -> PointCloud:
+    """Points of a road and the walls beside it, from x on."""
+    along = x + rng.uniform(5.0, 5.0 + STEP_M * SUBMAP_FRAMES, count)
+    side = rng.integers(0, 3, count)
+    wall = np.stack([along, np.where(side == 1, 8.0, -8.0), rng.uniform(0.0, 9.0, count)], axis=1)
+    road = np.stack([along, rng.uniform(-8.0, 8.0, count), np.zeros(count)], axis=1)
+    points = np.where((side == 0)[:, None], road, wall).astype(np.float32)
+    return PointCloud(points, rng.integers(40, 220, (count, 3)).astype(np.uint8))
+
+
+if __name__ == "__main__":
+    main()
