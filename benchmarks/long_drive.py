@@ -23,7 +23,7 @@ import psutil
 
 from scal3r_ros.assembly import build_mapper, core_config
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.mapping.cloud.point_map import PointMapConfig
+from scal3r_ros.mapping.cloud.config import PointMapConfig
 from scal3r_ros.reconstruction.geometric.plane_sweep import PlaneSweepConfig
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.simulation.drives.street import street_drive

@@ -18,7 +18,8 @@ import numpy as np
 import psutil
 
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.cloud.point_map import PointMap, PointMapConfig
+from scal3r_ros.mapping.cloud.config import PointMapConfig
+from scal3r_ros.mapping.cloud.point_map import PointMap
 from scal3r_ros.mapping.graph.edges import Edge
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
 from scal3r_ros.mapping.storage.contents import FRAMES, GRAPH, POINTS, MapContents, write_contents

@@ -29,7 +29,7 @@ from scal3r_ros.io.bags.file import is_bag
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.topics import STATIC_TRANSFORM_TOPIC
 from scal3r_ros.io.sources import SourceOptions
-from scal3r_ros.mapping.cloud.point_map import PointMapConfig
+from scal3r_ros.mapping.cloud.config import PointMapConfig
 from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
 from scal3r_ros.viewer.server import LOOPBACK, announcement, next_free_port
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scal3r_ros.configuration import parameter, section
-from scal3r_ros.mapping.cloud.point_map import PointMapConfig
+from scal3r_ros.mapping.cloud.config import PointMapConfig
 from scal3r_ros.mapping.frontend.tracker import TrackerConfig
 from scal3r_ros.mapping.frontend.window import WindowConfig
 from scal3r_ros.mapping.loops.config import LoopConfig

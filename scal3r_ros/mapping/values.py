@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -42,10 +42,59 @@ class FramePose:
 
 @dataclass(frozen=True)
 class PointCloud:
-    """`points` (n, 3) float32, in the frame that its source documents; `colours` (n, 3) uint8 RGB."""
+    """`points` (n, 3) float32, in the frame that its source documents; `colours` (n, 3) uint8 RGB.
+
+    `normals` (n, 3) float32 of the surface point to where it was seen from, zero where unknown; None without any.
+    """
 
     points: NDArray[np.float32]
     colours: NDArray[np.uint8]
+    normals: NDArray[np.float32] | None = None
+
+    @classmethod
+    def empty(cls) -> PointCloud:
+        """No points."""
+        return cls(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8), np.zeros((0, 3), np.float32))
+
+    @classmethod
+    def joined(cls, clouds: Sequence[PointCloud]) -> PointCloud:
+        """The points of several clouds, one after another; normals only where all have them."""
+        if not clouds:
+            return cls.empty()
+        normals = [cloud.normals for cloud in clouds if cloud.normals is not None]
+        return cls(
+            np.concatenate([cloud.points for cloud in clouds]),
+            np.concatenate([cloud.colours for cloud in clouds]),
+            np.concatenate(normals) if len(normals) == len(clouds) else None,
+        )
+
+    def moved(self, S: Sim3) -> PointCloud:
+        """The same points in the frame that S leads to."""
+        normals = None if self.normals is None else (self.normals @ S.R.T).astype(np.float32)
+        return PointCloud(S.apply(self.points).astype(np.float32), self.colours, normals)
+
+
+@dataclass(frozen=True, eq=False)
+class TriangleMesh:
+    """A coloured surface: `vertices` (n, 3) float32, their `colours` (n, 3) uint8 RGB, `triangles` (m, 3) int32.
+
+    The corners of a triangle go around counter-clockwise, seen from where the surface was seen.
+    """
+
+    vertices: NDArray[np.float32]
+    colours: NDArray[np.uint8]
+    triangles: NDArray[np.int32]
+
+    @classmethod
+    def joined(cls, meshes: Sequence[TriangleMesh]) -> TriangleMesh:
+        """All of several meshes; their vertices stay apart."""
+        starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+        moved = [mesh.triangles + np.int32(start) for mesh, start in zip(meshes, starts[:-1], strict=True)]
+        return cls(
+            np.concatenate([np.zeros((0, 3), np.float32), *(mesh.vertices for mesh in meshes)]),
+            np.concatenate([np.zeros((0, 3), np.uint8), *(mesh.colours for mesh in meshes)]),
+            np.concatenate([np.zeros((0, 3), np.int32), *moved]),
+        )
 
 
 UNKNOWN, FREE, OCCUPIED = -1, 0, 100

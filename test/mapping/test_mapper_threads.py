@@ -18,7 +18,7 @@ import pytest
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping import MapperConfig, MapUpdate, OnlineMapper
-from scal3r_ros.mapping.cloud.point_map import PointMapConfig
+from scal3r_ros.mapping.cloud.config import PointMapConfig
 from scal3r_ros.mapping.frontend.window import WindowConfig
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
 from scal3r_ros.mapping.loops.config import LoopConfig

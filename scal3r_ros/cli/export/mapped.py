@@ -101,8 +101,8 @@ class Mapped:
             return self._moved(self._source.cloud())
         found = self._source.cloud
         if found is None:
-            return PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
-        return self._moved(PointCloud(found.points.astype(np.float32), found.colours))
+            return PointCloud.empty()
+        return self._moved(PointCloud(found.points.astype(np.float32), found.colours, found.normals))
 
     def occupancy(self) -> OccupancyGrid:
         """The occupancy grid; raises `MappingError` where the map has none."""
@@ -134,9 +134,7 @@ class Mapped:
         return [trajectory], [[None] * len(trajectory)]
 
     def _moved(self, cloud: PointCloud) -> PointCloud:
-        if self._S_out_map is None:
-            return cloud
-        return PointCloud(self._S_out_map.apply(cloud.points).astype(np.float32), cloud.colours)
+        return cloud if self._S_out_map is None else cloud.moved(self._S_out_map)
 
 
 def _anchors_of(arrays: Arrays) -> dict[int, Sim3]:

@@ -17,23 +17,32 @@ from scal3r_ros.mapping.values import PointCloud
 GREY = 150
 AXES = ("x", "y", "z")
 COLOURS = ("red", "green", "blue")
+NORMALS = ("nx", "ny", "nz")
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """`points` (n, 3) float64 in the frame of the file; `colours` (n, 3) uint8 RGB."""
+    """`points` (n, 3) float64 in the frame of the file; `colours` (n, 3) uint8 RGB.
+
+    `normals` (n, 3) float32, zero where unknown; None where the file has none.
+    """
 
     points: NDArray[np.float64]
     colours: NDArray[np.uint8]
+    normals: NDArray[np.float32] | None = None
 
 
 def ply_bytes(cloud: PointCloud, unit: LengthUnit = UNKNOWN_UNIT) -> bytes:
-    """A binary little-endian PLY of position (float) and colour (uchar), its `unit` in a comment."""
-    columns = [*((name, "<f4") for name in AXES), *((name, "u1") for name in COLOURS)]
-    vertices = np.empty(len(cloud.points), columns)
-    for axis in range(3):
-        vertices[AXES[axis]] = cloud.points[:, axis]
-        vertices[COLOURS[axis]] = cloud.colours[:, axis]
+    """A binary little-endian PLY of position (float), normals where known (float) and colour (uchar).
+
+    Its `unit` is in a comment.
+    """
+    arrays = [(AXES, cloud.points, "<f4"), (NORMALS, cloud.normals, "<f4"), (COLOURS, cloud.colours, "u1")]
+    known = [(names, array, kind) for names, array, kind in arrays if array is not None]
+    vertices = np.empty(len(cloud.points), [(name, kind) for names, _, kind in known for name in names])
+    for names, array, _ in known:
+        for axis in range(3):
+            vertices[names[axis]] = array[:, axis]
     buffer = io.BytesIO()
     PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<", comments=[str(unit)]).write(buffer)
     return buffer.getvalue()
@@ -58,6 +67,9 @@ def read_ply(path: Path) -> Cloud:
         raise EvaluationError(f"point cloud {path} is no PLY file of points ({error}); {again}") from error
     if not np.all(np.isfinite(points)):
         raise EvaluationError(f"point cloud {path} holds points that are not finite; {again}")
+    colours, normals = np.full(points.shape, GREY, np.uint8), None
     if all(name in names and vertices[name].dtype == np.uint8 for name in COLOURS):
-        return Cloud(points, np.stack([vertices[name] for name in COLOURS], axis=1))
-    return Cloud(points, np.full(points.shape, GREY, np.uint8))
+        colours = np.stack([vertices[name] for name in COLOURS], axis=1)
+    if all(name in names for name in NORMALS):
+        normals = np.stack([vertices[name].astype(np.float32) for name in NORMALS], axis=1)
+    return Cloud(points, colours, normals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,12 @@ class Block:
     corners: NDArray[np.float64]
     anchor: Sim3
     key_anchor: Sim3
+
+
+def corners_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Corners (8, 3) of the box around points (n, 3)."""
+    bounds = np.stack([points.min(axis=0), points.max(axis=0)])
+    return np.array([[bounds[i, 0], bounds[j, 1], bounds[k, 2]] for i, j, k in itertools.product((0, 1), repeat=3)])
 
 
 def rows_in_order(blocks: Iterable[Block]) -> Rows:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.cloud.point_map import PointMap, PointMapConfig
+from scal3r_ros.mapping.cloud.config import PointMapConfig
+from scal3r_ros.mapping.cloud.point_map import PointMap
 from scal3r_ros.mapping.storage.offload import Offload
 from scal3r_ros.mapping.submaps.points import ColouredPoints
 from scal3r_ros.mapping.values import PointCloud
@@ -35,16 +35,16 @@ class MapCloud:
         self._lock = threading.Lock()
         self._offload = Offload(folder)
         self._points = PointMap(config, self._offload.leave)
-        self._count = 0
+        self._count = self._cleared = 0
 
     def add(self, submap: int, points: ColouredPoints, anchors: Anchors) -> PointCloud:
         """Fuses points of a submap; gives those new to the map, in `map`. None are where the submap is gone."""
         with self._lock:
             anchor = anchors().get(submap)
             if anchor is None:
-                return PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
-            cloud = self._points.add(submap, points.points, points.colours, points.weights, anchor)
-            self._count = len(self._points)
+                return PointCloud.empty()
+            cloud = self._points.add(submap, points.points, points.colours, points.weights, anchor, points.surface)
+            self._take_counts()
         self._offload.write()
         return cloud
 
@@ -52,14 +52,14 @@ class MapCloud:
         """Moves the points with their submaps."""
         with self._lock:
             self._points.reanchor(anchors())
-            self._count = len(self._points)
+            self._take_counts()
 
     def absorb(self, earlier: Mapping[str, NDArray[Any]], anchors: Anchors) -> None:
         """Takes in the points of another map's `snapshot`, as older, and moves all with their submaps."""
         with self._lock:
             self._points.absorb(earlier)
             self._points.reanchor(anchors())
-            self._count = len(self._points)
+            self._take_counts()
         self._offload.write()
 
     def adopt(self, paths: Mapping[str, Path]) -> None:
@@ -81,7 +81,7 @@ class MapCloud:
         """Forgets all points, and removes all files."""
         with self._lock:
             self._points.clear()
-            self._count = 0
+            self._take_counts()
             self._offload.clear()
 
     def close(self) -> None:
@@ -89,5 +89,8 @@ class MapCloud:
         self._offload.clear()
 
     def counters(self) -> Mapping[str, int]:
-        """Points that the map shows, and submaps on disk; never waits for the points."""
-        return {"map_points": self._count, **self._offload.counters()}
+        """Points that the map shows, those removed since, and submaps on disk; never waits for the points."""
+        return {"map_points": self._count, "map_points_cleared": self._cleared, **self._offload.counters()}
+
+    def _take_counts(self) -> None:
+        self._count, self._cleared = len(self._points), self._points.counters()["map_points_cleared"]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.cloud.blocks import Block, Rows, restored, rows_in_order, stored
+from scal3r_ros.mapping.cloud.blocks import Block, Rows, corners_of, restored, rows_in_order, stored
+from scal3r_ros.mapping.cloud.config import PointMapConfig
+from scal3r_ros.mapping.cloud.fusion import cloud_of, confirm, fuse, gone
+from scal3r_ros.mapping.cloud.visibility import DepthView, Looks, Surface, look
 from scal3r_ros.mapping.cloud.voxel_table import VoxelTable
-from scal3r_ros.mapping.cloud.voxels import MOST_COUNTED, Voxels, coarser_keys, voxel_keys, voxel_means
+from scal3r_ros.mapping.cloud.voxels import Samples, Voxels, as_bytes, coarser_keys, voxel_keys, voxel_means
 from scal3r_ros.mapping.values import PointCloud
 
 _COARSEST = 6
@@ -24,33 +25,12 @@ _COARSEST = 6
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
-@dataclass(frozen=True)
-class PointMapConfig:
-    """Resolution and size of the point map."""
-
-    voxel_size: float = parameter(
-        0.1, "edge of a voxel; the map keeps one point in each", unit="map units", minimum=1e-6
-    )
-    max_points: int = parameter(
-        2_000_000,
-        "points in RAM at most; beyond, the oldest submaps are thinned there and kept in full on disk",
-        unit="points",
-        minimum=1000,
-    )
-    min_observations: int = parameter(
-        1,
-        "points that must fall into a voxel before it is part of the map",
-        unit="points",
-        minimum=1,
-        maximum=MOST_COUNTED,
-    )
-
-
 class PointMap:
     """Coloured points of all submaps, one for each voxel of a grid in `map`: the weighted mean of what fell into it.
 
-    A point is kept in the coordinates of the submap that filled its voxel first. Memory is bounded by `max_points`, and
-    an `add` costs what its own points cost, however long the drive.
+    A point is kept in the coordinates of the submap that filled its voxel first. Points of the newest submaps are
+    compared with the depth maps of each new one. Memory is bounded by `max_points`, and an `add` costs what its own
+    points and those of the newest submaps cost, however long the drive.
 
     Args:
         config: resolution and size.
@@ -77,14 +57,16 @@ class PointMap:
         self._table = VoxelTable()
         self._thinned = 0
         self._refused = 0
+        self._cleared = 0
 
     def add(
-        self, submap_index: int, points_submap: ArrayLike, colours: ArrayLike, confidence: ArrayLike, S_map_submap: Sim3
-    ) -> PointCloud:
+        self, submap_index: int, points_submap: ArrayLike, colours: ArrayLike, confidence: ArrayLike,
+        S_map_submap: Sim3, surface: Surface | None = None,
+    ) -> PointCloud:  # fmt: skip
         """Fuse points (n, 3) of a submap, with colours (n, 3) uint8 and confidence (n,); gives those new to the map.
 
         The new points are given in `map`. Points that are not finite, have no positive confidence or lie a million
-        voxels away are refused and counted.
+        voxels away are refused and counted. With a `surface`, what its views look through is removed and counted.
 
         Raises:
             MappingError: the arrays' shapes do not belong together.
@@ -99,21 +81,28 @@ class PointMap:
         keys = voxel_keys(points, self._config.voxel_size)
         usable = (keys >= 0) & np.isfinite(weights) & (weights > 0)
         self._refused += len(points) - int(np.count_nonzero(usable))
+        surface = surface or Surface.unknown(len(points))
+        normals, distances = surface.normals @ S_map_submap.R.T, surface.distances * np.float32(S_map_submap.scale)
+        samples = Samples(points, normals, rgb, weights, distances)
+        self._compare_newest(surface.views[surface.shared :], S_map_submap)
         if not usable.any():
-            return PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+            return PointCloud.empty()
         if not usable.all():
             kept = np.flatnonzero(usable)
-            keys, points = keys.take(kept), points.take(kept, axis=0)
-            rgb, weights = rgb.take(kept, axis=0), weights.take(kept)
-        voxels, means = voxel_means(keys, points, rgb, weights)
+            keys, samples = keys.take(kept), samples.take(kept)
+        voxels, means = voxel_means(keys, samples)
         rows = self._table.find(voxels.key)
         known, unknown = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         shown_before = np.zeros(len(rows), bool)
         shown_before[known] = self._shown(rows[known])
-        self._fuse(rows[known], voxels.take(known), means.take(known, axis=0))
-        rows[unknown] = self._append(submap_index, voxels.take(unknown), means.take(unknown, axis=0), S_map_submap)
+        self._fuse(rows[known], voxels.take(known), means.take(known))
+        block = self._append(submap_index, voxels.take(unknown), means.take(unknown), S_map_submap)
+        if block is not None:
+            rows[unknown] = block.rows
+            self._compare_own(block, surface.views)
         new = np.flatnonzero(self._shown(rows) & ~shown_before)
-        cloud = PointCloud(means.take(new, axis=0).astype(np.float32), self._voxels.colour.take(rows[new], axis=0))
+        fresh, facing = (array.take(new, axis=0).astype(np.float32) for array in (means.points, means.normals))
+        cloud = PointCloud(fresh, self._voxels.colour.take(rows[new], axis=0), facing)
         self._thin_to_budget()
         return cloud
 
@@ -144,27 +133,21 @@ class PointMap:
             chosen = np.zeros(len(self._voxels), bool)
             chosen[every[np.argpartition(rank, max_points)[:max_points]]] = True
             shown = {serial: rows[chosen[rows]] for serial, rows in shown.items()}
-            total = max_points
-        points, colours = np.empty((total, 3), np.float32), np.empty((total, 3), np.uint8)
-        start = 0
-        for serial, rows in shown.items():
-            end = start + len(rows)
-            points[start:end] = self._blocks[serial].anchor.apply(self._voxels.point.take(rows, axis=0))
-            colours[start:end] = self._voxels.colour.take(rows, axis=0)
-            start = end
-        return PointCloud(points, colours)
+        blocks = [(self._blocks[serial].anchor, rows) for serial, rows in shown.items()]
+        return PointCloud.joined([cloud_of(self._voxels, rows).moved(anchor) for anchor, rows in blocks])
 
     def counters(self) -> dict[str, int]:
-        """Points in RAM, thinned away to keep the budget, and refused as unusable."""
+        """Points in RAM, thinned away to keep the budget, refused as unusable, and removed by what sees more."""
         return {
             "map_points": len(self._voxels) - len(self._free),
             "map_points_thinned": self._thinned,
             "map_points_refused": self._refused,
+            "map_points_cleared": self._cleared,
         }
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """The map as plain arrays, for `restore`."""
-        counters = np.array([self._next_serial, self._thinned, self._refused], np.int64)
+        counters = np.array([self._next_serial, self._thinned, self._refused, self._cleared], np.int64)
         return self._voxels.take(rows_in_order(self._blocks.values())).columns() | {
             "blocks": stored(self._blocks),
             "counters": counters,
@@ -182,7 +165,8 @@ class PointMap:
         own["block"] = own["block"] + np.int32(offset)
         own["blocks"]["serial"] += offset
         joined = {name: np.concatenate([earlier[name], own[name]]) for name in own if np.ndim(own[name])}
-        joined["counters"] = earlier["counters"] + own["counters"]
+        joined["counters"] = own["counters"].copy()
+        joined["counters"][: len(earlier["counters"])] += earlier["counters"]
         self.restore(own | joined | {"voxel_size": earlier["voxel_size"]})
         self._sort_into_voxels()
         self._thin_to_budget()
@@ -194,7 +178,9 @@ class PointMap:
         self._blocks = dict(restored(arrays["blocks"]))
         self._finest_first = [(block.level, serial) for serial, block in self._blocks.items()]
         heapq.heapify(self._finest_first)
-        self._next_serial, self._thinned, self._refused = (int(value) for value in arrays["counters"])
+        counters = [int(value) for value in arrays["counters"]]
+        self._next_serial, self._thinned, self._refused = counters[:3]
+        self._cleared = sum(counters[3:])  # maps of older versions count none
         if float(arrays["voxel_size"]) == self._config.voxel_size:
             self._index()
         else:
@@ -203,41 +189,59 @@ class PointMap:
     def _shown(self, rows: Rows) -> NDArray[np.bool_]:
         return np.asarray(self._voxels.count[rows] >= self._config.min_observations)
 
-    def _fuse(self, rows: Rows, seen: Voxels, means: NDArray[np.float64]) -> None:
+    def _compare_newest(self, views: Sequence[DepthView], anchor: Sim3) -> None:
+        """Shows new depth maps of a submap at `anchor` the points of the newest submaps, and takes in what they say."""
+        for block in itertools.islice(reversed(self._blocks.values()), self._config.checked_submaps if views else 0):
+            voxels, looks = self._looks(block, views, anchor)
+            confirm(voxels, looks)
+            self._voxels.put(block.rows, voxels)
+            self._clear(block, gone(voxels, looks))
+
+    def _compare_own(self, block: Block, views: Sequence[DepthView]) -> None:
+        """Shows the points of a new submap its own depth maps, which their positions and counts are of already."""
+        if not self._config.checked_submaps:
+            return
+        voxels, looks = self._looks(block, views, block.anchor)
+        voxels.seen, voxels.through = looks.seen, looks.through
+        self._voxels.put(block.rows, voxels)
+        self._clear(block, gone(voxels, looks))
+
+    def _looks(self, block: Block, views: Sequence[DepthView], anchor: Sim3) -> tuple[Voxels, Looks]:
+        voxels = self._voxels.take(block.rows)
+        S_views_block = anchor.inverse() @ block.anchor
+        tolerance = self._config.depth_tolerance
+        return voxels, look(voxels.point, voxels.distance, block.corners, S_views_block, views, tolerance)
+
+    def _clear(self, block: Block, gone: NDArray[np.bool_]) -> None:
+        self._release(block.rows[gone])
+        block.rows = block.rows[~gone]
+        self._cleared += int(np.count_nonzero(gone))
+
+    def _fuse(self, rows: Rows, seen: Voxels, means: Samples) -> None:
         """Take new observations of voxels into their running means, each in the coordinates of its submap."""
         if len(rows) == 0:
             return
         known = self._voxels.take(rows)
         serials, which = np.unique(known.block, return_inverse=True)
         inverses = [self._blocks[serial].anchor.inverse() for serial in serials.tolist()]
-        matrices = np.array([S.matrix[:3] for S in inverses]).take(which, axis=0)
-        points = np.einsum("nij,nj->ni", matrices[:, :, :3], means) + matrices[:, :, 3]
-        weight = known.weight + seen.weight
-        share = (seen.weight / weight)[:, None]
-        known.point += share * (points - known.point).astype(np.float32)
-        known.colour = np.rint(known.colour + share * (seen.colour - known.colour.astype(np.float32))).astype(np.uint8)
-        known.weight = weight
-        known.count = np.minimum(known.count.astype(np.int64) + seen.count, MOST_COUNTED).astype(np.uint16)
+        fuse(known, seen, means, np.array([S.matrix[:3] for S in inverses]).take(which, axis=0))
         self._voxels.put(rows, known)
 
-    def _append(self, submap: int, seen: Voxels, means: NDArray[np.float64], anchor: Sim3) -> Rows:
-        """Keep voxels that nobody filled before as a new block; gives their rows."""
+    def _append(self, submap: int, seen: Voxels, means: Samples, anchor: Sim3) -> Block | None:
+        """Keep voxels that nobody filled before as a new block."""
         if len(seen) == 0:
-            return np.zeros(0, np.int32)
+            return None
         rows = self._allocate(len(seen))
-        points = anchor.inverse().apply(means)
-        bounds = np.stack([points.min(axis=0), points.max(axis=0)])
-        corners = np.array(
-            [[bounds[i, 0], bounds[j, 1], bounds[k, 2]] for i, j, k in itertools.product((0, 1), repeat=3)]
-        )
+        points = anchor.inverse().apply(means.points)
         serial = self._next_serial
         self._next_serial += 1
         seen.point[:], seen.block[:] = points, serial
+        seen.normal[:], seen.distance[:] = as_bytes(means.normals @ anchor.R), means.distances / anchor.scale
         self._voxels.put(rows, seen)
-        self._blocks[serial] = Block(submap, 0, rows, corners, anchor, anchor)
+        block = self._blocks[serial] = Block(submap, 0, rows, corners_of(points), anchor, anchor)
         heapq.heappush(self._finest_first, (0, serial))
         self._table.insert(seen.key, rows)
-        return rows
+        return block
 
     def _allocate(self, count: int) -> Rows:
         missing = count - len(self._free)
@@ -255,29 +259,28 @@ class PointMap:
             level, serial = heapq.heappop(self._finest_first)
             block = self._blocks[serial]
             if level == _COARSEST:
-                self._release(block.rows)
+                self._thin(block, np.zeros(len(block.rows), bool))
                 del self._blocks[serial]
                 continue
             if level == 0 and self._on_thinned is not None:
-                self._on_thinned(block.submap, self._full_cloud(block))
+                self._on_thinned(block.submap, cloud_of(self._voxels, block.rows[self._shown(block.rows)]))
             block.level = level + 1
             coarse = coarser_keys(self._voxels.key[block.rows], block.level)
             kept = np.zeros(len(coarse), bool)
             kept[np.unique(coarse, return_index=True)[1]] = True
-            self._release(block.rows[~kept])
-            block.rows = block.rows[kept]
+            self._thin(block, kept)
             heapq.heappush(self._finest_first, (block.level, serial))
+
+    def _thin(self, block: Block, kept: NDArray[np.bool_]) -> None:
+        self._release(block.rows[~kept])
+        self._thinned += int(np.count_nonzero(~kept))
+        block.rows = block.rows[kept]
 
     def _release(self, rows: Rows) -> None:
         keys = self._voxels.key[rows]
         self._table.erase(keys[self._table.find(keys) == rows])
         self._voxels.count[rows] = 0
         self._free = np.concatenate([self._free, rows])
-        self._thinned += len(rows)
-
-    def _full_cloud(self, block: Block) -> PointCloud:
-        rows = block.rows[self._shown(block.rows)]
-        return PointCloud(self._voxels.point.take(rows, axis=0), self._voxels.colour.take(rows, axis=0))
 
     def _sort_into_voxels(self) -> None:
         for block in self._blocks.values():

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
+from scal3r_ros.mapping.cloud.config import PointMapConfig
 from scal3r_ros.mapping.cloud.packed_cloud import unpacked
-from scal3r_ros.mapping.cloud.point_map import PointMap, PointMapConfig
+from scal3r_ros.mapping.cloud.point_map import PointMap
 from scal3r_ros.mapping.graph.observations import PositionObservation, ScaleObservation
 from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
@@ -126,10 +127,7 @@ class SavedMap:
         """All points that the map shows: those on disk for offloaded submaps, else those of the point map."""
         on_disk = self._on_disk()
         clouds = [*(self._offloaded(submap) for submap in on_disk), self._resident().cloud(without=on_disk)]
-        points, colours = (
-            np.concatenate(parts) for parts in zip(*((c.points, c.colours) for c in clouds), strict=True)
-        )
-        return PointCloud(points, colours)
+        return PointCloud.joined(clouds)
 
     def submap_clouds(self) -> tuple[tuple[int, PointCloud], ...]:
         """The same points by submap: the stamp in ns of its last frame, and its cloud in `map`, oldest first.
@@ -152,7 +150,7 @@ class SavedMap:
 
     def _offloaded(self, submap: int) -> PointCloud:
         cloud = unpacked(self._stored.arrays(self._on_disk()[submap]))
-        return PointCloud(self._anchors[submap].apply(cloud.points).astype(np.float32), cloud.colours)
+        return cloud.moved(self._anchors[submap])
 
     def _resident(self) -> PointMap:
         arrays = self._stored.arrays(POINTS)

@@ -7,7 +7,8 @@ import pytest
 
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.cloud.point_map import PointMap, PointMapConfig
+from scal3r_ros.mapping.cloud.config import PointMapConfig
+from scal3r_ros.mapping.cloud.point_map import PointMap
 
 ORIGIN = Sim3.identity()
 TURNED = Sim3.from_log([1.0, 2.0, 3.0, 0.1, -0.2, 0.3, 0.2])

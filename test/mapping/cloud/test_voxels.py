@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scal3r_ros.mapping.cloud.voxels import coarser_keys, voxel_keys, voxel_means
+from scal3r_ros.mapping.cloud.voxels import Samples, coarser_keys, voxel_keys, voxel_means
 
 coordinate = st.floats(-1000, 1000)
 points = st.lists(st.tuples(coordinate, coordinate, coordinate), min_size=2, max_size=20).map(np.array)
@@ -33,8 +33,12 @@ def test_what_lies_outside_the_grid_has_no_key():
 def test_means_are_weighted_and_counted():
     p = np.array([[0.1, 0.0, 0.0], [5.0, 5.0, 5.0], [0.4, 0.0, 0.0]])
     colours = np.array([[0, 0, 0], [9, 9, 9], [100, 200, 40]], np.uint8)
-    voxels, means = voxel_means(voxel_keys(p, 1.0), p, colours, np.array([1.0, 1.0, 2.0], np.float32))
-    np.testing.assert_allclose(means, [[0.3, 0, 0], [5, 5, 5]])
+    normals = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    weights, distances = np.array([1.0, 1.0, 2.0], np.float32), np.array([7.0, 5.0, 4.0], np.float32)
+    voxels, means = voxel_means(voxel_keys(p, 1.0), Samples(p, normals, colours, weights, distances))
+    np.testing.assert_allclose(means.points, [[0.3, 0, 0], [5, 5, 5]])
+    np.testing.assert_allclose(means.normals, [[2 / 5**0.5, 0, 1 / 5**0.5], [0, 0, 0]])
+    np.testing.assert_allclose(means.distances, [4, 5])
     np.testing.assert_array_equal(voxels.colour, [[67, 133, 27], [9, 9, 9]])
     np.testing.assert_allclose(voxels.weight, [3, 1])
     assert voxels.count.tolist() == [2, 1]
