@@ -20,11 +20,13 @@ from scal3r_ros.io.clouds.las import las_bytes
 from scal3r_ros.io.clouds.pcd import pcd_bytes
 from scal3r_ros.io.clouds.ply import ply_bytes
 from scal3r_ros.io.exports.colmap import colmap_bytes
+from scal3r_ros.io.exports.mesh import mesh_glb_bytes, mesh_ply_bytes
 from scal3r_ros.io.exports.nav2 import nav2_bytes
 from scal3r_ros.io.exports.nerfstudio import transforms_bytes
 from scal3r_ros.io.exports.results_bag import write_results_bag
 from scal3r_ros.io.sources import SourceOptions
 from scal3r_ros.io.trajectories import kitti_bytes, times_bytes, tum_bytes
+from scal3r_ros.mapping.cloud.meshing import surface_mesh
 from scal3r_ros.mapping.values import FREE, OCCUPIED, PointCloud
 
 COLMAP_POINTS = 500_000
@@ -32,6 +34,7 @@ COLMAP_POINTS = 500_000
 SPARSE_FOLDER = "sparse/0"
 TRANSFORMS_FILE, POINTS_FILE = "transforms.json", "points.ply"
 TIME_DIFFERENCE_S = 0.02
+MESH_FORMATS = {".ply": mesh_ply_bytes, ".glb": mesh_glb_bytes}
 
 
 def export(
@@ -41,6 +44,13 @@ def export(
     ply: Annotated[Path | None, typer.Option(help="Write the points to this PLY file.")] = None,
     pcd: Annotated[Path | None, typer.Option(help="Write the points to this PCD file.")] = None,
     las: Annotated[Path | None, typer.Option(help="Write the points to this .las or, compressed, .laz file.")] = None,
+    mesh: Annotated[
+        Path | None, typer.Option(help="Write a coloured surface through the points to this .ply or .glb file.")
+    ] = None,
+    mesh_cell: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="Finest detail of --mesh, in the map's unit; by the points' spacing if not given."),
+    ] = None,
     tum: Annotated[Path | None, typer.Option(help="Write the trajectory to this file, as TUM.")] = None,
     kitti: Annotated[
         Path | None, typer.Option(help="Write the trajectory to this file as KITTI rows, the times beside it.")
@@ -84,15 +94,17 @@ def export(
 
     For Gaussian splatting: scal3r export maps/town --images town.bag --colmap town_colmap
     """
-    if ply is pcd is las is tum is kitti is bag is colmap is nerfstudio is nav2 is None:
+    if ply is pcd is las is mesh is tum is kitti is bag is colmap is nerfstudio is nav2 is None:
         raise MappingError(
-            "nothing to export; give --ply, --pcd, --las, --tum, --kitti, --bag, --colmap, --nerfstudio or --nav2, "
-            "each with where to write to"
+            "nothing to export; give --ply, --pcd, --las, --mesh, --tum, --kitti, --bag, --colmap, --nerfstudio or "
+            "--nav2, each with where to write to"
         )
     if nerfstudio is not None and images is None:
         raise MappingError("--nerfstudio writes images: give the source that was mapped with --images")
     if las is not None and las.suffix.lower() not in (".las", ".laz"):
         raise MappingError(f"{las} is neither .las nor .laz; name the file so")
+    if mesh is not None and mesh.suffix.lower() not in MESH_FORMATS:
+        raise MappingError(f"{mesh} is neither .ply nor .glb; name the file so")
     if nav2 is not None and nav2.suffix.lower() not in (".yaml", ".yml"):
         raise MappingError(f"{nav2} is no .yaml file; Nav2 finds the map by that, and its picture beside it")
     console = Console(stderr=True, highlight=False, markup=False)
@@ -106,6 +118,10 @@ def export(
         _write_points(pcd, pcd_bytes(mapped.cloud, unit), mapped, console)
     if las is not None:
         _write_points(las, las_bytes(mapped.cloud, las.suffix.lower() == ".laz", unit), mapped, console)
+    if mesh is not None:
+        surface = surface_mesh(mapped.cloud, mesh_cell)
+        _write(mesh, MESH_FORMATS[mesh.suffix.lower()](surface, unit))
+        console.print(f"{mesh}: {len(surface.triangles)} triangles; {unit}", soft_wrap=True)
     _write_trajectories(frames, tum, kitti, console)
     if bag is not None:
         write_results_bag(bag, frames.without_repeated_stamps().poses, mapped.submap_clouds())

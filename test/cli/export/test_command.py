@@ -177,3 +177,19 @@ def test_a_folder_without_a_map_is_told_before_anything_is_mapped(
     assert done.code == 1
     assert "no map can be written into" in done.err
     assert "posed" not in done.err
+
+
+def test_a_result_becomes_a_mesh(scal3r: Scal3r, saved: Path, tmp_path: Path) -> None:
+    done = scal3r("export", tmp_path / "out", "--mesh", tmp_path / "a.ply", "--mesh-cell", "0.5")
+    assert done.code == 0, done
+    done = scal3r("export", saved, "--mesh", tmp_path / "a.glb", "--mesh-cell", "0.5")
+    assert done.code == 0, done
+    meshes = [o3d.io.read_triangle_mesh(str(tmp_path / name)) for name in ("a.ply", "a.glb")]
+    counts = [len(mesh.triangles) for mesh in meshes]
+    assert counts[0] > 500
+    assert counts[1] == pytest.approx(counts[0], rel=0.02)
+    cloud = o3d.io.read_point_cloud(str(tmp_path / "out" / "map.ply"))
+    vertices = o3d.geometry.PointCloud(meshes[0].vertices)
+    assert np.asarray(vertices.compute_point_cloud_distance(cloud)).max() < 1.1
+    assert meshes[0].has_vertex_colors()
+    assert scal3r("export", saved, "--mesh", tmp_path / "a.obj").code == 1
