@@ -10,9 +10,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from scal3r_ros.geometry.sim3 import Sim3
+from scal3r_ros.mapping.cloud import visibility
 from scal3r_ros.mapping.cloud.config import PointMapConfig
 from scal3r_ros.mapping.cloud.point_map import PointMap
 from scal3r_ros.mapping.storage.offload import Offload
+from scal3r_ros.mapping.submaps import normals
 from scal3r_ros.mapping.submaps.points import ColouredPoints
 from scal3r_ros.mapping.values import PointCloud
 
@@ -33,6 +35,8 @@ class MapCloud:
 
     def __init__(self, config: PointMapConfig, folder: Path | None) -> None:
         self._lock = threading.Lock()
+        visibility.prepare()
+        normals.prepare()
         self._offload = Offload(folder)
         self._points = PointMap(config, self._offload.leave)
         self._count = self._cleared = 0

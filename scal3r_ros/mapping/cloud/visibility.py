@@ -110,6 +110,14 @@ def look(
     return looks
 
 
+def prepare() -> None:
+    """Compiles what `look` needs, or reads it from numba's cache, so that the camera need not wait in a drive."""
+    depth = np.ones((2, 2), np.float32)
+    view = DepthView(depth, depth, Intrinsics(1.0, 1.0, 0.5, 0.5, 2, 2), np.eye(4))
+    points = np.ones((1, 3), np.float32)
+    look(points, points[:, 0].copy(), np.ones((8, 3)), Sim3.identity(), [view], 0.1)
+
+
 def _in_sight(corners_cam: NDArray[np.float64], view: DepthView) -> bool:
     """Whether a box may reach into a view's picture; a box around the camera always may."""
     uv, z = project(corners_cam, view.intrinsics)

@@ -29,6 +29,11 @@ def normals_of(depth: Floats, intrinsics: Intrinsics) -> Floats:
     return _normals_of(np.ascontiguousarray(depth, np.float32), camera)
 
 
+def prepare() -> None:
+    """Compiles what `normals_of` needs, or reads it from numba's cache."""
+    normals_of(np.ones((2, 2), np.float32), Intrinsics(1.0, 1.0, 0.5, 0.5, 2, 2))
+
+
 @compiled
 def _normals_of(depth: Floats, camera: tuple[float, float, float, float]) -> Floats:
     h, w = depth.shape
