@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.cloud.voxels import voxel_keys, voxel_means
+from scal3r_ros.mapping.cloud.voxels import Samples, voxel_keys, voxel_means
 from scal3r_ros.mapping.submaps.points import coloured_points
 from scal3r_ros.mapping.values import PointCloud
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
@@ -20,6 +20,9 @@ def thinned_points(
     keys = voxel_keys(points, voxel_size)
     inside = keys >= 0
     if not inside.any():
-        return PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
-    voxels, means = voxel_means(keys[inside], points[inside], seen.colours[inside], seen.weights[inside])
-    return PointCloud(means.astype(np.float32), voxels.colour)
+        return PointCloud.empty()
+    rows = np.flatnonzero(inside)
+    normals = seen.surface.normals @ S_odom_submap.R.T
+    samples = Samples(points, normals, seen.colours, seen.weights, seen.surface.distances)
+    _, means = voxel_means(keys[rows], samples.take(rows))
+    return PointCloud(means.points.astype(np.float32), means.colours, means.normals.astype(np.float32))

@@ -30,7 +30,7 @@ from scal3r_ros.simulation.simulate import SimulatedFrame
 Scal3r = Callable[..., Any]
 SMALL = ("--set", "geometric.sweep.width=64", "--set", "geometric.sweep.planes=8", "--set", "window.size=8",
          "--set", "window.overlap=3")  # fmt: skip
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def fails(done: Any) -> str:
