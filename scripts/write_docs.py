@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import rclpy
@@ -75,6 +76,10 @@ FRAMES = {
 INTERNAL = ("/rosout", "/parameter_events", "~/transition_event")
 
 
+DISCOVERY_S = 60.0
+"""How long a node may take to see its own topics in the graph: it learns of them in the background."""
+
+
 def interface() -> dict[str, str]:
     """The tables of topics, services and frames by their name in the docs.
 
@@ -90,12 +95,16 @@ def interface() -> dict[str, str]:
         node.start()
         own = ("mapper", "/")
         return {
-            "inputs": _table("in", INPUTS, node.get_subscriber_names_and_types_by_node(*own)),
-            "outputs": _table("out", OUTPUTS, node.get_publisher_names_and_types_by_node(*own)),
+            "inputs": _table("in", INPUTS, lambda: node.get_subscriber_names_and_types_by_node(*own)),
+            "outputs": _table("out", OUTPUTS, lambda: node.get_publisher_names_and_types_by_node(*own)),
             "services": _table(
                 "service",
                 SERVICES,
-                [item for item in node.get_service_names_and_types_by_node(*own) if item[1][0].startswith("std_srvs/")],
+                lambda: [
+                    (name, kinds)
+                    for name, kinds in node.get_service_names_and_types_by_node(*own)
+                    if kinds[0].startswith("std_srvs/")
+                ],
             ),
             "frames": _frames(),
         }
@@ -135,13 +144,20 @@ def filled(page: str, tables: dict[str, str]) -> str:
     return page
 
 
-def _table(head: str, notes: dict[str, str], found: Iterable[tuple[str, list[str]]]) -> str:
+def _types(found: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
     absolute = ("/tf", "/tf_static", "/diagnostics")
     types = {}
     for name, kinds in found:
         relative = name if name in absolute else re.sub(r"^/", "", re.sub(r"^/mapper/", "~/", name))
         if name not in INTERNAL and relative not in INTERNAL:
             types[relative] = ", ".join(kinds)
+    return types
+
+
+def _table(head: str, notes: dict[str, str], find: Callable[[], Iterable[tuple[str, list[str]]]]) -> str:
+    deadline = time.monotonic() + DISCOVERY_S
+    while set(types := _types(find())) != set(notes) and time.monotonic() < deadline:
+        time.sleep(0.05)
     if set(types) != set(notes):
         raise KeyError(f"topics or services without a note, or notes without one: {set(types) ^ set(notes)}")
     rows = [f"| {number} | `{name}` | {types[name]} | {notes[name]} |" for number, name in enumerate(notes, 1)]

@@ -10,6 +10,7 @@ import pickle
 import queue
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,21 @@ class Faults:
     devices_gone: set[str] = field(default_factory=set)
     sums: PeerSums | None = None
     """What all workers have of the peers, where the box shares its memory."""
+
+
+class SilenceClock:
+    """A clock that stands still but for the time in which a worker hangs: a busy machine makes no worker late."""
+
+    def __init__(self) -> None:
+        self.workers: list[ThreadWorker] = []
+        self._shown = self._seen = time.monotonic()
+
+    def monotonic(self) -> float:
+        now = time.monotonic()
+        if any(worker.hanging and not worker.dead for worker in self.workers):
+            self._shown += now - self._seen
+        self._seen = now
+        return self._shown
 
 
 class Killed(BaseException):
@@ -282,10 +298,11 @@ class ThreadWorker:
         return pickle.loads(content)
 
 
-def launcher(faults: Faults) -> SimpleNamespace:
+def launcher(faults: Faults, clock: SilenceClock) -> SimpleNamespace:
     """Starts workers that suffer `faults`; keeps all in `workers`."""
     meetings = Meetings()
     made = SimpleNamespace(workers=[])
+    clock.workers = made.workers
 
     def launch(number, device, inbox, on_written) -> ThreadWorker:
         made.workers.append(ThreadWorker(number, device, inbox, on_written, faults, meetings))

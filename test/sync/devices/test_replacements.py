@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from thread_workers import Faults, gradient_of, launcher, random_faults
+from thread_workers import Faults, SilenceClock, gradient_of, launcher, random_faults
 
 from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
-from scal3r_ros.sync.devices import replacements
+from scal3r_ros.sync.devices import replacements, replies
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
 from scal3r_ros.sync.devices.messages import Done, Failed, Gone, ReadGradients, Ready
 from scal3r_ros.sync.devices.replacements import Replacements
@@ -28,6 +28,14 @@ SUMS_OF_A_STEP = 6
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replacements, "_FIRST_PAUSE_S", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> SilenceClock:
+    """How long workers are silent, by a clock that a busy machine does not put forward."""
+    clock = SilenceClock()
+    monkeypatch.setattr(replies, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -56,13 +64,13 @@ def learned_by_all(reconstructor: ChunkParallelReconstructor) -> list[dict[int, 
 
 @pytest.mark.parametrize("tens", range(SCHEDULES // 10))
 def test_no_schedule_of_faults_loses_a_chunk_or_anything_learned_while_one_worker_lives(
-    plain: NetworkConfig, tens: int
+    plain: NetworkConfig, clock: SilenceClock, tens: int
 ) -> None:
     chunks = plain_chunks(CHUNKS)
     for seed in range(10 * tens, 10 * tens + 10):
         rng = random.Random(seed)
         faults = random_faults(rng, WORKERS, CHUNKS // WORKERS * SUMS_OF_A_STEP, survivor=rng.randrange(WORKERS))
-        made = launcher(faults)
+        made = launcher(faults, clock)
         reconstructor = ChunkParallelReconstructor(plain, launch=made.launch)
         geometries = list(drive(reconstructor, chunks))
         assert [int(geometry.depth[0, 0, 0]) for geometry in geometries] == list(range(CHUNKS)), seed
@@ -84,10 +92,10 @@ def test_no_schedule_of_faults_loses_a_chunk_or_anything_learned_while_one_worke
 
 @pytest.mark.parametrize("seed", range(20))
 def test_where_all_workers_may_die_every_chunk_still_has_an_answer_or_one_clear_error(
-    plain: NetworkConfig, seed: int
+    plain: NetworkConfig, clock: SilenceClock, seed: int
 ) -> None:
     rng = random.Random(seed)
-    made = launcher(random_faults(rng, WORKERS, 2 * SUMS_OF_A_STEP, survivor=None))
+    made = launcher(random_faults(rng, WORKERS, 2 * SUMS_OF_A_STEP, survivor=None), clock)
     reconstructor = ChunkParallelReconstructor(plain, launch=made.launch)
     for chunk in plain_chunks(CHUNKS):
         try:
@@ -98,9 +106,9 @@ def test_where_all_workers_may_die_every_chunk_still_has_an_answer_or_one_clear_
     reconstructor.close()
 
 
-def test_a_device_that_is_gone_is_left_out_and_the_others_go_on(plain: NetworkConfig) -> None:
+def test_a_device_that_is_gone_is_left_out_and_the_others_go_on(plain: NetworkConfig, clock: SilenceClock) -> None:
     faults = Faults(dies_at={1: SUMS_OF_A_STEP + 2})
-    made = launcher(faults)
+    made = launcher(faults, clock)
     reconstructor = ChunkParallelReconstructor(plain, launch=made.launch)
     chunks = plain_chunks(60)
     notes = []
@@ -115,8 +123,8 @@ def test_a_device_that_is_gone_is_left_out_and_the_others_go_on(plain: NetworkCo
     reconstructor.close()
 
 
-def test_restarting_can_be_switched_off(plain: NetworkConfig) -> None:
-    made = launcher(Faults(dies_at={1: 3}))
+def test_restarting_can_be_switched_off(plain: NetworkConfig, clock: SilenceClock) -> None:
+    made = launcher(Faults(dies_at={1: 3}), clock)
     reconstructor = ChunkParallelReconstructor(replace(plain, restart_workers=False), launch=made.launch)
     list(drive(reconstructor, plain_chunks(30)))
     assert len(made.workers) == WORKERS
