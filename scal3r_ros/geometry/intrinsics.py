@@ -29,6 +29,17 @@ class Intrinsics:
         """Calibration matrix (3, 3)."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
+    def fault(self, width: int, height: int) -> str:
+        """What makes this no camera of an image of `width` × `height` pixels; empty where nothing does."""
+        numbers = (self.fx, self.fy, self.cx, self.cy, self.radial)
+        if not np.isfinite(numbers).all():
+            return "not all its numbers are finite"
+        if self.fx <= 0 or self.fy <= 0:
+            return f"its focal lengths are {self.fx:g} and {self.fy:g} pixels"
+        if (self.width, self.height) != (width, height):
+            return f"it is for {self.width} x {self.height} pixels, and the image has {width} x {height}"
+        return ""
+
     def on_unit_plane(self, uv: ArrayLike) -> NDArray[np.float64]:
         """Places (..., 2) on the z = 1 plane of pixels uv (..., 2)."""
         xy: NDArray[np.float64] = (np.asarray(uv, np.float64) - [self.cx, self.cy]) / [self.fx, self.fy]

@@ -57,7 +57,7 @@ class Frontend:
         self._klt = KltTracker(config.tracker.klt)
         self._window = ChunkWindow(config.window)
         self._smooth = SmoothPose(config.correction_fade_s)
-        self._frames_in = self._unposed = self._extrapolated = self._keyframes = 0
+        self._frames_in = self._unposed = self._extrapolated = self._keyframes = self._bad_cameras = 0
         self._clear()
 
     def observe(self, frame: Frame, busy: bool) -> tuple[Observation, Posed] | None:
@@ -66,6 +66,10 @@ class Frontend:
         None where the clock of the images was set back: the frame has to be shown again after `starting_over`.
         """
         with self._one_frame:
+            if fault := _fault_of_camera(frame):
+                self._frames_in += 1
+                self._bad_cameras += 1
+                return Observation((), None, DroppedFrame("calibration unusable", fault)), Posed()
             before_ns = self._stamps.newest_ns
             verdict = self._stamps.judge(frame.stamp_ns)
             if verdict is StampVerdict.NEW_CLOCK:
@@ -127,6 +131,7 @@ class Frontend:
             return {
                 "frames_in": self._frames_in,
                 **self._stamps.counters(),
+                "frames_dropped_calibration_unusable": self._bad_cameras,
                 "frames_unposed": self._unposed,
                 "frames_extrapolated": self._extrapolated,
                 "distance_travelled": self._distance,
@@ -181,6 +186,12 @@ class Frontend:
         self._seen = [seen for seen in done.frames if seen.index >= oldest and seen.index in waiting]
         self._submap, self._tracker, self._found = submap, done.tracker, done.camera
         return Posed(given, tuple(_place(posed.seen, posed.tracked.T_ref_cam, submap) for posed in done.poses))
+
+
+def _fault_of_camera(frame: Frame) -> str:
+    height, width = frame.image.shape[:2]
+    fault = "" if frame.intrinsics is None else frame.intrinsics.fault(width, height)
+    return f"the calibration of the image at {_seconds(frame.stamp_ns)} s cannot be used: {fault}" if fault else ""
 
 
 def _place(seen: SeenFrame, T_odom_cam: Array, submap: PlacedSubmap) -> FramePlace:
