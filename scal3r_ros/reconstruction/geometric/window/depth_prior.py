@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 TURN_ERROR = 0.01
 """Error of a track as a share of the angle that its camera has turned: rolling shutter, blur, left-over distortion."""
-ENOUGH, LITTLE = 20.0, 10.0
+ENOUGH, LITTLE = 12.0, 6.0
 """Parallax of tracks, in their errors, from which on their depth is all measured, and below which it is expected."""
 LEAST_SPREAD = 0.6
 """Standard deviation of the inverse depth of a scene's points, as a share of their median, at least."""

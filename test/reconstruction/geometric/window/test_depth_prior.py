@@ -33,10 +33,15 @@ def about(count: int, seed: int) -> np.ndarray:
 
 
 def tracks(T: np.ndarray, points: int, seed: int) -> TrackTable:
-    """Points 1 to 3 m ahead, followed for as long as they are in view; tracks creep and are half a pixel off."""
+    """Points 1 to 3 m ahead, followed for as long as they are in view."""
     rng = np.random.default_rng(seed)
     there = np.column_stack([rng.uniform(-1.4, 1.4, (points, 2)), np.ones(points)])
     there *= (rng.uniform(1.0, 3.0, points) / np.linalg.norm(there, axis=1))[:, None]
+    return followed(T, there, rng)
+
+
+def followed(T: np.ndarray, there: np.ndarray, rng: np.random.Generator) -> TrackTable:
+    """Points (n, 3) followed for as long as they are in view; tracks creep and are half a pixel off."""
     rows, number = [], 0
     for point in there:
         local = np.einsum("sji,sj->si", T[:, :3, :3], point - T[:, :3, 3])
@@ -78,8 +83,42 @@ def test_the_scale_of_a_camera_that_turns_and_hardly_moves_does_not_collapse(see
         near.append(depth / at_first)
         healths.append(found.motion.health)
         assert near[-1] > 0
-    assert 0.4 < near[-1] < 2.5
+    assert 0.4 < near[-1] < 3.0
     assert ChunkHealth.DEGRADED in healths
+
+
+def panned(count: int, seed: int) -> np.ndarray:
+    """A camera that is panned by 75° from the hand, and moves by centimetres."""
+    rng, time = np.random.default_rng(seed), np.arange(count)
+    yaw = np.deg2rad(75.0) * (np.clip(time - SIZE, 0, None) / (count - SIZE) - 0.5)
+    way = 0.04 * np.stack([np.sin(2 * np.pi * time / p + rng.uniform(0, 6)) for p in (29.0, 47.0, 53.0)], axis=1)
+    way[:, 0] += 0.03 * np.minimum(time, SIZE)  # the first chunk is measured
+    R = Rotation.from_euler("y", yaw[:, None]).as_matrix()
+    return np.stack([se3.se3(R_of, t) for R_of, t in zip(R, way, strict=True)])
+
+
+def around(points: int, seed: int) -> np.ndarray:
+    """Points (n, 3) about 3 m away to the left, 1 m to the right, and between in between."""
+    rng = np.random.default_rng(seed)
+    azimuth, elevation = rng.uniform(-1.3, 1.3, points), rng.uniform(-0.5, 0.5, points)
+    distance = 3.0 * (1.0 / 3.0) ** np.clip((azimuth + 0.6) / 1.2, 0.0, 1.0) * rng.uniform(0.8, 1.25, points)
+    ray = [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+    return np.stack(ray, axis=1) * distance[:, None]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_comes_into_view_may_be_nearer_than_what_was_there(seed: int) -> None:
+    T, there = panned(124, seed), around(900, seed)
+    chunks = chunks_of(followed(T, there, np.random.default_rng(seed + 100)), len(T))
+    window, far = FixedLagWindow(LagConfig(), MotionConfig()), []
+    for chunk in chunks:
+        features = [frame.features for frame in chunk.frames if frame.features is not None]
+        found = window.estimate(chunk, features, CAMERA, None, 1.0)
+        pose = T[chunk.frames[0].index]
+        local = (there - pose[:3, 3]) @ pose[:3, :3]
+        ahead = local[(local[:, 2] > 0.2) & (np.abs(local[:, :2]) < [0.6, 0.45] * local[:, 2:]).all(axis=1)]
+        far.append(np.median(np.linalg.norm(found.motion.points, axis=1)) / np.median(np.linalg.norm(ahead, axis=1)))
+    assert 0.4 < far[-1] / far[0] < 2.5
 
 
 def test_only_a_camera_that_turns_more_than_it_moves_needs_an_expected_depth(world: Any, drive: Any) -> None:
