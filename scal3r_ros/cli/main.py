@@ -28,7 +28,9 @@ COMMANDS = {
         "Run a published benchmark on the sequences that are there and print its tables; go on where it was stopped."
     ),
     "view": "Walk around in the map of a finished run, in the browser, until Ctrl-C.",
-    "export": "Write what was mapped for CloudCompare, QGIS, Open3D, evo, RViz, COLMAP, nerfstudio and other programs.",
+    "export": (
+        "Write what was mapped for CloudCompare, QGIS, Open3D, evo, RViz, Nav2, COLMAP, nerfstudio and other programs."
+    ),
     "train": "Train a network; stop it by Ctrl-C and start it again to go on.",
     "weights": (
         "Tell which weights the network can use, where to get them and what is here; verify a file; plan GPU memory."

@@ -25,7 +25,7 @@ from scal3r_ros.reconstruction.protocol import ChunkHealth
 
 Array = NDArray[np.float64]
 
-MOST_WAITING = 20
+MOST_WAITING = 6
 """Submaps whose depth waits in RAM until the map is in metres; the oldest beyond are left out and counted."""
 GROUND_GOES_ON = 3
 """Submaps for which the ground of one before is continued where theirs does not stand out."""
