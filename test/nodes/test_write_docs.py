@@ -36,5 +36,6 @@ def test_topics_services_and_frames_are_listed_as_they_are(write_docs, project_r
 
 def test_a_topic_without_a_note_is_refused(write_docs, ros_environment, monkeypatch):
     monkeypatch.delitem(write_docs.OUTPUTS, "odometry")
+    monkeypatch.setattr(write_docs, "DISCOVERY_S", 15.0)
     with pytest.raises(KeyError, match="odometry"):
         write_docs.interface()

@@ -298,11 +298,12 @@ class ThreadWorker:
         return pickle.loads(content)
 
 
-def launcher(faults: Faults, clock: SilenceClock) -> SimpleNamespace:
+def launcher(faults: Faults, clock: SilenceClock | None = None) -> SimpleNamespace:
     """Starts workers that suffer `faults`; keeps all in `workers`."""
     meetings = Meetings()
     made = SimpleNamespace(workers=[])
-    clock.workers = made.workers
+    if clock is not None:
+        clock.workers = made.workers
 
     def launch(number, device, inbox, on_written) -> ThreadWorker:
         made.workers.append(ThreadWorker(number, device, inbox, on_written, faults, meetings))
