@@ -6,10 +6,10 @@ Topics, types and services are those of a node that runs, parameters those that 
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -77,7 +77,6 @@ FRAMES = {
 INTERNAL = ("/rosout", "/parameter_events", "~/transition_event")
 
 
-NAME = f"mapper_{os.getpid()}"
 DISCOVERY_S = 60.0
 """How long a node may take to see its own topics in the graph: it learns of them in the background."""
 
@@ -89,14 +88,15 @@ def interface() -> dict[str, str]:
         KeyError: a topic or service has no note here, or a note has no topic or service.
     """
     context = rclpy.Context()
-    # A name that no other node has: the graph would answer for that one, or for one that has ended.
-    rclpy.init(args=["--ros-args", "-r", f"__node:={NAME}"], context=context)
+    # A name that no other node has or had: the graph would answer for that one, even where it has ended.
+    name = f"mapper_{uuid.uuid4().hex}"
+    rclpy.init(args=["--ros-args", "-r", f"__node:={name}"], context=context)
     node = MapperNode(
         MapperNodeConfig, build_mapper, context=context, parameter_overrides=[Parameter("autostart", value=True)]
     )
     try:
         node.start()
-        own = (NAME, "/")
+        own = (name, "/")
         return {
             "inputs": _table("in", INPUTS, lambda: node.get_subscriber_names_and_types_by_node(*own)),
             "outputs": _table("out", OUTPUTS, lambda: node.get_publisher_names_and_types_by_node(*own)),
@@ -151,7 +151,7 @@ def _types(found: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
     absolute = ("/tf", "/tf_static", "/diagnostics")
     types = {}
     for name, kinds in found:
-        relative = name if name in absolute else re.sub(r"^/", "", re.sub(rf"^/{NAME}/", "~/", name))
+        relative = name if name in absolute else re.sub(r"^/", "", re.sub(r"^/mapper_[0-9a-f]{32}/", "~/", name))
         if name not in INTERNAL and relative not in INTERNAL:
             types[relative] = ", ".join(kinds)
     return types
