@@ -8,6 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 from scal3r_ros.geometry.intrinsics import Intrinsics
 
 
+def confident(depth: NDArray[np.floating], confidence: NDArray[np.floating], least: float) -> NDArray[np.bool_]:
+    """Where depth is known, a number, and its confidence at least `least` (and not 0)."""
+    return np.asarray((confidence >= max(least, 1e-6)) & (depth > 0) & np.isfinite(depth))
+
+
 def backproject(depth: ArrayLike, intrinsics: Intrinsics) -> NDArray[np.floating]:
     """Points (..., h, w, 3) in the camera frame of z-depth maps (..., h, w), in the depth's unit and dtype.
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import MappingError
 from scal3r_ros.features.sift import LocalFeatures
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.geometry.projection import backproject_pixels, nearest_pixels
+from scal3r_ros.geometry.projection import backproject_pixels, confident, nearest_pixels
 from scal3r_ros.reconstruction.protocol import Frame
 
 Array = NDArray[np.float64]
@@ -76,7 +76,7 @@ def keep_keyframe(
     camera = frame.intrinsics or depth_camera.scaled(width, height)
     _, row, column = nearest_pixels(features.uv, frame.image.shape, depth.shape)
     z = depth[row, column].astype(np.float64)
-    known = np.flatnonzero((confidence[row, column] >= max(min_confidence, 1e-6)) & (z > 0) & np.isfinite(z))
+    known = np.flatnonzero(confident(z, confidence[row, column], min_confidence))
     features = features.take(known)
     uv = features.uv.astype(np.float64)
     points = backproject_pixels(uv, z[known], camera)

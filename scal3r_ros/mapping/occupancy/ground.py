@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.geometry.projection import backproject
+from scal3r_ros.geometry.projection import backproject, confident
 from scal3r_ros.mapping.scale.sources.ground_plane import ground_plane
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 
@@ -99,7 +99,7 @@ def _near_points(geometry: ChunkGeometry, min_confidence: float) -> tuple[Array,
     for T, depth, confidence, camera in zip(
         geometry.T_chunk_cam, geometry.depth, geometry.confidence, geometry.intrinsics, strict=True
     ):
-        sure = (confidence >= max(min_confidence, 1e-6)) & (depth > 0) & np.isfinite(depth)
+        sure = confident(depth, confidence, min_confidence)
         offsets = backproject(depth, camera)[sure].astype(np.float64) @ T[:3, :3].T
         points.append(offsets + T[:3, 3])
         weights.append(confidence[sure] / np.maximum(np.square(offsets).sum(axis=1), 1e-12))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.geometry.projection import backproject
+from scal3r_ros.geometry.projection import backproject, confident
 from scal3r_ros.mapping.occupancy.config import OccupancyConfig
 from scal3r_ros.mapping.occupancy.ground import Ground
 from scal3r_ros.mapping.occupancy.submap_grid import SubmapGrid
@@ -82,7 +82,7 @@ def _rays(
     geometry: ChunkGeometry, k: int, sR: Array, height: float, config: OccupancyConfig, min_confidence: float
 ) -> _Rays:
     depth, confidence = geometry.depth[k], geometry.confidence[k]
-    sure = (confidence >= max(min_confidence, 1e-6)) & (depth > 0) & np.isfinite(depth)
+    sure = confident(depth, confidence, min_confidence)
     local = backproject(depth, geometry.intrinsics[k])[sure].astype(np.float64)
     offsets = local @ (sR @ geometry.T_chunk_cam[k, :3, :3]).T
     distance = np.hypot(offsets[:, 0], offsets[:, 1])

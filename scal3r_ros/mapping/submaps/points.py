@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.features.pinhole import as_pinhole
-from scal3r_ros.geometry.projection import backproject, nearest_pixels
+from scal3r_ros.geometry.projection import backproject, confident, nearest_pixels
 from scal3r_ros.mapping.cloud.visibility import DepthView, Surface
 from scal3r_ros.mapping.submaps.normals import normals_of
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame
@@ -55,8 +55,7 @@ def coloured_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float
 
 def _confident(depth: Floats, confidence: Floats, least: float) -> Floats:
     """Depth (h, w), 0 where it is not confident or not a number."""
-    confident = (confidence >= max(least, 1e-6)) & (depth > 0) & np.isfinite(depth)
-    return np.where(confident, depth, np.float32(0.0)).astype(np.float32)
+    return np.where(confident(depth, confidence, least), depth, np.float32(0.0)).astype(np.float32)
 
 
 def _weights(depth: Floats, confidence: Floats) -> Floats:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.geometry.projection import backproject
+from scal3r_ros.geometry.projection import backproject, confident
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 
 Array = NDArray[np.float64]
@@ -120,7 +120,7 @@ def _points_below(chunk: Chunk, geometry: ChunkGeometry, normal: Array, min_conf
     offsets, weights, frames = [], [], []
     for k, T in enumerate(geometry.T_chunk_cam):
         depth, confidence = geometry.depth[k], geometry.confidence[k]
-        sure = (confidence >= max(min_confidence, 1e-6)) & (depth > 0) & np.isfinite(depth)
+        sure = confident(depth, confidence, min_confidence)
         sure[round((1.0 - BORDER) * len(sure)) :] = False
         local = backproject(depth, geometry.intrinsics[k])[sure].astype(np.float64)
         offset, weight = local @ T[:3, :3].T, confidence[sure].astype(np.float64)

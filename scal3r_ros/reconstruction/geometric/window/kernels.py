@@ -7,29 +7,22 @@ Source: Triggs et al. 2000, Bundle adjustment: a modern synthesis, §6.1 (Schur 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from functools import partial
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from scal3r_ros.reconstruction.geometric.compiled import compiled
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
-
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 _LEAST_DEPTH = 1e-9
 _BEHIND = 50.0
 """Residual, in standard deviations, of a point behind the camera."""
 
 
-def _compiled(function: FunctionT) -> FunctionT:
-    """The function as machine code that runs without the GIL, kept on disk where a folder can be written to."""
-    try:
-        return cast("FunctionT", njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # numba finds no folder for its cache
-        return cast("FunctionT", njit(nogil=True)(function))
+_compiled = partial(compiled, error_model="python")  # a division by 0 is degenerate, and costs the chunk
 
 
 @_compiled

@@ -1,0 +1,23 @@
+"""numba's compiler as the geometric reconstructor uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def compiled(function: FunctionT, *, error_model: str = "numpy", fastmath: bool | set[str] = False) -> FunctionT:
+    """The function as machine code without the GIL, kept on disk where a folder can be written to; deterministic.
+
+    `error_model` python raises where a divisor is 0; numpy gives infinity or NaN. `fastmath` names departures from
+    IEEE 754; without any, sums keep their order, and NaN and infinity stay what they are.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": error_model, "fastmath": fastmath}
+    try:
+        return cast("FunctionT", njit(cache=True, **options)(function))
+    except RuntimeError:  # numba finds no folder for its cache
+        return cast("FunctionT", njit(**options)(function))
