@@ -17,11 +17,10 @@ import numpy as np
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
-from scal3r_ros.io.datasets.sensors.imu import read_imu
+from scal3r_ros.io.datasets.sensors.imu import ImuTable, read_imu
 from scal3r_ros.io.datasets.sequence import ImageSequence, as_many, depth_beside
 from scal3r_ros.io.images.folder import SUFFIXES, find_images, read_depth, read_image, stamps_of_names
 from scal3r_ros.io.trajectories import even_stamps, read_times, read_trajectory
-from scal3r_ros.mapping.values import ImuSample
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ def read_posed(folder: Path) -> ImageSequence:
     return ImageSequence(kind, folder.name, paths, stamps, calibration, poses, samples, depth)
 
 
-def _imu(folder: Path) -> tuple[ImuSample, ...]:
+def _imu(folder: Path) -> ImuTable:
     mount = folder / IMU[1]
     try:
         T_imu_cam = np.array(mount.read_text().split(), np.float64).reshape(4, 4)

@@ -195,7 +195,8 @@ def four_seasons(root: Path) -> Path:
     images(folder / "undistorted_images" / "cam0", [f"{stamp}.png" for stamp in STAMPS])
     lines = ["# timestamp (ns), tx, ty, tz, qx, qy, qz, qw, scale, fusion quality"]
     for stamp, T, q in zip(STAMPS.tolist(), POSES, se3.quat_xyzw(POSES[:, :3, :3]), strict=True):
-        lines.append(",".join(map(repr, [stamp, *T[:3, 3].tolist(), *q.tolist(), 1.0, 3])))
+        scale = 0.97 if stamp == STAMPS[0] else 0.96
+        lines.append(",".join(map(repr, [stamp, *(T[:3, 3] / scale).tolist(), *q.tolist(), scale, 3])))
     (folder / "GNSSPoses.txt").write_text("\n".join(lines) + "\n")
     (folder / "times.txt").write_text("".join(f"{s} {s / 1e9:.6f} 2.5\n" for s in STAMPS.tolist()))
     (root / "calibration").mkdir()
