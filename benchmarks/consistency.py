@@ -34,7 +34,7 @@ from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.submaps.uncertainty import camera_covariance, chained
-from scal3r_ros.mapping.values import FramePose, MapUpdate, PoseSource, SubmapSummary
+from scal3r_ros.mapping.values import FramePose, MapUpdate, SubmapSummary
 from scal3r_ros.nodes.mapper.output.velocity import VelocityMeter
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.simulation.drives.levelling import CAMERA_HEIGHT_M
@@ -175,7 +175,7 @@ def squared_errors(recording: Recording, drive: Trajectory, metric: bool) -> dic
             add(START_POSITION, START_ROTATION, error, covariance)
     meter = VelocityMeter()
     for k, pose in enumerate(recording.poses):
-        extrapolated = pose.source is PoseSource.EXTRAPOLATED
+        extrapolated = not pose.source.measured
         twist = meter.measure(pose.stamp_ns, pose.T_odom_cam, extrapolated, pose.scale_sigma)
         if k < 5 or not usable[k - 1]:
             continue

@@ -200,6 +200,5 @@ def chunks_seen(scout: OnlineMapper, frames: Iterable[Frame]) -> Iterator[Chunk]
         chunk = scout.observe(frame).chunk
         if chunk is not None:
             yield chunk
-    last = scout.close_window()
-    if last is not None:
+    while (last := scout.close_window()) is not None:
         yield last

@@ -68,6 +68,41 @@ def _quantiles(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.asarray(np.interp(_QUANTILES, share, np.arange(256)))
 
 
+def followed(
+    source: NDArray[np.uint8], target: NDArray[np.uint8], uv: NDArray[np.float32], guess: NDArray[np.float32],
+    side: int, levels: int, max_forward_backward: float,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:  # fmt: skip
+    """Where the points `uv` (n, 2) of `source` are in `target` (n, 2), searched from `guess`, and which of them (n,)
+    are found again on the way back; windows are `side` pixels wide.
+    """
+    there, found = _match(source, target, uv, guess, side, levels)
+    back, found_back = _match(target, source, there, uv, side, levels)
+    margin = side // 2
+    good = found & found_back
+    good &= np.abs(back - uv).max(axis=1) < max_forward_backward
+    good &= (there >= margin).all(axis=1)
+    good &= (there[:, 0] < target.shape[1] - margin) & (there[:, 1] < target.shape[0] - margin)
+    return there, good
+
+
+def _match(
+    source: NDArray[np.uint8], target: NDArray[np.uint8], uv: NDArray[np.float32], guess: NDArray[np.float32],
+    side: int, levels: int,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:  # fmt: skip
+    matched, found, _ = cv2.calcOpticalFlowPyrLK(
+        source,
+        target,
+        uv,
+        guess.copy(),
+        winSize=(side, side),
+        maxLevel=levels,
+        criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01),
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+        minEigThreshold=1e-4,
+    )
+    return np.asarray(matched, np.float32), np.asarray(found).ravel() == 1
+
+
 class KltTracker:
     """Follows points from frame to frame and keeps the image covered with them. State: last image and its points."""
 
@@ -84,13 +119,43 @@ class KltTracker:
 
         A change of image size starts all tracks anew.
         """
-        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        self.follow(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8))
+        return self.replenish()
+
+    def peek(self, grey: NDArray[np.uint8]) -> Features:
+        """The points of the last image that are found in `grey` (h, w), which does not become the last one."""
+        if self._last is None or grey.shape != self._last.shape or not len(self._ids):
+            return Features(np.empty(0, np.int64), np.empty((0, 2), np.float32))
+        uv, good = self._followed(self._last, grey)
+        return Features(self._ids[good], uv[good])
+
+    def follow(self, grey: NDArray[np.uint8]) -> Features:
+        """The points of the last image that are found in `grey` (h, w), the next one: the first half of `track`."""
         if self._last is not None and grey.shape == self._last.shape and len(self._ids):
             self._follow(self._last, grey)
         else:
             self._drop_all()
         self._last = grey
-        self._replenish(grey)
+        return Features(self._ids, self._uv)
+
+    def resume(self, found: Features, apart: float) -> None:
+        """Takes up tracks again that were found in the last image in another way.
+
+        Points of other tracks within `apart` pixels of one of them end: the same corner has been taken for a new one.
+        """
+        if not len(found.ids):
+            return
+        distance = np.abs(self._uv[:, None] - found.uv[None]).max(axis=2).min(axis=1)
+        kept = (distance > apart) & ~np.isin(self._ids, found.ids)
+        ids, uv = np.concatenate([self._ids[kept], found.ids]), np.concatenate([self._uv[kept], found.uv])
+        flow = np.concatenate([self._flow[kept], np.zeros_like(found.uv)])
+        order = np.argsort(ids, kind="stable")
+        self._ids, self._uv, self._flow = ids[order], uv[order].astype(np.float32), flow[order]
+
+    def replenish(self) -> Features:
+        """All points of the last image, with new ones where there were none: the second half of `track`."""
+        assert self._last is not None
+        self._replenish(self._last)
         return Features(self._ids, self._uv)
 
     def reset(self) -> None:
@@ -119,31 +184,7 @@ class KltTracker:
         """Where the points of `last` are in `grey` (n, 2), and which of them are found again on the way back."""
         config, side = self._config, self._config.window
         guess = self._uv + self._flow  # constant image motion: a good start on a vehicle that turns
-        uv, found = self._match(last, grey, self._uv, guess)
-        back, found_back = self._match(grey, last, uv, self._uv)
-        margin = side // 2
-        good = found & found_back
-        good &= np.abs(back - self._uv).max(axis=1) < config.max_forward_backward
-        good &= (uv >= margin).all(axis=1) & (uv[:, 0] < grey.shape[1] - margin) & (uv[:, 1] < grey.shape[0] - margin)
-        return uv, good
-
-    def _match(
-        self, source: NDArray[np.uint8], target: NDArray[np.uint8], uv: NDArray[np.float32], guess: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Where the points `uv` (n, 2) of `source` are in `target`, searched from `guess`, and which were found."""
-        side = self._config.window
-        matched, found, _ = cv2.calcOpticalFlowPyrLK(
-            source,
-            target,
-            uv,
-            guess.copy(),
-            winSize=(side, side),
-            maxLevel=self._config.levels,
-            criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01),
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-            minEigThreshold=1e-4,
-        )
-        return np.asarray(matched, np.float32), np.asarray(found).ravel() == 1
+        return followed(last, grey, self._uv, guess, side, config.levels, config.max_forward_backward)
 
     def _replenish(self, grey: NDArray[np.uint8]) -> None:
         """New corners, the strongest of each grid cell that holds none, until `max_features` are followed."""

@@ -26,14 +26,14 @@ from scal3r_ros.mapping.storage import contents
 from scal3r_ros.mapping.storage.map_store import MapWriter, StoredMap
 from scal3r_ros.mapping.submaps.estimate import MapEstimate
 from scal3r_ros.mapping.submaps.points import coloured_points
-from scal3r_ros.mapping.submaps.submap import place, shared_frames, summary_of
+from scal3r_ros.mapping.submaps.segments import place_in_segment
+from scal3r_ros.mapping.submaps.submap import shared_frames, summary_of
 from scal3r_ros.mapping.values import MapUpdate, Observation, PointCloud, SensorSample
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Frame, Reconstructor
 
 Array = NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
-
 RESET = "the map was reset meanwhile"
 
 
@@ -73,7 +73,10 @@ class OnlineMapper:
 
     def flush(self) -> list[MapUpdate]:
         """Maps the chunks that still wait, and the keyframes that have not filled one."""
-        return self._map_batch(self.close_window(), 1)
+        updates = self._map_batch(None, 1)
+        while (chunk := self.close_window()) is not None:
+            updates += self._map_batch(chunk, 1)
+        return updates
 
     def observe(self, frame: Frame, busy: bool = False) -> Observation:
         """The camera-rate half: follows and poses `frame`; hands out a chunk where one is full and nobody is `busy`.
@@ -96,6 +99,7 @@ class OnlineMapper:
     def add_sensor(self, sample: SensorSample) -> None:
         """Takes in a sample of another sensor, best before the images that follow it."""
         self.scale.add(sample)
+        self._frontend.add_sensor(sample)
 
     def map_chunk(self, chunk: Chunk, following: Sequence[Chunk] = ()) -> MapUpdate:
         """The slow half: reconstructs `chunk`, aligns it to the submap before, adds its points, corrects the poses.
@@ -112,18 +116,17 @@ class OnlineMapper:
             chunk = replace(chunk, shared=shared_frames(before, chunk))
             geometry = self._chunks.reconstruct(chunk, before, following)
             metrics = self._chunks.metrics()
-            if before is None and geometry.health is not ChunkHealth.OK:
+            if (before is None or not chunk.shared) and geometry.health is not ChunkHealth.OK:
                 self._chunks_failed += 1
-                note = f"no map yet: {geometry.note}"
+                note = f"{'no map yet' if before is None else 'no new segment yet'}: {geometry.note}"
                 return MapUpdate((), self.T_map_odom(), chunk=chunk, geometry=geometry, note=note, metrics=metrics)
-
             started = time.perf_counter()
-            placed = place(chunk, geometry, self.scale.known(self._estimate.in_map_unit(before)), self._config)
-            placed, observed = self.scale.observe(placed)
+            before = self.scale.known(self._estimate.in_map_unit(before))
+            placed, observed = self.scale.observe(place_in_segment(chunk, geometry, before, self._config))
             submap = placed.submap
             aligned = time.perf_counter()
             anchor = self._estimate.add(placed, observed)
-            posed = self._frontend.take_over(submap)
+            posed = self._frontend.take_over(submap, self._estimate.connected)
             self._estimate.log(posed.places)
             points = coloured_points(chunk, geometry, self._config.min_confidence)
             cloud = self._cloud.add(submap.index, points, self._estimate.anchors)
@@ -156,7 +159,7 @@ class OnlineMapper:
                 return None
 
     def close_window(self) -> Chunk | None:
-        """The keyframes that have not filled a chunk, for `map_chunk`; None where there are no new ones."""
+        """Keyframes that have not filled a chunk, for `map_chunk`, until there are no new ones and None comes."""
         return self._frontend.close_window()
 
     def reset(self) -> None:
@@ -214,7 +217,7 @@ class OnlineMapper:
     def add_loop(self, edge: Edge) -> bool:
         """Takes in a verified loop; returns whether the map moved.
 
-        Where one end is a submap of a loaded map, that map is joined as soon as two loops to it agree.
+        Where one end is in a loaded map or another segment, those are joined as soon as two such loops agree.
 
         Raises:
             MappingError: a submap is not known, or the edge has no common solution with the others.
@@ -243,10 +246,7 @@ class OnlineMapper:
         return self._estimate.loop_ends()
 
     def T_map_odom(self) -> Array:
-        """The correction (4, 4) that loops have made to `odom`, right for the newest submap's last camera.
-
-        TF carries no scale: `odom` takes over that of `map` with the next submap.
-        """
+        """The correction (4, 4) of `odom` by loops, right for the newest submap's last camera; TF has no scale."""
         return self._estimate.T_map_odom()
 
     def counters(self) -> Mapping[str, int | float]:
@@ -279,6 +279,7 @@ class OnlineMapper:
             self.occupancy.absorb(joined.occupancy)
             self.scale.leave_frame()
         optimised = self._estimate.optimise()
+        self._frontend.connect(self._estimate.newest, self._estimate.connected)
         self._loops.reject(optimised.rejected)
         if joined is None and optimised.error is not None:
             raise optimised.error
@@ -295,6 +296,5 @@ class OnlineMapper:
                 break
             updates.append(self.map_chunk(*taken))
             while self.loops_waiting:
-                update = self.close_loops()
-                updates += [] if update is None else [update]
+                updates += filter(None, [self.close_loops()])
         return updates

@@ -15,11 +15,22 @@ from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth
 
 
 class PoseSource(Enum):
-    """Where a camera-rate pose comes from."""
+    """Where a camera-rate pose comes from.
+
+    EXTRAPOLATED: the image showed too few known points, for less than half a second. LOST: it has for longer, and the
+    pose is a guess. UNCONNECTED: measured, but in a segment whose place and scale in the map are not known.
+    """
 
     CHUNK = "chunk"
     TRACKED = "tracked"
     EXTRAPOLATED = "extrapolated"
+    LOST = "lost"
+    UNCONNECTED = "unconnected"
+
+    @property
+    def measured(self) -> bool:
+        """Whether the image has shown where the camera is, in the segment at hand."""
+        return self not in (PoseSource.EXTRAPOLATED, PoseSource.LOST)
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,13 @@ from scal3r_ros.geometry.intrinsics import Intrinsics
 class Features:
     """Tracked image points of one frame: the same id in two frames is the same scene point.
 
-    `ids` (n,) int64, ascending and unique; `uv` (n, 2) float32 pixels of the rectified image.
+    `ids` (n,) int64, ascending and unique; `uv` (n, 2) float32 pixels of the rectified image. `blur` is the factor by
+    which they are less precise than those of a sharp image.
     """
 
     ids: NDArray[np.int64]
     uv: NDArray[np.float32]
+    blur: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.features.klt import KltTracker
 from scal3r_ros.mapping.config import MapperConfig
+from scal3r_ros.mapping.frontend.feature_tracker import FeatureTracker
 from scal3r_ros.mapping.frontend.hand_over import FoundCamera, HandOver
 from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame
 from scal3r_ros.mapping.frontend.pose_covariance import pose_covariance
+from scal3r_ros.mapping.frontend.sight import Sight
 from scal3r_ros.mapping.frontend.smoothing import SmoothPose
 from scal3r_ros.mapping.frontend.timestamp_filter import StampVerdict, TimestampFilter
 from scal3r_ros.mapping.frontend.tracker import PoseTracker, Tracked
 from scal3r_ros.mapping.frontend.window import ChunkWindow
 from scal3r_ros.mapping.submaps.frame_log import FramePlace
 from scal3r_ros.mapping.submaps.submap import PlacedSubmap
-from scal3r_ros.mapping.values import DroppedFrame, FramePose, Observation, PoseSource
+from scal3r_ros.mapping.values import DroppedFrame, FramePose, ImuSample, Observation, PoseSource, SensorSample
 from scal3r_ros.reconstruction.protocol import Chunk, Features, Frame
 
 Array = NDArray[np.float64]
@@ -54,10 +55,13 @@ class Frontend:
         self._one_frame = threading.Lock()
         self._lock = threading.Lock()  # taken after the other
         self._stamps = TimestampFilter(config.reset_on_time_jump_s)
-        self._klt = KltTracker(config.tracker.klt)
+        self._tracks = FeatureTracker(config.tracker.klt)
         self._window = ChunkWindow(config.window)
         self._smooth = SmoothPose(config.correction_fade_s)
-        self._frames_in = self._unposed = self._extrapolated = self._keyframes = self._bad_cameras = 0
+        self._submap: PlacedSubmap | None = None  # the one that frames are posed by
+        self._connected = True
+        self._frames_in = self._unposed = self._keyframes = self._bad_cameras = 0
+        self._sources = dict.fromkeys(PoseSource, 0)
         self._clear()
 
     def observe(self, frame: Frame, busy: bool) -> tuple[Observation, Posed] | None:
@@ -77,10 +81,13 @@ class Frontend:
             self._frames_in += 1
             if not verdict.accepted:
                 return Observation((), None, _dropped(verdict, frame.stamp_ns, before_ns)), Posed()
-            features = self._klt.track(frame.image)
+            features = self._tracks.track(frame)
             with self._lock:
                 posed = self._pose(frame, features)
+                segments = self._window.segments
                 self._keyframes += self._window.add(replace(frame, features=features))
+                if self._window.segments != segments:
+                    self._tracks.begin_segment()
                 return Observation(posed.poses, self._window.take(busy)), posed
 
     def close_window(self) -> Chunk | None:
@@ -88,9 +95,24 @@ class Frontend:
         with self._lock:
             return self._window.close()
 
-    def take_over(self, submap: PlacedSubmap) -> Posed:
+    def add_sensor(self, sample: SensorSample) -> None:
+        """Takes in a sample; by the rotation that an IMU measures, a lost frame is looked for. Never waits."""
+        if isinstance(sample, ImuSample):
+            self._tracks.gyro.add(sample)
+
+    def connect(self, submap: PlacedSubmap | None, connected: bool) -> None:
+        """Whether the newest submap is `connected` to the beginning of the map: with the covariance that it has now."""
+        with self._lock:
+            current = self._submap
+            if not connected or self._connected or current is None or submap is None:
+                return
+            if current.index == submap.index:
+                self._submap, self._connected = replace(current, covariance=submap.covariance), True
+
+    def take_over(self, submap: PlacedSubmap, connected: bool = True) -> Posed:
         """Poses the frames of a new submap, and those since it by its points; later ones are tracked against these.
 
+        `connected`: something measured leads from it to the beginning of the map.
         The camera goes on meanwhile by the submap before; it waits only while the last frame or so is posed anew.
         Nothing comes out for a submap of before `starting_over`.
         """
@@ -105,6 +127,7 @@ class Frontend:
             if submap.index < self._first_chunk:
                 return Posed()
             hand_over.pose(self._seen_after(hand_over))
+            self._connected = connected
             return self._hand_over(submap, hand_over)
 
     @contextmanager
@@ -116,7 +139,7 @@ class Frontend:
         with self._one_frame, self._lock:
             self._window.reset()
             self._window.count_from(first_chunk)
-            self._klt.reset()
+            self._tracks.reset()
             self._stamps.forget()
             self._smooth.reset()
             self._clear()
@@ -133,7 +156,10 @@ class Frontend:
                 **self._stamps.counters(),
                 "frames_dropped_calibration_unusable": self._bad_cameras,
                 "frames_unposed": self._unposed,
-                "frames_extrapolated": self._extrapolated,
+                "frames_extrapolated": self._sources[PoseSource.EXTRAPOLATED],
+                "frames_lost": self._sources[PoseSource.LOST],
+                "frames_unconnected": self._sources[PoseSource.UNCONNECTED],
+                "frames_rematched": self._tracks.rematched,
                 "distance_travelled": self._distance,
                 "keyframes": self._keyframes,
                 "keyframes_thinned": self._window.thinned,
@@ -142,8 +168,9 @@ class Frontend:
     def _clear(self) -> None:
         self._seen: list[SeenFrame] = []
         self._found: FoundCamera | None = None
-        self._tracker = PoseTracker(self._config.tracker)
-        self._submap: PlacedSubmap | None = None  # the one that frames are posed by
+        self._tracker, self._sight = PoseTracker(self._config.tracker), Sight()
+        self._connected = True
+        self._submap = None
         self._last_given: Array | None = None
         self._distance = 0.0
         self._first_chunk = self._window.handed_out
@@ -158,15 +185,18 @@ class Frontend:
         if self._submap is None or camera is None:
             return Posed()
         tracked = self._tracker.pose(features, camera)
-        return Posed((self._give(seen, tracked, self._submap),), (_place(seen, tracked.T_ref_cam, self._submap),))
+        pose = self._give(seen, tracked, self._submap)
+        lost = pose.source is PoseSource.LOST
+        return Posed((pose,), () if lost else (_place(seen, tracked.T_ref_cam, self._submap),))
 
     def _give(self, seen: SeenFrame, tracked: Tracked, submap: PlacedSubmap) -> FramePose:
         """The pose as it is given out: continuous, and the more uncertain the longer the way was."""
+        tracked = self._sight.judged(tracked, seen.stamp_ns, self._connected)
         T = self._smooth.give(tracked.T_ref_cam, seen.stamp_ns)
         if self._last_given is not None:
             self._distance += float(np.linalg.norm(T[:3, 3] - self._last_given[:3, 3]))
         self._last_given = T
-        self._extrapolated += tracked.source is PoseSource.EXTRAPOLATED
+        self._sources[tracked.source] += 1
         covariance, scale_sigma = pose_covariance(submap, tracked, self._smooth.offset)
         return FramePose(seen.index, seen.stamp_ns, T, covariance, tracked.source, scale_sigma)
 
@@ -185,7 +215,8 @@ class Frontend:
         waiting = {seen.index for seen in self._seen}
         self._seen = [seen for seen in done.frames if seen.index >= oldest and seen.index in waiting]
         self._submap, self._tracker, self._found = submap, done.tracker, done.camera
-        return Posed(given, tuple(_place(posed.seen, posed.tracked.T_ref_cam, submap) for posed in done.poses))
+        shown = [posed for posed in done.poses if posed.tracked.source is not PoseSource.LOST]
+        return Posed(given, tuple(_place(posed.seen, posed.tracked.T_ref_cam, submap) for posed in shown))
 
 
 def _fault_of_camera(frame: Frame) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.config import MapperConfig
 from scal3r_ros.mapping.frontend.non_keyframe_poses import SeenFrame, frame_poses
+from scal3r_ros.mapping.frontend.sight import Sight
 from scal3r_ros.mapping.frontend.tracker import PoseTracker, Tracked
 from scal3r_ros.mapping.submaps.points import feature_points
 from scal3r_ros.mapping.submaps.submap import PlacedSubmap
@@ -41,7 +42,7 @@ class HandOver:
         self._submap = submap
         self._sigma = config.tracker.sigma
         self._min_confidence = config.min_confidence
-        self.tracker = PoseTracker(config.tracker)
+        self.tracker, self._sight = PoseTracker(config.tracker), Sight()
         self.camera = FoundCamera.of_submap(submap)
         self.frames: list[SeenFrame] = []
         self.poses: list[PosedFrame] = []
@@ -59,7 +60,7 @@ class HandOver:
             if seen.index > last and seen.intrinsics is not None:
                 tracked = self.tracker.pose(seen.features, seen.intrinsics)
                 self.newest_T = tracked.T_ref_cam
-                self.poses.append(PosedFrame(seen, tracked))
+                self.poses.append(PosedFrame(seen, self._sight.judged(tracked, seen.stamp_ns, connected=True)))
         self.frames += frames
 
     def _begin(self, frames: Sequence[SeenFrame], last: int) -> None:
@@ -69,10 +70,13 @@ class HandOver:
         T_odom_cam = submap.S_odom_submap.apply_pose(submap.geometry.T_chunk_cam)
         keyframes = {frame.index: T for frame, T in zip(submap.chunk.frames, T_odom_cam, strict=True)}
         known = frame_poses(frames, keyframes, ids, points, self._sigma)
+        newest = keyframes[min(keyframes)]
         for seen in frames:
-            if seen.index in known:
-                tracked = Tracked(known[seen.index], _COVARIANCE_OF_CHUNK, PoseSource.CHUNK)
-                self.poses.append(PosedFrame(seen, tracked))
+            if seen.index <= last:
+                newest = known.get(seen.index, newest)
+                source = PoseSource.CHUNK if seen.index in known else PoseSource.EXTRAPOLATED
+                tracked = Tracked(newest, _COVARIANCE_OF_CHUNK, source)
+                self.poses.append(PosedFrame(seen, self._sight.judged(tracked, seen.stamp_ns, connected=True)))
         self.tracker.start_from(ids, points, keyframes[last], known.get(last - 1))
 
 

@@ -15,6 +15,9 @@ from scal3r_ros.reconstruction.protocol import Features
 
 Array = NDArray[np.float64]
 
+MOST_BETWEEN_S = 1.0
+"""Time between keyframes beyond which a frame between them has no pose that its image does not show."""
+
 
 @dataclass(frozen=True)
 class SeenFrame:
@@ -29,10 +32,10 @@ class SeenFrame:
 def frame_poses(
     frames: Sequence[SeenFrame], keyframes: Mapping[int, Array], ids: NDArray[np.int64], points: Array, sigma_px: float
 ) -> dict[int, Array]:
-    """Poses of all frames up to the last keyframe: keyframes as given, the others by PnP on the chunk's points.
+    """Poses of frames up to the last keyframe: keyframes as given, the others by PnP on the chunk's points.
 
-    Where PnP fails, the pose is interpolated between the neighbouring keyframes; before the first it is that of the
-    first.
+    Where PnP fails, the pose is interpolated between the neighbouring keyframes. It has none where those are
+    more than `MOST_BETWEEN_S` apart, and before the first.
     """
     order = sorted(keyframes)
     stamps = {seen.index: seen.stamp_ns for seen in frames}
@@ -45,16 +48,18 @@ def frame_poses(
             continue
         later = next(index for index in order if index > seen.index)
         earlier = max((index for index in order if index < seen.index), default=later)
-        guess = keyframes[later]
+        guess, gap_ns = keyframes[later], None
         if earlier in stamps and later in stamps and earlier != later:
-            share = (seen.stamp_ns - stamps[earlier]) / max(1, stamps[later] - stamps[earlier])
+            gap_ns = stamps[later] - stamps[earlier]
+            share = (seen.stamp_ns - stamps[earlier]) / max(1, gap_ns)
             guess = se3.interpolate(keyframes[earlier], keyframes[later], share)
-        poses[seen.index] = guess
+        if gap_ns is not None and gap_ns <= MOST_BETWEEN_S * 1e9:
+            poses[seen.index] = guess
         if seen.intrinsics is None:
             continue
         _, of_frame, of_points = np.intersect1d(seen.features.ids, ids, assume_unique=True, return_indices=True)
         xy = seen.intrinsics.on_unit_plane(seen.features.uv)[of_frame]
-        found = pose_from_points(points[of_points], xy, guess, sigma_px / seen.intrinsics.fx)
+        found = pose_from_points(points[of_points], xy, guess, seen.features.blur * sigma_px / seen.intrinsics.fx)
         if found is not None:
             poses[seen.index] = found.T_ref_cam
     return poses

@@ -58,8 +58,8 @@ class _FirstObservations:
 class PoseTracker:
     """Poses frames in turn, each from the points of its features.
 
-    State: points (in the reference frame) and first observations of the tracks in view, and the last two poses; never
-    more than the features of one frame.
+    State: points (in the reference frame) and first observations of the tracks in view, never more than the features
+    of one frame; the points of the newest submap, for tracks that are found again; and the last two poses.
     """
 
     def __init__(self, config: TrackerConfig) -> None:
@@ -69,6 +69,7 @@ class PoseTracker:
     def reset(self) -> None:
         """Forget all points and poses."""
         self._ids, self._points = np.empty(0, np.int64), np.empty((0, 3))
+        self._submap_ids, self._submap_points = self._ids, self._points
         self._firsts = _FirstObservations(np.empty(0, np.int64), np.empty((0, 3)), np.empty((0, 3)))
         self._last: NDArray[np.float64] | None = None
         self._velocity = np.eye(4)
@@ -82,7 +83,7 @@ class PoseTracker:
     ) -> None:
         """Take over a submap: points (n, 3) of the tracks `ids` (ascending), and its last one or two cameras."""
         self.reset()
-        self._ids, self._points = ids, points
+        self._ids, self._points = self._submap_ids, self._submap_points = ids, points
         self._last = T_ref_cam
         if T_ref_cam_before is not None:
             self._velocity = se3.invert(T_ref_cam_before) @ T_ref_cam
@@ -92,7 +93,8 @@ class PoseTracker:
         assert self._last is not None
         xy = intrinsics.on_unit_plane(features.uv)
         guess = self._last @ self._velocity
-        sigma = self._config.sigma / intrinsics.fx
+        sigma = features.blur * self._config.sigma / intrinsics.fx
+        self._take_up_again(features.ids)
         _, seen, of_point = np.intersect1d(features.ids, self._ids, assume_unique=True, return_indices=True)
         found = pose_from_points(self._points[of_point], xy[seen], guess, sigma)
         if found is None:
@@ -109,11 +111,24 @@ class PoseTracker:
             self._add_points(features, xy, tracked.T_ref_cam, sigma)
         return tracked
 
+    def _take_up_again(self, ids: NDArray[np.int64]) -> None:
+        """Adds the submap's points of tracks that were out of view, and are back in it."""
+        back = np.isin(self._submap_ids, ids, assume_unique=True)
+        back &= ~np.isin(self._submap_ids, self._ids, assume_unique=True)
+        if back.any():
+            self._ids = np.concatenate([self._ids, self._submap_ids[back]])
+            self._points = np.concatenate([self._points, self._submap_points[back]])
+            order = np.argsort(self._ids, kind="stable")
+            self._ids, self._points = self._ids[order], self._points[order]
+
     def _keep_in_view(
         self, features: Features, found: CameraPose | None, seen: NDArray[np.int64], of_point: NDArray[np.int64]
     ) -> None:
         """Removes the points of tracks that ended, and outliers of the pose."""
         agreeing = of_point if found is None else of_point[found.inliers]
+        if found is not None:
+            right = ~np.isin(self._submap_ids, self._ids[of_point[~found.inliers]], assume_unique=True)
+            self._submap_ids, self._submap_points = self._submap_ids[right], self._submap_points[right]
         self._ids, self._points = self._ids[agreeing], self._points[agreeing]
         firsts = self._firsts
         alive = np.isin(firsts.ids, features.ids, assume_unique=True)

@@ -9,12 +9,19 @@ import numpy as np
 
 from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import MappingError
+from scal3r_ros.features.sharpness import BLURRED
 from scal3r_ros.reconstruction.protocol import Chunk, Features, Frame
 
 THINNED_COMMON = 0.4
 """Share of common tracks of two keyframes from which the one between them may be thinned out."""
 LONGEST = 3
 """Size of a window that has to wait at most, in chunks."""
+MIN_SEEN = 20
+"""Points below which an image shows too little for a keyframe, as one of a covered lens."""
+BLURRED_COMMON = 0.25
+"""Share of the last keyframe's tracks below which even a blurred frame becomes a keyframe."""
+MIN_LINK = 15
+"""Tracks that a frame has to share with a keyframe of the window to belong to it."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +47,37 @@ class WindowConfig:
 
 
 class ChunkWindow:
-    """Collects keyframes and hands them out as chunks that overlap. State: the keyframes of the chunk being filled."""
+    """Collects keyframes and hands them out as chunks that overlap. State: the keyframes of the chunk being filled.
+
+    Frames that share no tracks with those keyframes are put aside. A frame that does ends that: the frame was lost for
+    a while. Once those aside fill a chunk of their own, the keyframes before them are handed out as they are, and a new
+    segment begins: its first chunk shares no frame with the one before.
+    """
 
     def __init__(self, config: WindowConfig) -> None:
         if config.overlap >= config.size:
             raise MappingError(f"a chunk of {config.size} frames cannot share {config.overlap} with the one before")
         self._config = config
         self._frames: list[Frame] = []
+        self._aside: list[Frame] = []
+        self._due: Chunk | None = None
         self._shared = 0
         self.handed_out = 0
         self.thinned = 0
+        self.segments = 0
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def add(self, frame: Frame) -> bool:
         """Whether `frame`, with its features, became a keyframe."""
+        if frame.features is not None and len(frame.features.ids) < MIN_SEEN:
+            return False
+        if frame.features is not None and frame.features.blur >= BLURRED and self._frames and not self._needed(frame):
+            return False
+        if self._frames and not self._is_linked(frame):
+            return self._put_aside(frame)
+        self._aside = []
         if self._frames and not self._moved_enough(self._frames[-1], frame):
             return False
         self._frames.append(frame)
@@ -63,6 +85,9 @@ class ChunkWindow:
 
     def take(self, busy: bool = False) -> Chunk | None:
         """The chunk, where it is full and whoever maps is not `busy`; a busy one makes a full window thin out."""
+        if self._due is not None and not busy:
+            due, self._due = self._due, None
+            return due
         if len(self._frames) < self._config.size:
             return None
         if busy:
@@ -71,17 +96,58 @@ class ChunkWindow:
         return self._hand_out()
 
     def close(self) -> Chunk | None:
-        """The rest as a shorter chunk, if any of its keyframes is new."""
-        fresh = len(self._frames) - self._shared
-        return self._hand_out() if fresh > 0 and len(self._frames) >= 2 else None
+        """The rest as a shorter chunk, if any of its keyframes is new; None as soon as nothing is left."""
+        if self._due is not None:
+            due, self._due = self._due, None
+            return due
+        if self._has_rest():
+            return self._hand_out()
+        if self._aside:
+            aside, self._aside = self._aside, []
+            if 2 * len(aside) >= self._config.size:
+                self._begin_segment(aside)
+                return self._hand_out()
+        return None
 
     def reset(self) -> None:
         """Start anew; chunks go on being counted."""
-        self._frames, self._shared = [], 0
+        self._frames, self._aside, self._due, self._shared = [], [], None, 0
 
     def count_from(self, index: int) -> None:
         """The next chunks' numbers are at least `index`."""
         self.handed_out = max(self.handed_out, index)
+
+    def _has_rest(self) -> bool:
+        return len(self._frames) > self._shared and len(self._frames) >= 2
+
+    def _needed(self, frame: Frame) -> bool:
+        """Whether a blurred frame has to be a keyframe: the next may have nothing in common with the last."""
+        last = self._frames[-1]
+        if last.features is None or frame.features is None:
+            return True
+        return image_motion(last.features, frame.features)[1] < BLURRED_COMMON
+
+    def _is_linked(self, frame: Frame) -> bool:
+        """Whether a frame shares tracks with any of the keyframes, the newest first."""
+        return any(_links(other, frame) for other in reversed(self._frames))
+
+    def _put_aside(self, frame: Frame) -> bool:
+        """Keeps a frame that nothing connects to the keyframes, with others like it; whether it is a keyframe there."""
+        if self._aside and not _links(self._aside[-1], frame):
+            self._aside = []
+        if self._aside and not self._moved_enough(self._aside[-1], frame):
+            return False
+        self._aside.append(frame)
+        if len(self._aside) >= self._config.size:
+            if self._due is None and self._has_rest() and (self._shared or 2 * len(self._frames) >= self._config.size):
+                self._due = self._hand_out()
+            aside, self._aside = self._aside, []
+            self._begin_segment(aside)
+        return True
+
+    def _begin_segment(self, frames: list[Frame]) -> None:
+        self._frames, self._shared = frames, 0
+        self.segments += 1
 
     def _moved_enough(self, last: Frame, frame: Frame) -> bool:
         if (frame.stamp_ns - last.stamp_ns) * 1e-9 >= self._config.max_interval_s:
@@ -118,6 +184,12 @@ class ChunkWindow:
         kept += fresh[-1:]
         self.thinned += len(fresh) - len(kept)
         self._frames = self._frames[: self._shared] + kept
+
+
+def _links(one: Frame, other: Frame) -> bool:
+    if one.features is None or other.features is None:
+        return True
+    return len(np.intersect1d(one.features.ids, other.features.ids, assume_unique=True)) >= MIN_LINK
 
 
 def _see_the_same(before: Frame, after: Frame) -> bool:

@@ -29,9 +29,10 @@ _LEAST_SHARE = 1e-9
 
 
 class EdgeKind(Enum):
-    """What an edge was measured by."""
+    """What an edge was measured by. A BRIDGE was not measured: it keeps a segment in the graph until loops join it."""
 
     ODOMETRY = "odometry"
+    BRIDGE = "bridge"
     LOOP = "loop"
 
 
@@ -85,13 +86,18 @@ def odometry_edge(i: int, j: int, S_i_j: Sim3, covariance: NDArray[np.float64]) 
     return Edge(i, j, S_i_j, positive_definite(covariance + drift(step)))
 
 
+def unknown_covariance() -> NDArray[np.float64]:
+    """Covariance (7, 7) of an edge that nothing is known of."""
+    return np.diag(np.square(_UNKNOWN))
+
+
 def positive_definite(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """The nearest usable covariance (7, 7): symmetric, with variance in every direction.
 
     A wide one where the numbers given are not finite.
     """
     if not np.isfinite(covariance).all():
-        return np.diag(np.square(_UNKNOWN))
+        return unknown_covariance()
     spread = np.sqrt(np.maximum(np.diag(covariance), _LEAST_VARIANCE))
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2.0 / np.outer(spread, spread))
     if values[0] >= _LEAST_SHARE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from scal3r_ros.geometry.sim3 import Sim3, largest_change, rows_of, similarity_o
 from scal3r_ros.mapping.graph.edges import Edge, EdgeKind, check_edge
 from scal3r_ros.mapping.graph.observation_rows import observations_of, rows_of_observations
 from scal3r_ros.mapping.graph.observations import Observation, PositionObservation, ScaleObservation, check_observation
+from scal3r_ros.mapping.graph.segments import Segments
 from scal3r_ros.mapping.graph.solver import GraphProblem, GraphSolution, GraphSolver
 
 __all__ = ["Edge", "EdgeKind", "SubmapGraph"]
@@ -33,6 +35,7 @@ class SubmapGraph:
 
     def __init__(self, max_conflict: float = float("inf")) -> None:
         self._max_conflict = max_conflict
+        self._segments = Segments()
         self._generation = 0  # of graphs restored or absorbed, which no older solution fits
         self._anchors: dict[int, Sim3] = {}
         self._shown: dict[int, Sim3] = {}  # as of the last time that a move was reported, or a submap added
@@ -61,6 +64,20 @@ class SubmapGraph:
         return tuple(self._observations)
 
     @property
+    def segments(self) -> Mapping[int, int]:
+        """Of each submap the segment it belongs to, by the number of that one's first submap."""
+        return dict(self._segments.of)
+
+    @property
+    def unconnected(self) -> int:
+        """Submaps that nothing measured connects to the first one."""
+        return sum(not self.is_connected(submap) for submap in self._anchors)
+
+    def is_connected(self, submap: int) -> bool:
+        """Whether anything measured connects a submap to the first one."""
+        return self._segments.of.get(submap) == self._segments.of.get(next(iter(self._anchors), submap))
+
+    @property
     def metric(self) -> bool:
         """Whether the unit of `map` is the metre: from the first solution on in which it was known."""
         return self._metric
@@ -87,12 +104,31 @@ class SubmapGraph:
             if edge is not None:
                 raise MappingError(f"submap {index} is the graph's first, so that no edge can lead to it; give none")
             self._anchors[index] = self._shown[index] = Sim3.identity() if anchor is None else anchor
+            self._segments.add(index, None)
             return
         if edge is None or edge.j != index or edge.i not in self._anchors or anchor is not None:
             raise MappingError(f"submap {index} needs an edge from a submap of the graph to itself, and no anchor")
         check_edge(edge)
         self._anchors[index] = self._shown[index] = self._anchors[edge.i] @ edge.S_i_j
         self._edges.append(edge)
+        self._segments.add(index, edge)
+
+    def join(self, edge: Edge) -> None:
+        """Connect the segment of submap j, which moves, to that of i by a measured edge in place of its bridge.
+
+        Raises:
+            MappingError: both are in one segment, or the covariance is not positive definite.
+        """
+        if self._segments.of.get(edge.i) == self._segments.of.get(edge.j):
+            raise MappingError(f"submaps {edge.i} and {edge.j} are in one segment already")
+        check_edge(edge)
+        S_joined = self._anchors[edge.i] @ edge.S_i_j @ self._anchors[edge.j].inverse()
+        moved = self._segments.join(edge)
+        self._anchors |= {index: S_joined @ self._anchors[index] for index in moved}
+        self._edges = [one for one in self._edges if one.kind is not EdgeKind.BRIDGE or one.j not in moved]
+        self._new_constraints.append(replace(edge, kind=EdgeKind.ODOMETRY))
+        self._solver = GraphSolver(self._max_conflict)
+        self._generation += 1
 
     def add_edge(self, edge: Edge) -> None:
         """Add a further measurement between two submaps of the graph; `optimise` takes it in.
@@ -103,6 +139,8 @@ class SubmapGraph:
         if edge.i not in self._anchors or edge.j not in self._anchors or edge.i == edge.j:
             raise MappingError(f"an edge from submap {edge.i} to {edge.j} needs two submaps that are in the graph")
         check_edge(edge)
+        if self._segments.of[edge.i] != self._segments.of[edge.j]:
+            self._segments.join(edge)
         self._new_constraints.append(edge)
 
     def add_observations(self, observations: Sequence[Observation]) -> None:
@@ -207,6 +245,7 @@ class SubmapGraph:
             "edge_transform": rows_of(edge.S_i_j for edge in self.edges),
             "edge_covariance": np.array([edge.covariance for edge in self.edges], np.float64).reshape(-1, 7, 7),
             "edge_is_loop": np.array([edge.kind is EdgeKind.LOOP for edge in self.edges], bool),
+            "edge_is_bridge": np.array([edge.kind is EdgeKind.BRIDGE for edge in self.edges], bool),
             "edge_kernel": np.array([edge.kernel for edge in self.edges], np.float64),
             "new_constraints": np.array(len(self._new_constraints), np.int64),
             "observations": rows_of_observations(self._observations),
@@ -218,16 +257,18 @@ class SubmapGraph:
         indices = [int(index) for index in arrays["index"]]
         self._anchors = dict(zip(indices, map(similarity_of, arrays["anchor"]), strict=True))
         self._shown = dict(self._anchors)
-        columns = (arrays[f"edge_{name}"] for name in ("index", "transform", "covariance", "is_loop", "kernel"))
+        columns = [arrays[f"edge_{name}"] for name in ("index", "transform", "covariance", "is_loop", "kernel")]
+        bridges = arrays.get("edge_is_bridge", np.zeros(len(columns[0]), bool))
         edges = [
-            Edge(int(i), int(j), similarity_of(S), covariance.copy(), _kind(is_loop), float(kernel))
-            for (i, j), S, covariance, is_loop, kernel in zip(*columns, strict=True)
+            Edge(int(i), int(j), similarity_of(S), covariance.copy(), _kind(is_loop, is_bridge), float(kernel))
+            for (i, j), S, covariance, is_loop, kernel, is_bridge in zip(*columns, bridges, strict=True)
         ]
         self._observations = observations_of(arrays["observations"]) if "observations" in arrays else []
         self._new_observations, self._metric = 0, bool(arrays.get("metric", False))
         self._scale_sigma = None
         taken = len(edges) - int(arrays["new_constraints"])
         self._edges, self._new_constraints = edges[:taken], edges[taken:]
+        self._segments = Segments.of_graph(indices, edges)
         self._solver = GraphSolver(self._max_conflict)
         self._generation += 1
 
@@ -243,7 +284,7 @@ class SubmapGraph:
         common = sorted(set(self._anchors) & {int(index) for index in earlier["index"]})
         if common:
             raise MappingError(f"submap {common[0]} is in both graphs; give every submap its own index")
-        own = self.snapshot()
+        own, earlier = self.snapshot(), {"edge_is_bridge": np.zeros(len(earlier["edge_is_loop"]), bool), **earlier}
         moved = [S_earlier_own @ anchor for anchor in self._anchors.values()]
         columns = [name for name in own if np.ndim(own[name]) and name != "observations"]
         joined = {name: np.concatenate([earlier[name], own[name]]) for name in columns}
@@ -255,5 +296,5 @@ class SubmapGraph:
         self._new_observations = len(kept)
 
 
-def _kind(is_loop: bool) -> EdgeKind:
-    return EdgeKind.LOOP if is_loop else EdgeKind.ODOMETRY
+def _kind(is_loop: bool, is_bridge: bool) -> EdgeKind:
+    return EdgeKind.LOOP if is_loop else EdgeKind.BRIDGE if is_bridge else EdgeKind.ODOMETRY

@@ -110,8 +110,8 @@ class LoopCloser:
             return []
         problem, anchors = estimate.problem(), estimate.all_anchors()
         edges: list[Edge] = []
-        for loop in self.find(submap, anchors, problem):
-            joining = estimate.joins_loaded_map(loop.edge)
+        for loop in self.find(submap, anchors, problem, estimate.segments()):
+            joining = estimate.joins_loaded_map(loop.edge) or estimate.joins_segments(loop.edge)
             edges += [loop.edge] if joining else self.accept(loop, anchors, problem)
         return edges
 
@@ -124,10 +124,18 @@ class LoopCloser:
         self._finder.clear()
         self._consistency.clear()
 
-    def find(self, submap: NewSubmap, anchors: Mapping[int, Sim3], problem: GraphProblem) -> list[VerifiedLoop]:
+    def find(
+        self,
+        submap: NewSubmap,
+        anchors: Mapping[int, Sim3],
+        problem: GraphProblem,
+        segments: Mapping[int, int] | None = None,
+    ) -> list[VerifiedLoop]:
         """Keeps keyframes of a submap, and gives the verified loops from older submaps to it.
 
-        `anchors` place this and all older submaps; `problem` is the graph between them. Deterministic. A submap whose
+        `anchors` place this and all older submaps; `problem` is the graph between them. Between `segments`, given of
+        each submap, a loop may be as short as it likes: what the camera has seen there may be in view still, and
+        nothing else connects it. Deterministic. A submap whose
         keyframes cannot be kept is counted; the first of several in a row is logged.
         """
         try:
@@ -140,8 +148,11 @@ class LoopCloser:
             self._refused = True
             return []
         candidates = self._finder.find(self._index, rows, self._rows_before(rows), self._config.candidates)
+        apart = self._elsewhere(rows, submap.index, segments or {})
+        candidates += [one for one in self._finder.find_each(self._index, rows, apart) if one not in candidates]
         self._counts["loop_candidates"] += len(candidates)
-        verified = [loop for loop in (verify(c, self._database, anchors, self._config) for c in candidates) if loop]
+        found = (verify(one, self._database, anchors, self._config, segments) for one in candidates)
+        verified = [loop for loop in found if loop]
         verified = self._unambiguous(verified, anchors, problem)
         if self._recall is not None:
             verified = self._jointly_refined(verified, anchors, self._recall)
@@ -208,6 +219,14 @@ class LoopCloser:
             rows.append(self._database.add(keyframe))
             self._index.add(descriptor[None])
         return rows
+
+    def _elsewhere(self, rows: Sequence[int], submap: int, segments: Mapping[int, int]) -> NDArray[np.int64]:
+        """Rows of older keyframes that are of other segments than a submap."""
+        if not rows or len(set(segments.values())) < 2:
+            return np.empty(0, np.int64)
+        own = segments.get(submap)
+        others = [row for row in range(rows[0]) if segments.get(self._database.submap(row), own) != own]
+        return np.array(others, np.int64)
 
     def _rows_before(self, rows: Sequence[int]) -> int:
         """Below which row keyframes are old enough for a loop."""

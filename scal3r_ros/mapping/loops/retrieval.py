@@ -63,6 +63,18 @@ class CandidateFinder:
                 chosen.append(pair)
         return chosen
 
+    def find_each(self, index: DescriptorIndex, rows: Sequence[int], olds: NDArray[np.int64]) -> list[LoopCandidate]:
+        """For each of the new `rows` the row among `olds` (n,) that looks most alike, best first; all are verified."""
+        if not len(olds) or not rows:
+            return []
+        similarity = index.descriptors(np.array(rows, np.int64)) @ index.descriptors(olds).T
+        best = similarity.argmax(axis=1)
+        pairs = [
+            LoopCandidate(row, int(olds[place]), float(similarity[number, place]))
+            for number, (row, place) in enumerate(zip(rows, best, strict=True))
+        ]
+        return sorted(pairs, key=lambda pair: (-pair.similarity, pair.new_row))
+
     def _is_supported(self, row: int, old: int) -> bool:
         return any(
             other != row and len(hits) and int(np.abs(np.abs(hits - old) - abs(other - row)).min()) <= SLACK

@@ -47,15 +47,20 @@ class VerifiedLoop:
 
 
 def verify(
-    candidate: LoopCandidate, database: KeyframeDatabase, anchors: Mapping[int, Sim3], config: LoopConfig
+    candidate: LoopCandidate,
+    database: KeyframeDatabase,
+    anchors: Mapping[int, Sim3],
+    config: LoopConfig,
+    segments: Mapping[int, int] | None = None,
 ) -> VerifiedLoop | None:
     """The loop of a candidate; None where its two ends do not fit together.
 
-    `anchors` place the submaps of neighbouring keyframes relative to each other. Deterministic.
+    `anchors` place the submaps of neighbouring keyframes relative to each other, within one of `segments`.
+    Deterministic.
     """
     submap_old, submap_new = database.submap(candidate.old_row), database.submap(candidate.new_row)
-    olds = _neighbourhood(database, candidate.old_row, candidate.new_row, anchors)
-    news = _neighbourhood(database, candidate.new_row, len(database), anchors)
+    olds = _neighbourhood(database, candidate.old_row, candidate.new_row, anchors, segments or {})
+    news = _neighbourhood(database, candidate.new_row, len(database), anchors, segments or {})
     sides = _matched(olds, news, (anchors[submap_old], anchors[submap_new]), anchors, config.depth_sigma)
     if sides is None:
         return None
@@ -76,10 +81,12 @@ def verify(
 
 
 def _neighbourhood(
-    database: KeyframeDatabase, row: int, end: int, anchors: Mapping[int, Sim3]
+    database: KeyframeDatabase, row: int, end: int, anchors: Mapping[int, Sim3], segments: Mapping[int, int]
 ) -> list[tuple[int, KeptKeyframe]]:
+    segment = segments.get(database.submap(row))
     rows = range(max(0, row - NEIGHBOURS), min(end, row + NEIGHBOURS + 1))
-    return [(r, database.keyframe(r)) for r in rows if database.submap(r) in anchors]
+    near = [r for r in rows if database.submap(r) in anchors and segments.get(database.submap(r)) == segment]
+    return [(r, database.keyframe(r)) for r in near]
 
 
 def _matched(

@@ -72,7 +72,7 @@ class LoadedMap:
         if edge.j not in own:
             raise MappingError(f"an edge leads to submap {edge.j}, which is not in the graph")
         self._edges.append(edge)
-        agreeing = [other for other in self._edges if self._agree(edge, other, own)]
+        agreeing = [other for other in self._edges if agree(edge, other, self.anchors, own)]
         if len(agreeing) < MIN_AGREEING:
             return None
         surest = min(agreeing, key=lambda edge: float(np.trace(edge.covariance)))
@@ -83,17 +83,21 @@ class LoadedMap:
     def _S_loaded_own(self, edge: Edge, own: Mapping[int, Sim3]) -> Sim3:
         return self.anchors[edge.i] @ edge.S_i_j @ own[edge.j].inverse()
 
-    def _agree(self, one: Edge, other: Edge, own: Mapping[int, Sim3]) -> bool:
-        """Whether both put the own submap of `one` at the same place, up to the drift between them."""
-        if one is other:
-            return True
-        here = self.anchors[one.i] @ one.S_i_j
-        there = self._S_loaded_own(other, own) @ own[one.j]
-        apart = (here.inverse() @ there).log()  # in the own submap's unit
-        distance = float(np.linalg.norm((own[one.j].inverse() @ own[other.j]).t))
-        sigma = np.sqrt(sum(float(np.trace(edge.covariance[:3, :3])) for edge in (one, other)))
-        return bool(
-            np.linalg.norm(apart[3:6]) < np.deg2rad(_MAX_TURN_DEG)
-            and abs(apart[6]) < _MAX_LOG_SCALE
-            and np.linalg.norm(apart[:3]) < _MAX_DRIFT * distance + _SIGMAS * sigma
-        )
+
+def agree(one: Edge, other: Edge, there: Mapping[int, Sim3], own: Mapping[int, Sim3]) -> bool:
+    """Whether two edges put the own submap of `one` at the same place there, up to the drift between them.
+
+    Both lead from a submap of another map or segment, of the anchors `there`, to one of the `own` anchors.
+    """
+    if one is other:
+        return True
+    by_one = there[one.i] @ one.S_i_j
+    by_other = there[other.i] @ other.S_i_j @ own[other.j].inverse() @ own[one.j]
+    apart = (by_one.inverse() @ by_other).log()  # in the own submap's unit
+    distance = float(np.linalg.norm((own[one.j].inverse() @ own[other.j]).t))
+    sigma = np.sqrt(sum(float(np.trace(edge.covariance[:3, :3])) for edge in (one, other)))
+    return bool(
+        np.linalg.norm(apart[3:6]) < np.deg2rad(_MAX_TURN_DEG)
+        and abs(apart[6]) < _MAX_LOG_SCALE
+        and np.linalg.norm(apart[:3]) < _MAX_DRIFT * distance + _SIGMAS * sigma
+    )

@@ -22,6 +22,7 @@ from scal3r_ros.mapping.graph.pose_graph import SubmapGraph
 from scal3r_ros.mapping.graph.solver import GraphProblem
 from scal3r_ros.mapping.storage.relocalization import LoadedMap, Relocalization
 from scal3r_ros.mapping.submaps.frame_log import FrameLog, FramePlace
+from scal3r_ros.mapping.submaps.segments import WaitingJoins
 from scal3r_ros.mapping.submaps.submap import Placed, PlacedSubmap
 
 Array = NDArray[np.float64]
@@ -79,6 +80,7 @@ class MapEstimate:
             self._frames.clear()
             self._newest: PlacedSubmap | None = None
             self._loaded: LoadedMap | None = None
+            self._joins = WaitingJoins()
             self._first_submap = first_submap
 
     @property
@@ -118,6 +120,7 @@ class MapEstimate:
                 self._graph.be_metric()
             self._graph.add_observations([o for o in observations if o.submap in self._graph])
             self._newest = submap
+            self._joins.remember(self._graph.segments[submap.index], submap.covariance)
             return self._graph.anchor(submap.index)
 
     def log(self, frames: Iterable[FramePlace]) -> None:
@@ -172,6 +175,23 @@ class MapEstimate:
         with self._lock:
             return self._loaded is not None and (edge.i in self._loaded) != (edge.j in self._loaded)
 
+    def joins_segments(self, edge: Edge) -> bool:
+        """Whether an edge leads from one segment to another."""
+        with self._lock:
+            segments = self._graph.segments
+            return len({segments[end] for end in (edge.i, edge.j) if end in segments}) > 1
+
+    def segments(self) -> Mapping[int, int]:
+        """Of each submap the segment it belongs to."""
+        with self._lock:
+            return self._graph.segments
+
+    @property
+    def connected(self) -> bool:
+        """Whether the newest submap is in the segment that the map began with."""
+        with self._lock:
+            return self._newest is None or self._graph.is_connected(self._newest.index)
+
     def add_edges(self, edges: Sequence[Edge]) -> LoadedMap | None:
         """Takes in loops for the next `optimise`. Those to a loaded map wait there until enough of them agree.
 
@@ -184,7 +204,9 @@ class MapEstimate:
         with self._lock:
             for edge in edges:
                 loaded = self._loaded
-                if loaded is None or not self.joins_loaded_map(edge):
+                if self._newest is not None and self.joins_segments(edge):
+                    self._newest = self._joins.join(self._graph, edge, self._newest)
+                elif loaded is None or not self.joins_loaded_map(edge):
                     self._graph.add_edge(edge)
                 elif (found := loaded.consider(edge, self._graph.anchors())) is not None:
                     self._join(loaded, found)
@@ -261,6 +283,9 @@ class MapEstimate:
                 "frames_posed": len(self._frames),
                 "submaps": len(self._graph),
                 "loops": len(self.loops()),
+                "segments": len(set(self._graph.segments.values())),
+                "segments_joined": self._joins.count,
+                "submaps_unconnected": self._graph.unconnected,
                 "submaps_unlocalized": 0 if self._loaded is None else len(self._loaded),
             }
 

@@ -110,10 +110,10 @@ def consistent(
     points: NDArray[np.float64],
     known: NDArray[np.bool_],
     T_ref_cam: NDArray[np.float64],
-    threshold: float,
+    threshold: float | NDArray[np.float64],
 ) -> TrackTable:
-    """The observations of `known` points (n,) that lie in front and within `threshold` on the z = 1 plane, of tracks
-    with two or more of them.
+    """The observations of `known` points (n,) that lie in front and within `threshold` on the z = 1 plane, which may be
+    given of each of them (m,), of tracks with two or more of them.
     """
     residual, depth = reprojection(table, points, T_ref_cam)
     good = known[table.track] & (np.linalg.norm(residual, axis=1) < threshold) & (depth > 0)

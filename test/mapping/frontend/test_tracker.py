@@ -133,3 +133,14 @@ def test_the_follower_gives_every_frame_features(size: tuple[int, int]) -> None:
     again = follower.track(image)
     assert len(first.ids) == len(again.ids) > 0
     assert again.ids.min() > first.ids.max()
+
+
+def test_points_of_the_submap_are_taken_up_again_after_a_gap() -> None:
+    tracker = started()
+    nothing = Features(np.empty(0, np.int64), np.empty((0, 2), np.float32))
+    assert tracker.pose(look(at(1)), CAMERA).source is PoseSource.TRACKED
+    for _ in range(4):
+        assert tracker.pose(nothing, CAMERA).source is PoseSource.EXTRAPOLATED
+    tracked = tracker.pose(look(at(6)), CAMERA)
+    assert tracked.source is PoseSource.TRACKED
+    assert error(tracked.T_ref_cam, 6) < 0.02

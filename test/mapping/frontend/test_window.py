@@ -132,3 +132,58 @@ def test_no_common_tracks_are_infinite_motion() -> None:
     assert some is not None
     assert image_motion(some, empty) == (float("inf"), 0.0)
     assert image_motion(empty, some) == (float("inf"), 0.0)
+
+
+def elsewhere(index: int, moved: float = 0.0) -> Frame:
+    return frame(index, moved, first_id=1000)
+
+
+def test_frames_that_show_nothing_are_no_keyframes() -> None:
+    window = ChunkWindow(CONFIG)
+    window.add(frame(0))
+    dark = Frame(1, 10**8, IMAGE, None, Features(np.empty(0, np.int64), np.empty((0, 2), np.float32)))
+    assert not window.add(dark)
+    assert window.add(frame(2, moved=20.0))
+    assert len(window) == 2
+
+
+def test_a_frame_found_again_goes_on_with_the_chunk() -> None:
+    window = ChunkWindow(CONFIG)
+    for index in range(3):
+        window.add(frame(index, moved=20.0 * index))
+    assert window.add(elsewhere(3))
+    assert window.add(elsewhere(4, moved=20.0))
+    for index in range(5, 8):
+        window.add(frame(index, moved=20.0 * index))
+    chunk = window.take()
+    assert chunk is not None
+    assert indices(chunk) == [0, 1, 2, 5, 6, 7]
+    assert window.segments == 0
+
+
+def test_what_nothing_connects_begins_a_segment_once_it_fills_a_chunk() -> None:
+    window, chunks = ChunkWindow(CONFIG), []
+    for index in range(8):
+        window.add(frame(index, moved=20.0 * index))
+        chunks.append(window.take())
+    for index in range(8, 14):
+        assert window.add(elsewhere(index, moved=20.0 * index))
+        chunks.append(window.take())
+    chunks += [window.take()]
+    handed_out = [chunk for chunk in chunks if chunk is not None]
+    assert [indices(chunk) for chunk in handed_out] == [[0, 1, 2, 3, 4, 5], [4, 5, 6, 7], [*range(8, 14)]]
+    assert [chunk.shared for chunk in handed_out] == [0, 2, 0]
+    assert window.segments == 1
+
+
+def test_closing_hands_out_what_is_aside_too() -> None:
+    window = ChunkWindow(CONFIG)
+    for index in range(4):
+        window.add(frame(index, moved=20.0 * index))
+    for index in range(4, 8):
+        window.add(elsewhere(index, moved=20.0 * index))
+    chunks = []
+    while (chunk := window.close()) is not None:
+        chunks.append(chunk)
+    assert [indices(chunk) for chunk in chunks] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert [chunk.shared for chunk in chunks] == [0, 0]

@@ -9,7 +9,7 @@ import pytest
 from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.graph.edges import odometry_edge
+from scal3r_ros.mapping.graph.edges import odometry_edge, unknown_covariance
 from scal3r_ros.mapping.graph.pose_graph import Edge, EdgeKind, SubmapGraph
 
 SIGMAS = np.array([0.05, 0.05, 0.05, 0.005, 0.005, 0.005, 0.01])
@@ -258,3 +258,41 @@ def test_another_graph_is_absorbed_in_its_own_frame_and_joined_by_an_edge():
     np.testing.assert_allclose(own.anchor(24).matrix, own.anchor(14).matrix, atol=1e-2)
     with pytest.raises(MappingError, match="submap 0 is in both"):
         own.absorb(earlier.snapshot(), S)
+
+
+def broken(count, first_lost, seed=0):
+    """A circle whose submaps from `first_lost` on have a place and scale of their own, and where they truly lie."""
+    rng = np.random.default_rng(seed)
+    true, graph = circle(count), SubmapGraph()
+    graph.add_submap(0, anchor=START)
+    for k in range(1, count):
+        if k == first_lost:
+            guess = Sim3.from_log([3.0, 1.0, -2.0, 1.0, 0.3, -0.5, 1.2])
+            graph.add_submap(k, Edge(k - 1, k, guess, unknown_covariance(), EdgeKind.BRIDGE))
+            continue
+        noise = Sim3.from_log(0.1 * rng.normal(size=7) * SIGMAS)
+        graph.add_submap(k, Edge(k - 1, k, true[k - 1].inverse() @ true[k] @ noise, LOOSE))
+    return graph, true
+
+
+def test_a_segment_is_joined_at_its_own_scale():
+    graph, true = broken(12, 7)
+    assert graph.unconnected == 5
+    assert errors(graph, true)[7:].min() > 1.0
+    graph.join(loop(true, 2, 9))
+    graph.add_edge(loop(true, 3, 10))
+    assert graph.unconnected == 0
+    assert graph.optimise()
+    assert errors(graph, true).max() < 0.1
+    assert max(abs(np.log(graph.anchor(k).scale / S.scale)) for k, S in enumerate(true)) < 0.02
+    with pytest.raises(MappingError, match="one segment already"):
+        graph.join(loop(true, 1, 8))
+
+
+def test_segments_survive_a_snapshot():
+    graph, true = broken(12, 7)
+    again = SubmapGraph()
+    again.restore(graph.snapshot())
+    assert again.segments == graph.segments
+    again.join(loop(true, 2, 9))
+    assert again.unconnected == 0

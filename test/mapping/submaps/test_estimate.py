@@ -91,7 +91,7 @@ def test_whatever_is_of_a_cleared_map_is_ignored(estimate: MapEstimate) -> None:
     estimate.log([FramePlace(14, 14, 7, np.eye(4))])
     assert estimate.in_map_unit(before) is None
     assert len(estimate.trajectory()) == 0
-    assert estimate.counters() == {"frames_posed": 0, "submaps": 0, "loops": 0, "submaps_unlocalized": 0}
+    assert not any(estimate.counters().values())
     assert estimate.add(placed(9, None)) is not None
     assert not estimate.expects(9)
 

@@ -19,7 +19,7 @@ from visualization_msgs.msg import MarkerArray
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.mapping.values import FramePose, MapUpdate, PointCloud, PoseSource
+from scal3r_ros.mapping.values import FramePose, MapUpdate, PointCloud
 from scal3r_ros.nodes.mapper.activity import Activity
 from scal3r_ros.nodes.mapper.output.rate_limited_transform import RateLimitedTransform
 from scal3r_ros.nodes.mapper.output.topic import Topic
@@ -207,7 +207,7 @@ class MapPublishers:
         self._path_poses += path_message(config.map_frame, [pose.stamp_ns], (T_map_odom @ T_odom_base)[None]).poses
         self._path_grew = True
         covariance = base_covariance(pose.covariance, pose.T_odom_cam, T_odom_base)
-        extrapolated = pose.source is PoseSource.EXTRAPOLATED
+        extrapolated = not pose.source.measured
         twist = self._velocity.measure(pose.stamp_ns, T_odom_base, extrapolated, pose.scale_sigma)
         self._odometry.publish(
             odometry_message(pose.stamp_ns, config.odom_frame, config.base_frame, T_odom_base, covariance, twist)

@@ -97,8 +97,7 @@ class Pipeline:
         deadline_s = time.monotonic() + timeout_s
         drained = self._tracking.wait_until_idle(deadline_s, give_up)
         if drained:
-            chunk = self._mapper.close_window()
-            if chunk is not None:
+            while (chunk := self._mapper.close_window()) is not None:
                 self._mapping.offer(chunk)
             drained = self._mapping.wait_until_idle(deadline_s, give_up) and self._loops.wait_until_idle(
                 deadline_s, give_up

@@ -37,15 +37,17 @@ class AdjustedWindow:
 
 def adjust_window(
     table: TrackTable, T_ref_cam: Array, points: Array, free: NDArray[np.bool_], radial: float, *, sigma: float,
-    max_iterations: int, expected: Array | None = None,
+    max_iterations: int, expected: Array | None = None, blur: Array | None = None,
 ) -> AdjustedWindow:  # fmt: skip
     """Levenberg–Marquardt with Cauchy weights over the `free` (s,) cameras and all points seen in `table`.
 
     `table.xy` is as the camera has it: with its distortion by the coefficient `radial`. `sigma` is one standard
     deviation of an image point on the z = 1 plane. Where fewer than two cameras are fixed the scale is free: it stays
     near where it was. `expected` (n, 2), as in the table, is the inverse depth at which the first camera that sees a
-    point should see it, and one over the standard deviation of that, 0 where nothing is expected.
+    point should see it, and one over the standard deviation of that, 0 where nothing is expected. `blur` (s,) is the
+    factor by which the points of each frame are less precise than `sigma`, 1 where it is not given.
     """
+    sigmas = np.full(len(T_ref_cam), sigma) * (1.0 if blur is None else blur)
     used, point = np.unique(table.track, return_inverse=True)
     start = np.searchsorted(point, np.arange(len(used) + 1)).astype(np.int64)
     frame, xy = np.ascontiguousarray(table.frame, np.int64), np.ascontiguousarray(table.xy, np.float64)
@@ -60,12 +62,12 @@ def adjust_window(
 
     def equations(damping: float) -> tuple[Array, Array]:
         return reduced_equations(
-            start, frame, slot, count, xy, depths, R, c, P, radial, sigma, CAUCHY_WIDTH, damping,
+            start, frame, slot, count, xy, depths, R, c, P, radial, sigmas, CAUCHY_WIDTH, damping,
             inverse, gradient, mixed, mixed_radial,
         )  # fmt: skip
 
     def cost_of(R: Array, c: Array, P: Array) -> float:
-        return robust_cost(start, frame, xy, depths, R, c, P, radial, sigma, CAUCHY_WIDTH)
+        return robust_cost(start, frame, xy, depths, R, c, P, radial, sigmas, CAUCHY_WIDTH)
 
     cost = cost_of(R, c, P)
     for _ in range(max_iterations if count else 0):

@@ -128,9 +128,10 @@ class FixedLagWindow:
         camera = replace(camera, radial=self._distortion.value)
         table = track_table(seen, [camera] * len(seen))
         first = len(seen) - len(chunk.frames)
+        blur = np.array([item.blur for item in seen])
 
         def refine(table: TrackTable, T: Array, points: Array, known: NDArray[np.bool_]) -> Motion:
-            return self._refined(table, T, points, known, camera.fx)
+            return self._refined(table, T, points, known, camera.fx, blur)
 
         motion = estimate_motion(table, len(seen), camera.fx, start, self._motion, refine, first)
         if kept is not None and motion.health is ChunkHealth.OK:
@@ -180,8 +181,13 @@ class FixedLagWindow:
             motion.points @ to_now[:3, :3].T + to_now[:3, 3],
         )
 
-    def _refined(self, table: TrackTable, T: Array, points: Array, known: NDArray[np.bool_], focal: float) -> Motion:
-        """Two adjustments with the outliers taken out before each; what is learnt of the distortion is kept."""
+    def _refined(
+        self, table: TrackTable, T: Array, points: Array, known: NDArray[np.bool_], focal: float, blur: Array
+    ) -> Motion:
+        """Two adjustments with the outliers taken out before each; what is learnt of the distortion is kept.
+
+        `blur` (s,) is how much less precise the points of each frame are.
+        """
         config = self._motion
         sigma, count = config.sigma / focal, len(T)
         free = np.arange(count) >= max(1, min(self._config.fixed, count - self._config.keyframes + self._config.fixed))
@@ -191,7 +197,7 @@ class FixedLagWindow:
             self._need = need = need_of_prior(table, T, sigma)
             expected = expected_depth(table, T, points, known, need, sigma)
             points, known = expected.points, expected.known
-            kept = consistent(table, points, known, T, looseness * config.outlier * sigma)
+            kept = consistent(table, points, known, T, looseness * config.outlier * sigma * blur[table.frame])
             shown = replace(kept, xy=with_radial(kept.xy, radial))
             found = adjust_window(
                 shown,
@@ -202,6 +208,7 @@ class FixedLagWindow:
                 sigma=sigma,
                 max_iterations=config.iterations,
                 expected=expected.inverse_depth,
+                blur=blur,
             )
             T, points = _at_scale_of(T, found.T_ref_cam, found.points, free)
             again = triangulate(table, T)
@@ -209,7 +216,7 @@ class FixedLagWindow:
             points, known = np.where(more[:, None], again.points, points), known | more
         self._adjusted = (found, free)
         self._distortion.add(found.radial, found.radial_information)
-        final = consistent(table, points, known, T, config.outlier * sigma)
+        final = consistent(table, points, known, T, config.outlier * sigma * blur[table.frame])
         used = np.unique(final.track)
         share = len(final.track) / max(1, int((known[table.track]).sum()))
         spread = point_spread(final, points, T, sigma)[used]

@@ -35,9 +35,10 @@ def _depth(point: Array, R: Array, c: Array) -> float:
 @_compiled
 def robust_cost(
     start: Whole, frame: Whole, xy: Array, expected: Array, R: Array, c: Array, points: Array, radial: float,
-    sigma: float, width: float,
+    sigma: Array, width: float,
 ) -> float:  # fmt: skip
-    """Sum of Cauchy costs of `width` (in sigma) over all observations; point p has those in `start[p]:start[p + 1]`.
+    """Sum of Cauchy costs of `width`, in the `sigma` (s,) of frames, over all observations; point p has those in
+    `start[p]:start[p + 1]`.
 
     `expected` (p, 2) is the inverse depth at which the first camera that sees a point should see it, and one over the
     standard deviation of that, 0 where nothing is expected.
@@ -56,7 +57,7 @@ def robust_cost(
                 a0 = (R[f, 0, 0] * d0 + R[f, 1, 0] * d1 + R[f, 2, 0] * d2) / z
                 a1 = (R[f, 0, 1] * d0 + R[f, 1, 1] * d1 + R[f, 2, 1] * d2) / z
                 D = 1.0 + radial * (a0 * a0 + a1 * a1)
-                error = np.sqrt((D * a0 - xy[o, 0]) ** 2 + (D * a1 - xy[o, 1]) ** 2) / sigma
+                error = np.sqrt((D * a0 - xy[o, 0]) ** 2 + (D * a1 - xy[o, 1]) ** 2) / sigma[f]
             cost += 0.5 * width * width * np.log1p((error / width) ** 2)
     return cost
 
@@ -64,7 +65,7 @@ def robust_cost(
 @_compiled
 def reduced_equations(
     start: Whole, frame: Whole, slot: Whole, free: int, xy: Array, expected: Array, R: Array, c: Array, points: Array,
-    radial: float, sigma: float, width: float, damping: float, inverse: Array, gradient: Array, mixed: Array,
+    radial: float, sigma: Array, width: float, damping: float, inverse: Array, gradient: Array, mixed: Array,
     mixed_radial: Array,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Normal equations (n, n), (n,) of the `free` cameras' motions and the radial coefficient, points eliminated.
@@ -93,9 +94,9 @@ def reduced_equations(
             a0, a1 = q0 / q2, q1 / q2
             r2 = a0 * a0 + a1 * a1
             D = 1.0 + radial * r2
-            e0, e1 = (D * a0 - xy[o, 0]) / sigma, (D * a1 - xy[o, 1]) / sigma
+            e0, e1 = (D * a0 - xy[o, 0]) / sigma[f], (D * a1 - xy[o, 1]) / sigma[f]
             root = np.sqrt(1.0 / (1.0 + (e0 * e0 + e1 * e1) / (width * width)))
-            e0, e1, s = e0 * root, e1 * root, root / sigma
+            e0, e1, s = e0 * root, e1 * root, root / sigma[f]
             m00, m01, m11 = D + 2 * radial * a0 * a0, 2 * radial * a0 * a1, D + 2 * radial * a1 * a1
             x00, x01, x02 = m00 * s / q2, m01 * s / q2, -(m00 * a0 + m01 * a1) * s / q2
             x10, x11, x12 = m01 * s / q2, m11 * s / q2, -(m01 * a0 + m11 * a1) * s / q2

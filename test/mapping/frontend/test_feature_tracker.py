@@ -1,0 +1,70 @@
+"""Tracks hold on through quick turns, black images and a dropped second; what cannot be connected is adrift."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scal3r_ros.features.klt import KltConfig, KltTracker
+from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.mapping.frontend.feature_tracker import FeatureTracker
+from scal3r_ros.reconstruction.protocol import Features, Frame
+from scal3r_ros.simulation.simulate import SimulatedFrame
+
+CONFIG = KltConfig(cell=60)
+
+
+def frames_of(images: list[np.ndarray], camera: Intrinsics) -> list[Frame]:
+    return [Frame(i, 10**9 + i * 10**8, image, camera) for i, image in enumerate(images)]
+
+
+def common(one: Features, other: Features) -> int:
+    return len(np.intersect1d(one.ids, other.ids))
+
+
+def turned(image: np.ndarray, pixels: int) -> np.ndarray:
+    """What is in view `pixels` to the right of `image`: the rest is new."""
+    rng = np.random.default_rng(pixels)
+    fresh = rng.integers(0, 255, image.shape).astype(np.uint8)
+    fresh[:, :-pixels] = image[:, pixels:]
+    return fresh
+
+
+def test_a_turn_of_a_third_of_the_image_keeps_tracks(
+    street_frames: list[SimulatedFrame], street_camera: Intrinsics
+) -> None:
+    image = street_frames[0].image
+    images = [image, turned(image, image.shape[1] // 3)]
+    plain, tracker = KltTracker(CONFIG), FeatureTracker(CONFIG)
+    before_plain, after_plain = (plain.track(one) for one in images)
+    before, after = (tracker.track(frame) for frame in frames_of(images, street_camera))
+    assert 2 * common(before_plain, after_plain) < common(before, after)
+    assert common(before, after) > 60
+    assert not tracker.adrift
+    _, i, j = np.intersect1d(before.ids, after.ids, return_indices=True)
+    assert np.median(np.abs(before.uv[i] - after.uv[j] - [image.shape[1] // 3, 0])) < 0.1
+
+
+def test_tracks_go_on_after_a_second_of_black(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> None:
+    images = [frame.image for frame in street_frames[:14]]
+    images[3:11] = [np.zeros_like(images[0])] * 8
+    tracker, seen, adrift = FeatureTracker(CONFIG), [], []
+    for frame in frames_of(images, street_camera):
+        seen.append(tracker.track(frame))
+        adrift.append(tracker.adrift)
+    assert adrift[7:] == [True] * 4 + [False] * 3  # black images are passed over as blurred ones, up to four
+    assert common(seen[2], seen[11]) > 25
+    assert common(seen[2], seen[5]) == 0
+
+
+def test_another_place_stays_adrift_until_a_segment_begins(
+    street_frames: list[SimulatedFrame], street_camera: Intrinsics
+) -> None:
+    images = [street_frames[0].image] * 2 + [np.ascontiguousarray(street_frames[20].image[::-1])] * 3
+    tracker = FeatureTracker(CONFIG)
+    seen = [tracker.track(frame) for frame in frames_of(images, street_camera)]
+    assert tracker.adrift
+    assert common(seen[1], seen[4]) == 0
+    assert common(seen[2], seen[4]) > 100  # followed all the same
+    tracker.begin_segment()
+    tracker.track(Frame(5, 2 * 10**9, images[-1], street_camera))
+    assert not tracker.adrift
