@@ -48,8 +48,8 @@ class CameraCalibration:
 
     @property
     def is_calibrated(self) -> bool:
-        """False for the zeros that a ROS driver sends while its camera has no calibration."""
-        return self.k[0] != 0.0
+        """False for the zeros that a ROS driver sends while its camera has no calibration; P alone is one."""
+        return self.k[0] != 0.0 or any(self.p[:1])
 
     @staticmethod
     def pinhole(width: int, height: int, k: Sequence[float]) -> CameraCalibration:
@@ -75,7 +75,7 @@ class CameraCalibration:
         is_cut = self.binning != (1, 1) or self.roi != WHOLE
         if (width, height) == (self.width, self.height):
             return plain
-        if is_cut and (width, height) == self.image_size:
+        if is_cut and self._is_cut_to(width, height):
             return replace(plain, k=self._cut(self.k, 3), p=self._cut(self.p, 4))
         if not self.width and not self.height:
             return plain
@@ -83,6 +83,13 @@ class CameraCalibration:
             f"image has {width}×{height} pixels, but its camera_info is for {self.width}×{self.height}; "
             "give the camera_info of this camera at this size"
         )
+
+    def _is_cut_to(self, width: int, height: int) -> bool:
+        """Whether region and binning give that size; drivers round a last pixel that is not full up or down."""
+        _, _, region_width, region_height = self.roi
+        whole = (region_width or self.width, region_height or self.height)
+        pairs = zip(whole, (width, height), self.binning, strict=True)
+        return all(abs(full - pixels * binned) < binned for full, pixels, binned in pairs)
 
     def _cut(self, matrix: tuple[float, ...], columns: int) -> tuple[float, ...]:
         """K or P of the region, each of whose pixels is the mean of `binning` pixels."""

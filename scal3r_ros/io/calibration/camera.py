@@ -79,6 +79,12 @@ class CameraModel:
         if width <= 0 or height <= 0:
             raise GeometryError(f"CameraInfo has an image size of {width} × {height}; publish the camera's real size")
         K = _matrix("K", calibration.k, (3, 3))
+        P = _matrix("P", calibration.p, (3, 4)) if len(calibration.p) else np.zeros((3, 4))
+        lens = lens_of(calibration.distortion_model, calibration.d)
+        if not K.any() and P[0, 0] > 0:
+            if not lens.is_none:
+                raise GeometryError("CameraInfo has distortion coefficients and P, but no K, which they belong to")
+            K = P[:, :3]  # of images that are rectified already
         if min(K[0, 0], K[1, 1]) <= 0 or not K[0, 2] or not K[1, 2]:
             raise GeometryError(
                 "CameraInfo's K has a zero or negative focal length or no principal point, as if the camera were "
@@ -89,10 +95,9 @@ class CameraModel:
             R = np.eye(3)
         if not is_rotation(R, tolerance=1e-3):
             raise GeometryError("CameraInfo's R is no rotation matrix; calibrate again, or publish the identity")
-        P = _matrix("P", calibration.p, (3, 4)) if len(calibration.p) else np.zeros((3, 4))
         return cls(
             raw=_intrinsics(K, width, height),
-            lens=lens_of(calibration.distortion_model, calibration.d),
+            lens=lens,
             R_rectified_raw=R,
             rectified=_intrinsics(P[:, :3] if P[0, 0] > 0 and P[1, 1] > 0 else K, width, height),
         )
@@ -138,6 +143,8 @@ class CameraModel:
 def lens_of(model: str, d: Sequence[float]) -> Lens:
     """The lens of a CameraInfo's `distortion_model` and `d`; zeros beyond what the model takes are passed over.
 
+    Between plumb_bob and rational_polynomial their number decides, as in image_geometry: OpenCV's order is the same.
+
     Raises:
         GeometryError: the model is unknown, the number of coefficients is not the model's, or one is not finite.
     """
@@ -160,6 +167,9 @@ def lens_of(model: str, d: Sequence[float]) -> Lens:
     counts = COUNTS[name]
     if len(coefficients) > counts[-1] and not any(coefficients[counts[-1] :]):
         coefficients = coefficients[: counts[-1]]
+    by_number = [model for model in (PLUMB_BOB, RATIONAL) if len(coefficients) in COUNTS[model]]
+    if name in (PLUMB_BOB, RATIONAL) and by_number:
+        return Lens(by_number[0], coefficients)
     if len(coefficients) not in counts:
         expected = " or ".join(str(count) for count in counts)
         raise GeometryError(

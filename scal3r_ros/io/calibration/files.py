@@ -14,8 +14,9 @@ from scal3r_ros.io.calibration.text_forms import from_kitti_raw, from_ost, from_
 from scal3r_ros.io.calibration.tree_forms import from_tree, read_tree
 
 FORMS = (
-    "KITTI's calib.txt or calib_cam_to_cam.txt, a 3×3 matrix, the YAML or ost.txt of ROS camera calibration, OpenCV's "
-    "YAML or XML, Kalibr's camchain.yaml, EuRoC's sensor.yaml, or the settings of ORB-SLAM"
+    "KITTI's calib.txt or calib_cam_to_cam.txt, a 3×3 matrix, a row `fx fy cx cy`, a CameraInfo, the YAML or ost.txt of "
+    "ROS camera calibration, YAML, XML or JSON with a camera matrix or with fx, fy, cx and cy, Kalibr's camchain.yaml, "
+    "EuRoC's sensor.yaml, or the settings of ORB-SLAM"
 )
 
 
@@ -42,6 +43,8 @@ def read_calibration(path: Path, width: int, height: int, camera: int = 0) -> Ca
         raise SequenceError(f"calibration file {path} has none of the known forms: {FORMS}") from None
     if not calibration.width and not calibration.height:
         calibration = replace(calibration, width=width, height=height)
+    if calibration.image_size == (width, height):
+        calibration = calibration.for_images(width, height)
     if (calibration.width, calibration.height) != (width, height):
         raise SequenceError(
             f"calibration file {path} is for images of {calibration.width}×{calibration.height} pixels, "
@@ -60,6 +63,7 @@ def _parse(text: str, width: int, height: int, camera: int) -> CameraCalibration
     if text.lstrip().startswith("# oST"):
         return from_ost(text)
     is_xml = text.lstrip().startswith("<?xml")
-    if not is_xml and (":" not in text or re.search(r"^P\d*:", text, re.MULTILINE)):
-        return from_rows(text, width, height, camera)
+    rows = "\n".join(line.partition("#")[0] for line in text.splitlines())
+    if not is_xml and (":" not in rows or re.search(r"^P\d*:", rows, re.MULTILINE)):
+        return from_rows(rows, width, height, camera)
     return from_tree(read_tree(text), camera)

@@ -6,17 +6,21 @@ Each function raises ValueError, KeyError or IndexError where the text has anoth
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from scal3r_ros.io.calibration.calibration import CameraCalibration
 
 
 def from_rows(text: str, width: int, height: int, camera: int) -> CameraCalibration:
-    """A 3×3 matrix, nine numbers, or KITTI's rows of 3×4 projections, with or without `P0:` before each."""
+    """A 3×3 matrix, KITTI's rows of 3×4 projections, with or without `P0:` before each, or one row.
+
+    The row is a matrix, or `fx fy cx cy`, with `k1 k2 p1 p2` and `k3` after them or not.
+    """
     labelled: dict[str, list[float]] = {}
     rows: list[list[float]] = []
     for line in text.splitlines():
         label, colon, numbers = line.rpartition(":")
-        if not line.strip() or line.lstrip().startswith("#"):
+        if not line.strip():
             continue
         row = [float(word) for word in numbers.replace(",", " ").split()] if not colon or label[:1] == "P" else []
         if colon:
@@ -25,8 +29,11 @@ def from_rows(text: str, width: int, height: int, camera: int) -> CameraCalibrat
             rows.append(row)
     if len(rows) == 3 and all(len(row) == 3 for row in rows):
         return CameraCalibration.pinhole(width, height, [*rows[0], *rows[1], *rows[2]])
-    if len(rows) == 1 and len(rows[0]) == 9:
+    if len(rows) == 1 and len(rows[0]) == 9 and rows[0][6:] == [0, 0, 1]:
         return CameraCalibration.pinhole(width, height, rows[0])
+    if len(rows) == 1 and len(rows[0]) in (4, 8, 9):
+        fx, fy, cx, cy, *d = rows[0]
+        return replace(CameraCalibration.pinhole(width, height, (fx, 0, cx, 0, fy, cy, 0, 0, 1)), d=tuple(d))
     p = labelled[f"P{camera}"] if labelled else rows[camera]
     if len(p) != 12:
         raise ValueError("a projection has twelve numbers")

@@ -1,4 +1,4 @@
-"""Calibrations as YAML or XML: ROS camera calibration, OpenCV, Kalibr, EuRoC and ORB-SLAM.
+"""Calibrations as YAML, JSON or XML: ROS camera calibration, OpenCV, Open3D, Kalibr, EuRoC, ORB-SLAM and plain names.
 
 Functions raise ValueError, TypeError, KeyError or AttributeError where the content has another form.
 """
@@ -12,11 +12,18 @@ import cv2
 import numpy as np
 import yaml
 
+from scal3r_ros.errors import GeometryError
 from scal3r_ros.io.calibration.calibration import IDENTITY_R, CameraCalibration
 
-MATRIX = ("camera_matrix", "cameraMatrix", "K", "M1", "intrinsic_matrix")
-DISTORTION = ("distortion_coefficients", "distCoeffs", "dist_coeffs", "D", "D1", "distortion")
-SIZES = (("image_width", "image_height"), ("width", "height"), ("imageWidth", "imageHeight"))
+MATRIX = ("camera_matrix", "cameraMatrix", "K", "M1", "intrinsic_matrix", "mtx")
+DISTORTION = (
+    *("distortion_coefficients", "distortion_coeffs", "distCoeffs", "distCoeff", "dist_coeffs", "dist_coeff"),
+    *("dist_coefs", "dist", "D", "D1", "distortion", "coeffs"),
+)
+SIZES = (("image_width", "image_height"), ("width", "height"), ("imageWidth", "imageHeight"), ("w", "h"))
+FOCAL_LENGTHS = (("fx", "fy"), ("fl_x", "fl_y"))
+CENTRES = (("cx", "cy"), ("ppx", "ppy"))
+COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3")
 ORB_PREFIXES = ("Camera1", "Camera")
 
 
@@ -31,8 +38,8 @@ def read_tree(text: str) -> Mapping[str, Any]:
         except (cv2.error, SystemError):
             raise ValueError("OpenCV cannot read it") from None
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError:
+        content = next(yaml.safe_load_all(text))  # `ros2 topic echo` begins another document behind each message
+    except (yaml.YAMLError, StopIteration):
         raise ValueError("it is no YAML") from None
     if not isinstance(content, dict):
         raise ValueError("it has no names")
@@ -56,12 +63,19 @@ def _from_matrices(tree: Mapping[str, Any]) -> CameraCalibration:
     def first(names: tuple[str, ...]) -> Any:
         return next((lower[name.lower()] for name in names if name.lower() in lower), None)
 
-    k = _numbers(first(MATRIX))
     d = _numbers(first(DISTORTION)) if first(DISTORTION) is not None else ()
-    r = _numbers(lower["rectification_matrix"]) if "rectification_matrix" in lower else IDENTITY_R
+    if first(MATRIX) is not None:
+        k = _by_rows(_numbers(first(MATRIX)))
+    else:
+        (fx, fy), (cx, cy) = (
+            [float(first(names)) for names in zip(*of, strict=True)] for of in (FOCAL_LENGTHS, CENTRES)
+        )
+        k = (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
+        d = d or tuple(float(lower.get(name, 0.0)) for name in COEFFICIENTS)
+    r = _numbers(first(("rectification_matrix", "r")) or IDENTITY_R)
     width, height = (int(first(names) or 0) for names in zip(*SIZES, strict=True))
-    p = _numbers(lower["projection_matrix"]) if "projection_matrix" in lower else ()
-    if not p:
+    p = _numbers(first(("projection_matrix", "p")) or ())
+    if not any(p):
         p = CameraCalibration.pinhole(width, height, k).p
     if (len(k), len(r), len(p)) != (9, 9, 12):
         raise ValueError("a matrix has another size")
@@ -70,14 +84,25 @@ def _from_matrices(tree: Mapping[str, Any]) -> CameraCalibration:
     if not model:
         fisheye = bool(lower.get("fisheye_model", lower.get("fisheye", 0)))
         model = "fisheye" if fisheye else "rational_polynomial" if len(d) >= 8 else "plumb_bob"
-    return CameraCalibration(width, height, model, d, k, r, p)
+    binning = tuple(max(1, int(lower.get(name, 1))) for name in ("binning_x", "binning_y"))
+    region = lower.get("roi", {})
+    roi = tuple(int(region.get(name, 0)) for name in ("x_offset", "y_offset", "width", "height"))
+    return CameraCalibration(
+        width, height, model, d, k, r, p, (binning[0], binning[1]), (roi[0], roi[1], roi[2], roi[3])
+    )
+
+
+def _by_rows(k: tuple[float, ...]) -> tuple[float, ...]:
+    """A matrix whose columns were written one after the other, as by Open3D, row by row."""
+    is_by_columns = len(k) == 9 and not any((k[2], k[5])) and all(k[6:8])
+    return tuple(np.reshape(k, (3, 3)).T.ravel().tolist()) if is_by_columns else k
 
 
 def _from_kalibr(tree: Mapping[str, Any]) -> CameraCalibration:
     """A camera of Kalibr's camchain, or EuRoC's sensor.yaml."""
     kind = str(tree.get("camera_model", "pinhole"))
     if kind != "pinhole":
-        raise ValueError(f"the camera model {kind} is no pinhole")
+        raise GeometryError(f"its camera model is {kind}; only pinhole is supported")
     fx, fy, cx, cy = (float(value) for value in tree["intrinsics"])
     width, height = (int(value) for value in tree.get("resolution", (0, 0)))
     d = tuple(float(value) for value in tree.get("distortion_coeffs", tree.get("distortion_coefficients", ())))

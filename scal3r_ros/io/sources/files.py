@@ -168,7 +168,12 @@ class Video(_Images):
                     upright = np.rot90(picture.to_ndarray(format="rgb24"), round(picture.rotation / 90))
                     image = np.ascontiguousarray(upright, np.uint8)
                     rectifier = rectifier or self._rectifier(*image.shape[:2])
-                    yield Frame(index, FIRST_STAMP_NS + stamp_ns, rectifier.rectify(image), rectifier.intrinsics)
+                    try:
+                        image = rectifier.rectify(image)
+                    except ImageError as error:  # pictures change their size
+                        self._drop(error, error.reason)
+                        continue
+                    yield Frame(index, FIRST_STAMP_NS + stamp_ns, image, rectifier.intrinsics)
                     index += 1
         except (OSError, av.FFmpegError) as error:
             self.damage = f"video {self._path} is damaged or cut off ({error}); what comes before is used"

@@ -1,5 +1,7 @@
 """Cameras of CameraInfo against the formulas of their lenses, written out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -99,13 +101,46 @@ def test_no_coefficients_mean_no_distortion(model, d):
 
 
 @pytest.mark.parametrize(
-    ("model", "length"), [("plumb_bob", 8), ("plumb_bob", 14), ("equidistant", 5), ("rational_polynomial", 15)]
+    ("model", "length"), [("plumb_bob", 7), ("plumb_bob", 15), ("equidistant", 5), ("rational_polynomial", 15)]
 )
 def test_zeros_beyond_the_model_are_passed_over(model, length):
     d = LENSES[model]
     assert lens_of(model, [*d, *[0.0] * (length - len(d))]).coefficients[: len(d)] == tuple(d)
     with pytest.raises(GeometryError, match=f"{length} distortion coefficients"):
         lens_of(model, [*d, *[0.0] * (length - len(d) - 1), 0.1])
+
+
+@pytest.mark.parametrize("name", ["plumb_bob", "rational_polynomial", "Brown Conrady"])
+def test_between_the_models_of_opencv_the_number_of_coefficients_decides(name):
+    for d in (LENSES["plumb_bob"][:4], LENSES["plumb_bob"]):
+        assert lens_of(name, d) == lens_of("plumb_bob", d)
+    for d in (LENSES["rational_polynomial"], TILTED[:12], TILTED):
+        assert lens_of(name, d) == lens_of("rational_polynomial", d)
+
+
+def test_p_alone_is_the_camera_of_images_without_distortion():
+    of_p = camera("", d=[], k=[0.0] * 9)
+    assert of_p.is_rectified
+    assert of_p.rectified == camera().rectified
+    assert CameraCalibration(WIDTH, HEIGHT, "", (), (0.0,) * 9, IDENTITY, tuple(P)).is_calibrated
+    with pytest.raises(GeometryError, match="but no K"):
+        camera(k=[0.0] * 9)
+
+
+@pytest.mark.parametrize(
+    ("region", "binning", "sizes"),
+    [
+        ((10, 20, 321, 201), 2, [(160, 100), (161, 101), (160, 101)]),
+        ((0, 0, 0, 0), 3, [(WIDTH // 3, HEIGHT // 3)]),
+    ],
+)
+def test_a_last_pixel_that_is_not_full_may_be_there_or_not(region, binning, sizes):
+    cut = replace(CameraCalibration.pinhole(WIDTH, HEIGHT, K), binning=(binning, binning), roi=region)
+    for width, height in sizes:
+        assert cut.for_images(width, height).k[0] == K[0] / binning
+    for width, height in ((sizes[0][0] - 1, sizes[0][1]), (sizes[0][0], sizes[0][1] + 2)):
+        with pytest.raises(GeometryError, match="its camera_info is for"):
+            cut.for_images(width, height)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +174,7 @@ def test_an_equidistant_lens_bends_even_with_zeros():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"k": [0.0] * 9}, "uncalibrated"),
+        ({"k": [0.0] * 9, "p": [0.0] * 12}, "uncalibrated"),
         ({"k": [*K[:2], 0.0, *K[3:]]}, "principal point"),
         ({"k": [float("nan"), *K[1:]]}, "NaN"),
         ({"k": K[:8]}, "8 numbers"),

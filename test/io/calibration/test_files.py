@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def opencv_file(suffix: str, names: tuple[str, str]) -> str:
     return storage.releaseAndGetString()
 
 
+CAMERA_INFO = yaml.safe_dump(
+    {
+        "header": {"stamp": {"sec": 1, "nanosec": 2}, "frame_id": "camera"}, "height": 480, "width": 640,
+        "distortion_model": "plumb_bob", "d": [*BENT.d, 0.0], "k": list(PINHOLE.k), "r": list(PINHOLE.r),
+        "p": list(PINHOLE.p), "binning_x": 0, "binning_y": 0,
+        "roi": {"x_offset": 0, "y_offset": 0, "height": 0, "width": 0, "do_rectify": False},
+    },
+    sort_keys=False,
+) + "---\n"  # fmt: skip
+"""As `ros2 topic echo camera_info` prints it."""
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -90,8 +103,62 @@ def opencv_file(suffix: str, names: tuple[str, str]) -> str:
         "# oST version 5.0 parameters\n\n\n[image]\n\nwidth\n640\n\nheight\n480\n\n[narrow_stereo]\n\n"
         "camera matrix\n500.0 0.0 320.0\n0.0 510.0 240.0\n0.0 0.0 1.0\n\ndistortion\n-0.3 0.1 0.001 0.002\n\n"
         "rectification\n1 0 0\n0 1 0\n0 0 1\n\nprojection\n500 0 320 0\n0 510 240 0\n0 0 1 0\n",
+        "500 510 320 240 -0.3 0.1 0.001 0.002\n",
+        "# fx fy cx cy: in pixels\n500, 510, 320, 240, -0.3, 0.1, 0.001, 0.002  # k1 k2 p1 p2\n",
+        CAMERA_INFO,
+        json.dumps({"mtx": np.reshape(PINHOLE.k, (3, 3)).tolist(), "dist": [list(BENT.d)], "rms": 0.3}),
+        json.dumps(
+            {
+                "w": 640,
+                "h": 480,
+                "fl_x": 500,
+                "fl_y": 510,
+                "cx": 320,
+                "cy": 240,
+                "k1": -0.3,
+                "k2": 0.1,
+                "p1": 0.001,
+                "p2": 0.002,
+                "frames": [],
+            }
+        ),
+        json.dumps(
+            {
+                "width": 640,
+                "height": 480,
+                "fx": 500,
+                "fy": 510,
+                "ppx": 320,
+                "ppy": 240,
+                "model": "Brown Conrady",
+                "coeffs": [*BENT.d, 0],
+            }
+        ),
+        json.dumps(
+            {
+                "width": 640,
+                "height": 480,
+                "intrinsic_matrix": np.reshape(PINHOLE.k, (3, 3)).T.ravel().tolist(),
+                "distortion": list(BENT.d),
+            }
+        ),
     ],
-    ids=["OpenCV YAML", "OpenCV XML", "OpenCV short", "Kalibr", "EuRoC", "ORB-SLAM3", "ost.txt"],
+    ids=[
+        "OpenCV YAML",
+        "OpenCV XML",
+        "OpenCV short",
+        "Kalibr",
+        "EuRoC",
+        "ORB-SLAM3",
+        "ost.txt",
+        "a row",
+        "a row with comments",
+        "ros2 topic echo",
+        "OpenCV JSON",
+        "nerfstudio",
+        "RealSense",
+        "Open3D",
+    ],
 )
 def test_the_same_camera_in_every_form(tmp_path: Path, text: str) -> None:
     calibration = read_calibration(write(tmp_path, text), 640, 480)
@@ -100,6 +167,21 @@ def test_the_same_camera_in_every_form(tmp_path: Path, text: str) -> None:
     assert (lens.model, lens.coefficients[:4]) == ("plumb_bob", BENT.d)
     assert not any(lens.coefficients[4:])
     assert calibration.p == PINHOLE.p
+
+
+def test_a_camera_info_is_that_of_its_region_and_binning(tmp_path: Path) -> None:
+    text = CAMERA_INFO.replace("binning_x: 0", "binning_x: 2").replace("binning_y: 0", "binning_y: 2")
+    text = text.replace("x_offset: 0", "x_offset: 100").replace("  width: 0", "  width: 400")
+    text = text.replace("  height: 0", "  height: 480")
+    calibration = read_calibration(write(tmp_path, text), 200, 240)
+    assert (calibration.width, calibration.height) == (200, 240)
+    assert calibration.k == (250, 0, (320 - 100 + 0.5) / 2 - 0.5, 0, 255, (240 + 0.5) / 2 - 0.5, 0, 0, 1)
+
+
+def test_comments_in_a_matrix_are_none_of_it(tmp_path: Path) -> None:
+    text = "# K: in pixels\n585 0 320  # fx: 585\n0 586 240\n\n0 0 1\n"
+    assert read_calibration(write(tmp_path, text), 640, 480).k == (585, 0, 320, 0, 586, 240, 0, 0, 1)
+    assert read_calibration(write(tmp_path, "585 0 320 0 586 240 0 0 1\n"), 640, 480).k[4] == 586
 
 
 def test_a_camera_of_several_is_chosen(tmp_path: Path) -> None:
@@ -142,6 +224,9 @@ def test_kitti_raw_gives_the_camera_of_the_images_at_hand(tmp_path: Path) -> Non
         ("1 2 3 4\n5 6 7 8\n", "none of the known forms"),
         ("camera_matrix: {data: [1, 2]}\nimage_width: 640\nimage_height: 480", "none of the known forms"),
         ("camera_matrix: [", "none of the known forms"),
+        ("fx: 500\nfy: 500\n", "none of the known forms"),
+        (yaml.safe_dump({"cam0": {**CAMERA, "camera_model": "omni"}}), "its camera model is omni"),
+        ("-500 -500 320 240\n", "focal lengths"),
         ("0 0 320\n0 0 240\n0 0 1\n", "focal lengths"),
         ("nan 0 320\n0 500 240\n0 0 1\n", "focal lengths"),
         (ROS_YAML.replace("640", "1280"), "1280×480"),
