@@ -25,6 +25,7 @@ REQUIRES = [
     'open3d-cpu>=0.19,<1; platform_machine == "x86_64" and sys_platform == "linux"',
     'open3d>=0.19,<1; platform_machine != "x86_64" or sys_platform != "linux"',
     "opencv-python-headless>=4.10,<6",
+    "pillow>=10.2,<14",
     "plyfile>=1.0.3,<2",
     "psutil>=5.9.8,<8",
     "pymap3d>=3.1,<4",

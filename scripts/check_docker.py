@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Checks the container files without Docker: hadolint, and the very steps of one in a root file system of its own.
 
-    scripts/check_docker.py                            hadolint over docker/*Dockerfile
-    scripts/check_docker.py docker/Dockerfile          … and its steps; as root, with debootstrap installed
-    scripts/check_docker.py docker/Dockerfile -- info  … and then its entry point with `info`
+    scripts/check_docker.py                                hadolint over docker/*Dockerfile
+    scripts/check_docker.py docker/Dockerfile              … and its steps; as root, with debootstrap installed
+    scripts/check_docker.py docker/Dockerfile --run info   … and then its entry point with `info`
 
 The base image is a minimal Debian with an empty Python environment first on its PATH: that of `python:…-slim` as far
 as the steps can tell. PIP_… and proxy variables go through; `--bind FOLDER` shows a folder, such as a package index.
@@ -109,10 +109,10 @@ def main() -> int:
     """Exit code 0 where every check passed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, nargs="?", help="container file whose steps are carried out")
-    parser.add_argument("arguments", nargs="*", help="arguments of its entry point")
     parser.add_argument("--root", type=Path, help="folder of the root file system, kept; default: one that is removed")
     parser.add_argument("--suite", default="bookworm", help="release of Debian")
     parser.add_argument("--bind", type=Path, action="append", default=[], help="folder to show inside")
+    parser.add_argument("--run", nargs="+", default=[], help="arguments to run its entry point with at the end")
     options = parser.parse_args()
     for file in FILES:
         print(f"check_docker: hadolint {file.relative_to(PROJECT)}", flush=True)
@@ -127,8 +127,8 @@ def main() -> int:
             if step["instruction"] != "COMMENT":
                 print(f"check_docker: {step['instruction']} {step['value'][:100]}", flush=True)
             container.step(step["instruction"], step["value"])
-        if options.arguments:
-            container.call([*container.entrypoint, *options.arguments])
+        if options.run:
+            container.call([*container.entrypoint, *options.run])
     print("check_docker: passed")
     return 0
 

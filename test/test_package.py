@@ -24,6 +24,7 @@ IMPORT_NAMES = {
     "faiss-cpu": "faiss",
     "open3d-cpu": "open3d",
     "opencv-python-headless": "cv2",
+    "pillow": "PIL",
     "PyYAML": "yaml",
     "rerun-sdk": "rerun",
 }
@@ -121,6 +122,7 @@ def test_the_libraries_of_a_distribution_are_declared_by_their_rosdep_keys() -> 
         "python3-matplotlib": ("matplotlib", "3.6.3"),
         "python3-numba": ("numba", "0.58.1"),
         "python3-numpy": ("numpy", "1.26.4"),
+        "python3-pil": ("pillow", "10.2.0"),
         "python3-psutil": ("psutil", "5.9.8"),
         "python3-pymap3d": ("pymap3d", "3.1.0"),
         "python3-rich": ("rich", "13.7.1"),

@@ -69,13 +69,12 @@ def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None, rate
 
 def read_times(path: Path) -> NDArray[np.int64]:
     """Stamps (n,) int64 in nanoseconds from the first column of a file such as KITTI's `times.txt`, in seconds, or
-    in milli-, micro- or nanoseconds since 1970.
+    in milli-, micro- or nanoseconds since 1970. What else its lines hold, such as names of images, is passed over.
 
     Raises:
         SequenceError: the file is missing, holds something other than numbers, or its times do not increase.
     """
-    rows, _ = _read_table(path)
-    times = _stamps([row[0] for row in rows], path)
+    times = _stamps([row[0] for row in _read_words(path)], path)
     if np.any(np.diff(times) <= 0):
         raise SequenceError(f"times file {path} does not increase from line to line")
     return times
@@ -103,8 +102,8 @@ def times_bytes(stamps_ns: NDArray[np.int64]) -> bytes:
     return "".join(f"{stamp // 10**9}.{stamp % 10**9:09d}\n" for stamp in stamps_ns.tolist()).encode()
 
 
-def _read_table(path: Path) -> tuple[list[list[str]], NDArray[np.float64]]:
-    """The words (n rows of equally many) and their numbers (n, columns); lines that start with # are left out."""
+def _read_words(path: Path) -> list[list[str]]:
+    """The words of each line; lines that start with # are left out."""
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
@@ -115,6 +114,12 @@ def _read_table(path: Path) -> tuple[list[list[str]], NDArray[np.float64]]:
     rows = [row for row in words if row and not row[0].startswith("#")]
     if not rows:
         raise SequenceError(f"file {path} holds no numbers")
+    return rows
+
+
+def _read_table(path: Path) -> tuple[list[list[str]], NDArray[np.float64]]:
+    """The words (n rows of equally many) and their numbers (n, columns)."""
+    rows = _read_words(path)
     try:
         numbers = np.array(rows, np.float64)
     except ValueError:

@@ -144,6 +144,12 @@ def test_times_are_in_whatever_unit_their_size_shows(tmp_path: Path, times: tupl
     assert read_times(tmp_path / "times.txt").tolist() == [1_403_636_579_763_555_584, 1_403_636_579_813_555_584]
 
 
+def test_times_may_stand_before_the_names_of_the_images(tmp_path: Path) -> None:
+    lines = ["#timestamp [ns],filename", *(f"{stamp},{stamp}.png" for stamp in (1_403_636_579_763_555_584, 10**18 * 2))]
+    (tmp_path / "data.csv").write_text("\n".join(lines))
+    assert read_times(tmp_path / "data.csv").tolist() == [1_403_636_579_763_555_584, 10**18 * 2]
+
+
 def test_times_that_fit_into_no_stamp_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "times.txt").write_text("1e25\n2e25\n")
     with pytest.raises(SequenceError, match=r"times.txt cannot be used: the time 2E\+25 is too large"):

@@ -24,6 +24,7 @@ from scal3r_ros.io.bags.sqlite_file import SqliteFile
 
 logger = logging.getLogger(__name__)
 
+METADATA = "metadata.yaml"
 FORMATS: Mapping[str, Callable[[Path], BagPart]] = {".mcap": McapFile, ".db3": SqliteFile, ".bag": Ros1File}
 """Reader by the suffix of a file. `metadata.yaml` may name another storage, or none: it is not asked."""
 
@@ -148,7 +149,7 @@ class BagFile:
         if not self.path.is_dir():
             return (self.path,) if is_bag_file(self.path) else ()
         found = [item for item in sorted(self.path.iterdir()) if is_bag_file(item)]
-        listed = _listed_files(self.path / "metadata.yaml")
+        listed = _listed_files(self.path / METADATA)
         named = [item for item in found if item.name in listed or without_compression(item).name in listed]
         return tuple(named or found)
 

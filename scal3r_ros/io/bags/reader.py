@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.errors import SequenceError
+from scal3r_ros.errors import GeometryError, SequenceError
 from scal3r_ros.geometry.se3 import rotation_from_quat_xyzw, se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.file import BagFile, TopicSummary
@@ -203,16 +203,24 @@ class BagReader:
         return names[0]
 
     def _first_calibration(self) -> CameraCalibration | None:
-        """The first that is one: some drivers send zeros until their calibration is loaded."""
+        """The first that can be used: some drivers send zeros, or worse, until their calibration is loaded."""
         if self.camera_info_topic is None:
             return None
+        unusable = None
         for raw in self._bag.messages([self.camera_info_topic]):
             try:
                 calibration = CameraCalibration.from_message(_deserialize(raw))
             except SequenceError:
                 continue
             if calibration.is_calibrated:
-                return calibration
+                try:
+                    Rectifier(calibration)
+                except GeometryError:
+                    unusable = unusable or calibration
+                else:
+                    return calibration
+        if unusable is not None:
+            return unusable  # what is wrong with it is said when it is used
         logger.warning("camera_info on %s is all zeros: the camera is not calibrated", self.camera_info_topic)
         return None
 

@@ -79,9 +79,10 @@ class CameraCalibration:
             return replace(plain, k=self._cut(self.k, 3), p=self._cut(self.p, 4))
         if not self.width and not self.height:
             return plain
+        cut = f" (region {self.roi[2:]}, binning {self.binning})" if is_cut else ""
         raise GeometryError(
-            f"image has {width}×{height} pixels, but its camera_info is for {self.width}×{self.height}; "
-            "give the camera_info of this camera at this size"
+            f"image has {width}×{height} pixels, but its calibration is for {self.width}×{self.height}{cut}; "
+            "give the calibration of this camera at this size"
         )
 
     def _is_cut_to(self, width: int, height: int) -> bool:

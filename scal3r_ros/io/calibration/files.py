@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from dataclasses import replace
@@ -13,10 +14,14 @@ from scal3r_ros.io.calibration.camera import lens_of
 from scal3r_ros.io.calibration.text_forms import from_kitti_raw, from_ost, from_rows
 from scal3r_ros.io.calibration.tree_forms import from_tree, read_tree
 
+logger = logging.getLogger(__name__)
+
+FARTHEST_CENTRE = 0.3
+"""Distance of the principal point from the centre, as a share of the images' size, beyond which a warning is due."""
 FORMS = (
-    "KITTI's calib.txt or calib_cam_to_cam.txt, a 3×3 matrix, a row `fx fy cx cy`, a CameraInfo, the YAML or ost.txt of "
-    "ROS camera calibration, YAML, XML or JSON with a camera matrix or with fx, fy, cx and cy, Kalibr's camchain.yaml, "
-    "EuRoC's sensor.yaml, or the settings of ORB-SLAM"
+    "KITTI's calib.txt or calib_cam_to_cam.txt, a 3×3 matrix, a row `fx fy cx cy`, a CameraInfo, the YAML or ost.txt "
+    "of ROS camera calibration, YAML, XML or JSON with a camera matrix or with fx, fy, cx and cy, Kalibr's "
+    "camchain.yaml, EuRoC's sensor.yaml, or the settings of ORB-SLAM"
 )
 
 
@@ -53,6 +58,18 @@ def read_calibration(path: Path, width: int, height: int, camera: int = 0) -> Ca
     numbers = (*calibration.k, *calibration.d, *calibration.r, *calibration.p)
     if not all(map(math.isfinite, numbers)) or calibration.k[0] <= 0 or calibration.k[4] <= 0:
         raise SequenceError(f"calibration file {path} has no positive, finite focal lengths")
+    x, y = calibration.k[2] / width, calibration.k[5] / height
+    if not (0 < x < 1 and 0 < y < 1):
+        raise SequenceError(
+            f"calibration file {path} has its principal point ({calibration.k[2]:g}, {calibration.k[5]:g}) outside of "
+            f"the {width}×{height} pixels of the images; is it for images of another size?"
+        )
+    if max(abs(x - 0.5), abs(y - 0.5)) > FARTHEST_CENTRE:
+        logger.warning(
+            "calibration file %s has its principal point at (%g, %g), far from the centre of images of %d×%d pixels; "
+            "where they were resized, so must be the calibration",
+            path, calibration.k[2], calibration.k[5], width, height,
+        )  # fmt: skip
     return calibration
 
 

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 from scal3r_ros.io.calibration.calibration import CameraCalibration
 
+PUNCTUATION = str.maketrans(",;[]()", "      ")
+
 
 def from_rows(text: str, width: int, height: int, camera: int) -> CameraCalibration:
     """A 3×3 matrix, KITTI's rows of 3×4 projections, with or without `P0:` before each, or one row.
@@ -22,7 +24,7 @@ def from_rows(text: str, width: int, height: int, camera: int) -> CameraCalibrat
         label, colon, numbers = line.rpartition(":")
         if not line.strip():
             continue
-        row = [float(word) for word in numbers.replace(",", " ").split()] if not colon or label[:1] == "P" else []
+        row = [float(word) for word in numbers.translate(PUNCTUATION).split()] if not colon or label[:1] == "P" else []
         if colon:
             labelled[label.strip()] = row
         else:

@@ -35,7 +35,7 @@ class ImageSequence:
     `ground_truth` holds true poses T_world_cam by the same clock; it may be None, or have poses at other times.
     `name` is that of the sequence in its data set, `kind` that of the data set. `samples` reads what an IMU or a
     satellite receiver recorded beside the camera, by time; None where there is nothing. `depth` is that of some
-    of the images.
+    of the images. The images are upright after `quarter_turns` against the clock.
     """
 
     kind: str
@@ -46,6 +46,7 @@ class ImageSequence:
     ground_truth: Trajectory | None = None
     samples: Callable[[], Sequence[SensorSample]] | None = None
     depth: DepthImages | None = None
+    quarter_turns: int = 0
 
 
 def depth_beside(

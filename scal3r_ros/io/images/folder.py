@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.ExifTags
+import PIL.Image
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import SequenceError
@@ -25,6 +29,9 @@ AUXILIARY = re.compile(
 """Words in the names of files that lie beside images but are no images of a camera."""
 TIME = re.compile(r"(?P<prefix>(?:.*[^\d.])?)(?P<time>\d+(?:\.\d+)?)")
 EARLIEST_S = 10**9
+EXIF_TURNS = {3: 2, 6: 3, 8: 1}
+"""Quarter turns against the clock by the value of EXIF's Orientation; mirrored ones are none of a camera."""
+FIRST_IMAGES = 5
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp"})
 
 
@@ -90,7 +97,7 @@ def read_image(path: Path, grey_range: GreyRange | None = None) -> NDArray[np.ui
     16-bit values are scaled by the camera's `grey_range`; without one from 0…65535 to 0…255.
 
     Raises:
-        SequenceError: the file cannot be read or decoded.
+        SequenceError: the file cannot be read or decoded, or has other than 8 or 16-bit pixels.
     """
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
     image = _decode(path, flags if grey_range is None else flags | cv2.IMREAD_ANYDEPTH)
@@ -98,7 +105,28 @@ def read_image(path: Path, grey_range: GreyRange | None = None) -> NDArray[np.ui
         image = image[..., ::-1]
     if grey_range is not None and image.dtype == np.uint16:
         image = grey_range.to_8_bit(image.astype(np.uint16))
+    if image.dtype != np.uint8:
+        raise SequenceError(f"image {path} has pixels of type {image.dtype}; whole numbers of 8 or 16 bits are needed")
     return np.ascontiguousarray(image, np.uint8)
+
+
+def upright_turns(path: Path) -> int:
+    """Quarter turns against the clock that make a photograph upright, by its EXIF orientation; 0 without one."""
+    try:
+        with PIL.Image.open(path) as picture:
+            return EXIF_TURNS.get(picture.getexif().get(PIL.ExifTags.Base.Orientation, 1), 0)
+    except (OSError, ValueError, SyntaxError):
+        return 0
+
+
+def usual_size(paths: Sequence[Path]) -> tuple[int, int] | None:
+    """Height and width that most of the first images have, as stored; None where none can be read."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for path in paths[:FIRST_IMAGES]:
+        with suppress(SequenceError):
+            height, width = read_image(path).shape[:2]
+            sizes[height, width] += 1
+    return sizes.most_common(1)[0][0] if sizes else None
 
 
 def read_depth(path: Path, per_metre: float = 1000.0) -> NDArray[np.float32]:
@@ -142,7 +170,7 @@ def _images_in(folder: Path) -> tuple[Path, ...]:
     found = [
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in SUFFIXES and not path.is_dir() and not path.name.startswith(".")
     ]
     numbers = {path: match for path in found if (match := TIME.fullmatch(path.stem)) is not None}
     if len(numbers) == len(found) and len({match["prefix"] for match in numbers.values()}) <= 1:

@@ -6,11 +6,13 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 import av
 import numpy as np
+from av.container import InputContainer
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import SequenceError
@@ -19,7 +21,7 @@ from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
 from scal3r_ros.io.datasets import ImageSequence
 from scal3r_ros.io.images.decoding import ImageError
-from scal3r_ros.io.images.folder import read_image
+from scal3r_ros.io.images.folder import read_image, usual_size
 from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.io.images.rectifier import Rectifier
 from scal3r_ros.io.sources.source import SourceOptions
@@ -28,8 +30,13 @@ from scal3r_ros.reconstruction.protocol import Frame
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"),
+    *(".3gp", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".wmv"),
+)
 UNREADABLE = "undecodable picture"
+FULL_SHARE, LONGEST_PICTURE_S = 0.98, 0.5
+"""A whole video has so large a share of the pictures that it promises, and so much less time: the last one stands."""
 
 
 class _Images:
@@ -107,11 +114,12 @@ class ImageFiles(_Images):
     def frames(self) -> Iterator[Frame]:
         """The rectified RGB frames; files that cannot be decoded, or have another size, are counted in `dropped`."""
         grey_range = GreyRange()
-        rectifier: Rectifier | None = None
+        size = usual_size(self._sequence.paths)
+        turns, rectifier = (0, None) if size is None else self._upright(*size)
         index = 0
         for path, stamp_ns in zip(self._sequence.paths, self._sequence.stamps_ns.tolist(), strict=True):
             try:
-                image = _three_channels(read_image(path, grey_range))
+                image = np.ascontiguousarray(np.rot90(_three_channels(read_image(path, grey_range)), turns))
             except SequenceError as error:
                 self._drop(error, UNREADABLE)
                 continue
@@ -123,6 +131,19 @@ class ImageFiles(_Images):
                 continue
             yield Frame(index, stamp_ns, image, rectifier.intrinsics)
             index += 1
+
+    def _upright(self, height: int, width: int) -> tuple[int, Rectifier]:
+        """Quarter turns of the images, and their camera: as stored, where the calibration is for that size only.
+
+        One turn for all, that of the first: however a photographer held the camera later, it is one camera.
+        """
+        turns = self._sequence.quarter_turns
+        if turns:
+            with suppress(SequenceError):
+                rectifier = self._rectifier(*((width, height) if turns % 2 else (height, width)))
+                logger.info("the images are turned upright, as the EXIF of the first of them says")
+                return turns, rectifier
+        return 0, self._rectifier(height, width)
 
 
 class Video(_Images):
@@ -141,7 +162,7 @@ class Video(_Images):
                     raise SequenceError(f"video {path} holds no pictures")
                 self._count = container.streams.video[0].frames or None
         except (OSError, av.FFmpegError) as error:
-            raise SequenceError(f"video {path} cannot be read: {error}") from error
+            raise SequenceError(f"video {path} cannot be read: {error.strerror or error}") from error
 
     @property
     def image_count(self) -> int | None:
@@ -175,9 +196,23 @@ class Video(_Images):
                         continue
                     yield Frame(index, FIRST_STAMP_NS + stamp_ns, image, rectifier.intrinsics)
                     index += 1
+                self._look_for_an_early_end(container, index, last_ns)
         except (OSError, av.FFmpegError) as error:
             self.damage = f"video {self._path} is damaged or cut off ({error}); what comes before is used"
             logger.warning("%s", self.damage)
+
+    def _look_for_an_early_end(self, container: InputContainer, count: int, last_ns: int) -> None:
+        """Warns where the file promises more pictures than it has: FFmpeg takes a cut for the end."""
+        read = count + sum(self.dropped.values())
+        lasts_s = (container.duration or 0) / 10**6 if len(container.streams) == 1 else 0.0
+        if self._count is not None and read < FULL_SHARE * self._count:
+            promise = f"{read} of its {self._count} pictures"
+        elif last_ns * 1e-9 < FULL_SHARE * lasts_s - LONGEST_PICTURE_S:
+            promise = f"{max(0, last_ns) * 1e-9:.1f} of its {lasts_s:.1f} s"
+        else:
+            return
+        self.damage = f"video {self._path} is cut off: only {promise} can be read"
+        logger.warning("%s", self.damage)
 
 
 def _three_channels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 
 from scal3r_ros.errors import SequenceError
-from scal3r_ros.io.bags.file import is_bag
+from scal3r_ros.io.bags.file import METADATA, is_bag
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
 from scal3r_ros.io.datasets import ImageSequence, find_sequence
-from scal3r_ros.io.images.folder import find_images, stamps_of_names
+from scal3r_ros.io.images.folder import ImageFolder, find_images, stamps_of_names, upright_turns
 from scal3r_ros.io.sources.files import VIDEO_SUFFIXES, ImageFiles, Video
 from scal3r_ros.io.sources.source import Source, SourceOptions
 from scal3r_ros.io.trajectories import even_stamps, read_times
@@ -40,15 +40,30 @@ def open_source(path: Path, options: SourceOptions | None = None) -> Source:
             f"{path} is no bag (.mcap, .db3, .bag) and no video ({', '.join(VIDEO_SUFFIXES)}); give one of these, or a "
             "folder"
         )
+    if not path.is_dir():
+        raise SequenceError(f"{path} is no file and no folder; give a bag, a video or a folder")
+    if (path / METADATA).exists():
+        raise SequenceError(f"bag {path} has a {METADATA}, but none of its .mcap or .db3 files is there")
     sequence = find_sequence(path)
     if sequence is not None:
         logger.info("%s is a sequence of %s", path, sequence.kind)
     return ImageFiles(_folder(path, options) if sequence is None else sequence, options)
 
 
+def _images_of(path: Path) -> ImageFolder:
+    """The images of a folder; where it has bags instead, the error names those."""
+    try:
+        return find_images(path)
+    except SequenceError:
+        bags = [child.name for child in sorted(path.iterdir()) if is_bag(child)]
+        if bags:
+            raise SequenceError(f"folder {path} is no bag, but has bags in it; give {' or '.join(bags)}") from None
+        raise
+
+
 def _folder(path: Path, options: SourceOptions) -> ImageSequence:
     """A folder of images by the times in a file, in their names, or at a steady rate."""
-    found = find_images(path)
+    found = _images_of(path)
     count = len(found.paths)
     named = stamps_of_names(found.paths)
     if options.times is not None:
@@ -63,4 +78,4 @@ def _folder(path: Path, options: SourceOptions) -> ImageSequence:
         if options.rate_hz is None:
             logger.warning("nothing says when the images were taken (--rate): %.0f a second are assumed", USUAL_RATE_HZ)
         stamps = even_stamps(count, options.rate_hz or USUAL_RATE_HZ)
-    return ImageSequence("folder", path.name, found.paths, stamps)
+    return ImageSequence("folder", path.name, found.paths, stamps, quarter_turns=upright_turns(found.paths[0]))

@@ -402,7 +402,8 @@ def info_message(**changes: Any) -> Any:
 
 def test_the_first_calibration_that_is_one_counts(tmp_path: Path) -> None:
     zeros = info_message(k=np.zeros(9), r=np.zeros(9), p=np.zeros(12), distortion_model="", d=np.zeros(0))
-    messages = {"/camera/camera_info": [zeros, info_message()], "/camera/image": [image_message(0)]}
+    broken = [info_message(k=np.full(9, np.nan)), info_message(k=-np.array(CALIBRATION.k))]
+    messages = {"/camera/camera_info": [zeros, *broken, info_message()], "/camera/image": [image_message(0)]}
     with BagReader(write_messages(tmp_path / "bag", messages)) as reader:
         assert reader.calibration == CALIBRATION
 

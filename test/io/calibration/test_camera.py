@@ -139,7 +139,7 @@ def test_a_last_pixel_that_is_not_full_may_be_there_or_not(region, binning, size
     for width, height in sizes:
         assert cut.for_images(width, height).k[0] == K[0] / binning
     for width, height in ((sizes[0][0] - 1, sizes[0][1]), (sizes[0][0], sizes[0][1] + 2)):
-        with pytest.raises(GeometryError, match="its camera_info is for"):
+        with pytest.raises(GeometryError, match="its calibration is for"):
             cut.for_images(width, height)
 
 

@@ -178,6 +178,13 @@ def test_a_camera_info_is_that_of_its_region_and_binning(tmp_path: Path) -> None
     assert calibration.k == (250, 0, (320 - 100 + 0.5) / 2 - 0.5, 0, 255, (240 + 0.5) / 2 - 0.5, 0, 0, 1)
 
 
+def test_a_matrix_for_images_of_another_size_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_calibration(write(tmp_path, "585 0 320\n0 586 240\n0 0 1\n"), 640, 480)
+    assert not caplog.text
+    read_calibration(write(tmp_path, "[[585, 0, 320],\n [0, 586, 240],\n [0, 0, 1]]\n"), 330, 250)
+    assert "far from the centre of images of 330×250" in caplog.text
+
+
 def test_comments_in_a_matrix_are_none_of_it(tmp_path: Path) -> None:
     text = "# K: in pixels\n585 0 320  # fx: 585\n0 586 240\n\n0 0 1\n"
     assert read_calibration(write(tmp_path, text), 640, 480).k == (585, 0, 320, 0, 586, 240, 0, 0, 1)
@@ -227,6 +234,7 @@ def test_kitti_raw_gives_the_camera_of_the_images_at_hand(tmp_path: Path) -> Non
         ("fx: 500\nfy: 500\n", "none of the known forms"),
         (yaml.safe_dump({"cam0": {**CAMERA, "camera_model": "omni"}}), "its camera model is omni"),
         ("-500 -500 320 240\n", "focal lengths"),
+        ("500 500 1280 240\n", "principal point"),
         ("0 0 320\n0 0 240\n0 0 1\n", "focal lengths"),
         ("nan 0 320\n0 500 240\n0 0 1\n", "focal lengths"),
         (ROS_YAML.replace("640", "1280"), "1280×480"),

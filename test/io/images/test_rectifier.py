@@ -46,7 +46,7 @@ def test_uncalibrated_cameras_pass_and_other_sizes_do_not() -> None:
     for rectifier in (Rectifier(None), Rectifier(zeros)):
         assert rectifier.intrinsics is None
         assert rectifier.rectify(image) is image
-    with pytest.raises(ImageError, match="camera_info is for 8×6") as caught:
+    with pytest.raises(ImageError, match="calibration is for 8×6") as caught:
         Rectifier(CameraCalibration.pinhole(8, 6, [10, 0, 3.5, 0, 11, 2.5, 0, 0, 1])).rectify(image[:4])
     assert caught.value.reason == "calibration of another size"
 

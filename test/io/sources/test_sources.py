@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import PIL.ExifTags
+import PIL.Image
 import pytest
 
 from scal3r_ros.errors import SequenceError
@@ -176,3 +178,93 @@ def test_what_holds_no_images_is_one_clear_sentence(
 def test_an_empty_folder_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(SequenceError, match="holds no images"):
         open_source(tmp_path)
+
+
+def test_the_camera_has_the_size_of_most_images(tmp_path: Path) -> None:
+    path = folder(tmp_path / "drive")
+    cv2.imwrite(str(path / "0.png"), picture(0)[:-8])
+    (tmp_path / "calib.txt").write_text(CALIB)
+    with closing(open_source(path, SourceOptions(calib=tmp_path / "calib.txt"))) as source:
+        assert len(list(source.frames())) == COUNT - 1
+        assert source.dropped == {"calibration of another size": 1}
+
+
+def test_links_to_nothing_are_counted(tmp_path: Path) -> None:
+    path = folder(tmp_path / "drive")
+    (path / "3.png").unlink()
+    (path / "3.png").symlink_to(tmp_path / "nothing.png")
+    with closing(open_source(path)) as source:
+        frames = list(source.frames())
+    assert [frame.stamp_ns - FIRST_STAMP_NS for frame in frames] == [n * 10**8 for n in range(COUNT) if n != 3]
+    assert source.dropped == {"undecodable picture": 1}
+
+
+def test_pixels_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path / "drive")
+    (path / "3.png").unlink()
+    cv2.imwrite(str(path / "3.tif"), picture(3).astype(np.float32) / 255)
+    with closing(open_source(path)) as source:
+        assert len(list(source.frames())) == COUNT - 1
+
+
+def photographs(path: Path, orientations: list[int]) -> Path:
+    """As a phone stores them: in the sensor's rows, with the turn that makes them upright beside."""
+    path.mkdir()
+    for index, orientation in enumerate(orientations):
+        exif = PIL.Image.Exif()
+        exif[PIL.ExifTags.Base.Orientation] = orientation
+        PIL.Image.fromarray(np.ascontiguousarray(np.rot90(picture(index)))).save(path / f"{index}.png", exif=exif)
+    return path
+
+
+def test_photographs_are_turned_upright_all_alike(tmp_path: Path) -> None:
+    (tmp_path / "calib.txt").write_text(CALIB)
+    frames = read(photographs(tmp_path / "portrait", [6, 1, 8]), calib=tmp_path / "calib.txt")
+    for index, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame.image, picture(index))
+    assert [frame.intrinsics for frame in frames] == [Intrinsics(50.0, 50.0, 31.5, 23.5, WIDTH, HEIGHT)] * 3
+    as_stored = read(photographs(tmp_path / "landscape", [1, 6]), assumed_fov_deg=90.0)
+    assert [frame.image.shape for frame in as_stored] == [(WIDTH, HEIGHT, 3)] * 2
+
+
+def test_a_calibration_for_the_size_as_stored_leaves_photographs_so(tmp_path: Path) -> None:
+    text = f"image_width: {HEIGHT}\nimage_height: {WIDTH}\nfx: 50\nfy: 50\ncx: 23.5\ncy: 31.5\n"
+    (tmp_path / "calib.yaml").write_text(text)
+    frames = read(photographs(tmp_path / "portrait", [6, 6]), calib=tmp_path / "calib.yaml")
+    assert [frame.image.shape for frame in frames] == [(WIDTH, HEIGHT, 3)] * 2
+
+
+@pytest.mark.parametrize("suffix", ["mpg", "ts", "wmv", "MP4"])
+def test_other_videos_are_read(tmp_path: Path, suffix: str) -> None:
+    with av.open(str(tmp_path / f"drive.{suffix}"), "w") as container:
+        stream = container.add_stream("wmv2" if suffix == "wmv" else "mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for index in range(COUNT):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(index), format="rgb24")))
+        container.mux(stream.encode())
+    assert len(read(tmp_path / f"drive.{suffix}")) == COUNT
+
+
+def test_a_video_that_is_cut_off_says_how_much_is_there(tmp_path: Path) -> None:
+    whole = video(tmp_path / "drive.mkv")
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    for path, is_cut in ((whole, False), (cut, True)):
+        with closing(open_source(path)) as source:
+            frames = list(source.frames())
+            assert (source.damage is not None) == is_cut
+            assert (len(frames) < COUNT) == is_cut
+    assert "cut off" in str(source.damage)
+
+
+def test_a_folder_with_bags_in_it_names_them(tmp_path: Path) -> None:
+    bag(tmp_path / "second")
+    bag(tmp_path / "first")
+    with pytest.raises(SequenceError, match="has bags in it; give first or second"):
+        open_source(tmp_path)
+    for file in (tmp_path / "first").glob("*.db3"):
+        file.unlink()
+    with pytest.raises(SequenceError, match="none of its"):
+        open_source(tmp_path / "first")
+    with pytest.raises(SequenceError, match="no file and no folder"):
+        open_source(Path("/dev/null"))
