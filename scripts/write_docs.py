@@ -40,10 +40,11 @@ OUTPUTS = {
     "odometry": "every frame: pose in `odom` and twist in the base frame, with covariances",
     "path": "in `map`: whole with every [submap](glossary.md#submap) and every loop, and extended at 5 Hz between; "
     "at most `output.path_max_poses`; transient local",
-    "points": "in `map`, xyz and rgb: the points of the newest submap, once per [chunk](glossary.md#chunk)",
-    "map": "in `map`: the complete voxel-filtered map, decimated to `output.map_byte_budget`, at most "
-    "`output.map_rate`; transient local. After `~/load_map` it holds this drive only, until the camera is found in "
-    "the loaded map",
+    "points": "in `map`, xyz, rgb, confidence in 0..1 and submap: new points of the newest submap, once per "
+    "[chunk](glossary.md#chunk)",
+    "map": "in `map`, with the fields of `points`: the complete voxel-filtered map, decimated to "
+    "`output.map_byte_budget`, at most `output.map_rate`; transient local. After `~/load_map` it holds this drive "
+    "only, until the camera is found in the loaded map",
     "loop_closures": "in `map`: lines between the places that loops connect; transient local",
     "occupancy": "in `map`: where the ground is free, occupied or unknown ([navigation](navigation.md)), at the height "
     "of the ground; with new submaps and corrections, at most `output.map_rate`; transient local. Nothing before the "

@@ -3,11 +3,12 @@
     python benchmarks/parts/viewer_load.py              3,000 frames, 2 million points mapped, 1 million of them shown
     python benchmarks/parts/viewer_load.py --frames 300 --points 500000
 
-A camera drives along a made-up street; every tenth frame brings a submap, every frame a pose, every third an image, and
-every 300th moves the map, as a loop does, so that all points come anew. `server` is the resident memory of this
-process, `page` the JavaScript heap after a garbage collection, both in MB. At the end `frames/s` is that of the page's
-own clock while the camera moves on, with the points that WebGL drew in its last frame. Needs playwright and Debian's
-chromium.
+A camera drives along a made-up street; every tenth frame brings a submap and takes a tenth of the points of the five
+before away, as fusion does; every frame brings a pose, every third an image, and every 300th moves the map, as a loop
+does, so that all points come anew. `most` are the most points that the page had at any time since the line before.
+`server` is the resident memory of this process, `page` the JavaScript heap after a garbage collection, both in MB. At
+the end `frames/s` is that of the page's own clock while the camera moves on, with the points that WebGL drew in its
+last frame. Needs playwright and Debian's chromium.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import argparse
 import shutil
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ import psutil
 from numpy.typing import NDArray
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.mapping.values import CloudChange, PointCloud
 from scal3r_ros.viewer.live import LiveView, ViewSettings
 from scal3r_ros.viewer.scene import Camera
 
@@ -54,7 +57,9 @@ def main() -> None:
         browser = driver.chromium.launch(executable_path=chromium, args=[*FLAGS, "--js-flags=--expose-gc"])
         size = dict(zip(("width", "height"), arguments.window, strict=True))
         page = Page(browser.new_page(viewport=size))
+        started = time.monotonic()
         page.open(view.url)
+        print(f"the page is up after {time.monotonic() - started:.1f} s")
         page.page.evaluate(CLOCK)
         drive(view, page, arguments)
         view.settle(120.0)
@@ -68,28 +73,58 @@ def main() -> None:
 def drive(view: LiveView, page: Any, arguments: argparse.Namespace) -> None:
     """Shows the drive frame by frame, and prints memory every tenth of it."""
     rng = np.random.default_rng(0)
-    submaps: list[PointCloud] = []
+    points = MapPoints()
     each = arguments.points * SUBMAP_FRAMES // arguments.frames
     path = np.stack([pose(k)[:3, 3] for k in range(arguments.frames)])
-    print(f"{'frame':>6} {'mapped':>10} {'on page':>10} {'server':>7} {'page':>6}")
-    start = time.monotonic()
+    print(f"{'frame':>6} {'mapped':>10} {'on page':>10} {'most':>10} {'server':>7} {'page':>6}")
+    start, most = time.monotonic(), 0
     for k in range(arguments.frames):
+        most = max(most, view.points_shown)
         image = rng.integers(0, 255, (108, 320, 3)).astype(np.uint8) if k % IMAGE_FRAMES == 0 else None
         view.show_camera(Camera(pose(k), 1.0, 3.0, image))
         if k % SUBMAP_FRAMES == 0:
-            submaps.append(street(rng, STEP_M * k, each))
-            view.add_points(submaps[-1])
+            view.update_points(points.grow(street(rng, STEP_M * k, each)))
             view.show_path(path[: k + 1])
         if k % LOOP_FRAMES == LOOP_FRAMES - 1:
-            moved = np.concatenate([cloud.points for cloud in submaps]) + np.float32(0.01)
-            view.replace_points(PointCloud(moved, np.concatenate([cloud.colours for cloud in submaps])))
+            view.update_points(points.move())
         if k % max(1, arguments.frames // 10) == 0 or k == arguments.frames - 1:
             view.settle(60.0)
             memory = psutil.Process().memory_info().rss / 1e6, heap_mb(page)
-            mapped = sum(len(cloud.points) for cloud in submaps)
-            print(f"{k:>6} {mapped:>10,} {view.points_shown:>10,} {memory[0]:7.0f} {memory[1]:6.0f}", flush=True)
+            shown = f"{view.points_shown:>10,} {max(most, view.points_shown):>10,}"
+            print(f"{k:>6} {points.mapped:>10,} {shown} {memory[0]:7.0f} {memory[1]:6.0f}", flush=True)
+            most = 0
         if arguments.rate:
             page.page.wait_for_timeout(max(0.0, 1e3 * (start + (k + 1) / arguments.rate - time.monotonic())))
+
+
+class MapPoints:
+    """The points of a mapper, submap by submap, as fusion and loops change them."""
+
+    def __init__(self) -> None:
+        self._submaps: dict[int, PointCloud] = {}
+        self._revision = 0
+        self.mapped = 0
+
+    def grow(self, cloud: PointCloud) -> CloudChange:
+        """A new submap, whose depth maps look through a tenth of the points of the five before."""
+        number = len(self._submaps)
+        self.mapped += len(cloud.points)
+        for earlier in range(max(0, number - 5), number):
+            self._submaps[earlier] = self._submaps[earlier].take(np.arange(len(self._submaps[earlier].points)) % 10 > 0)
+        submaps = np.full(len(cloud.points), number, np.int32)
+        self._submaps[number] = replace(cloud, submaps=submaps, confidence=np.full(len(submaps), 0.5, np.float32))
+        return self._change(range(max(0, number - 5), number + 1))
+
+    def move(self) -> CloudChange:
+        """A loop moves all points a little."""
+        for number, cloud in self._submaps.items():
+            self._submaps[number] = replace(cloud, points=cloud.points + np.float32(0.01))
+        return self._change(self._submaps)
+
+    def _change(self, changed: Iterable[int]) -> CloudChange:
+        self._revision += 1
+        cloud = PointCloud.joined([self._submaps[number] for number in changed])
+        return CloudChange(self._revision, frozenset(changed), frozenset(self._submaps), cloud)
 
 
 def frames_per_second(view: LiveView, page: Any, k: int, seconds: float = 10.0) -> tuple[float, int]:

@@ -44,7 +44,7 @@ class OnlineMapper:
     and `close_loops` on another one.
 
     Its stages own their state and their locks; docs/architecture.md draws them. A method that holds several takes them
-    in this order: chunks, loops, frontend, cloud, estimate. `scale` knows the metre, `occupancy` the free ground.
+    in this order: chunks, loops, frontend, cloud, estimate. Public are `scale` (the metre), `occupancy` and `points`.
     """
 
     def __init__(self, config: MapperConfig, reconstructor: Reconstructor) -> None:
@@ -52,7 +52,7 @@ class OnlineMapper:
         self._frontend = Frontend(config)
         self._chunks = ChunkStage(reconstructor)
         self._estimate = MapEstimate(config.loops.max_conflict)
-        self._cloud = MapCloud(config.map, Path(config.offload_directory) if config.offload_directory else None)
+        self.points = MapCloud(config.map, Path(config.offload_directory) if config.offload_directory else None)
         self._loops = LoopCloser(config.loops, config.min_confidence, config.alignment, self._chunks.recall)
         self._closing_loops = threading.Lock()  # for all of `_loops` but its queue
         self.scale = ScaleStage(config.scale, self._estimate)
@@ -128,8 +128,8 @@ class OnlineMapper:
             anchor = self._estimate.add(placed, observed)
             posed = self._frontend.take_over(submap, self._estimate.connected)
             self._estimate.log(posed.places)
-            points = coloured_points(chunk, geometry, self._config.min_confidence)
-            cloud = self._cloud.add(submap.index, points, self._estimate.anchors)
+            seen = coloured_points(chunk, geometry, self._config.min_confidence)
+            cloud = self.points.add(submap.index, seen, self._estimate.anchors)
             self.occupancy.add(submap, observed)
             if geometry.health is ChunkHealth.OK:
                 self._loops.give(NewSubmap(submap.index, chunk, geometry))
@@ -137,7 +137,7 @@ class OnlineMapper:
             if anchor is None or not self._estimate.has(submap.index):
                 return MapUpdate((), self.T_map_odom(), note=RESET)
 
-            summary = summary_of(placed, anchor, cloud)
+            summary = summary_of(placed, anchor, cloud, seen.cloud)
             timings = {**geometry.timings, "align_s": aligned - started, "map_s": mapped - aligned}
             return MapUpdate(
                 posed.poses, self.T_map_odom(), summary, False, chunk, geometry, timings=timings, metrics=metrics
@@ -183,7 +183,7 @@ class OnlineMapper:
                 self._estimate.check_savable(folder)
                 memory = self._chunks.snapshot(writer.scratch / "memory.safetensors")
                 submaps = self._estimate.anchors()
-                points, files = self._cloud.snapshot(submaps)
+                points, files = self.points.snapshot(submaps)
                 places, occupancy = self._loops.snapshot(submaps), self.occupancy.snapshot()
                 parts = contents.parts_of(points, places, occupancy, *self._estimate.snapshot())
                 files = {name: writer.linked(path) for name, path in files.items()}
@@ -204,7 +204,7 @@ class OnlineMapper:
             self._chunks.restore(stored.path(contents.MEMORY) if contents.MEMORY in stored else None)
             with self._frontend.starting_over(loaded.next_submap) as first_chunk:
                 self._forget(first_chunk)
-                self._cloud.adopt(contents.offloaded(stored))
+                self.points.adopt(contents.offloaded(stored))
                 if places is not None:
                     self._loops.restore(places)
                 self._estimate.wait_for(loaded)
@@ -212,7 +212,7 @@ class OnlineMapper:
     def close(self) -> None:
         """Ends the reconstructor's threads and processes; the map stays readable, but for what is on disk."""
         self._chunks.close()
-        self._cloud.close()
+        self.points.close()
 
     def add_loop(self, edge: Edge) -> bool:
         """Takes in a verified loop; returns whether the map moved.
@@ -235,7 +235,7 @@ class OnlineMapper:
 
     def cloud(self, max_points: int | None = None) -> PointCloud:
         """The voxel-filtered map, decimated to `max_points` where given."""
-        return self._cloud.cloud(max_points)
+        return self.points.cloud(max_points)
 
     def loops(self) -> tuple[Edge, ...]:
         """The loops that the map rests on, each from the older submap to the newer one."""
@@ -256,7 +256,7 @@ class OnlineMapper:
             "chunks_failed": self._chunks_failed,
             **self._estimate.counters(),
             **self._loops.counters(),
-            **self._cloud.counters(),
+            **self.points.counters(),
             **self.scale.counters(),
             **self.occupancy.counters(),
             **self._chunks.metrics(),
@@ -265,7 +265,7 @@ class OnlineMapper:
     def _forget(self, first_chunk: int) -> None:
         """Empties all stages behind the frontend; no loop may be in work."""
         self._estimate.clear(first_chunk)
-        self._cloud.clear()
+        self.points.clear()
         self._loops.clear()
         self.scale.clear()
         self.occupancy.clear()
@@ -275,7 +275,7 @@ class OnlineMapper:
         """Optimises the graph with new loops, and moves the map; gives an update where it moved."""
         joined = self._estimate.add_edges(edges)
         if joined is not None:
-            self._cloud.absorb(joined.points, self._estimate.anchors)
+            self.points.absorb(joined.points, self._estimate.anchors)
             self.occupancy.absorb(joined.occupancy)
             self.scale.leave_frame()
         optimised = self._estimate.optimise()
@@ -285,7 +285,7 @@ class OnlineMapper:
             raise optimised.error
         if joined is None and not optimised.moved:
             return None
-        self._cloud.move(self._estimate.anchors)
+        self.points.move(self._estimate.anchors)
         return MapUpdate((), self.T_map_odom(), corrected=True, loops=len(edges), found=joined is not None)
 
     def _map_batch(self, chunk: Chunk | None, full: int) -> list[MapUpdate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 
 import numpy as np
@@ -56,33 +56,54 @@ class PointCloud:
     """`points` (n, 3) float32, in the frame that its source documents; `colours` (n, 3) uint8 RGB.
 
     `normals` (n, 3) float32 of the surface point to where it was seen from, zero where unknown; None without any.
+    `confidence` (n,) float32 in [0, 1) grows with what has measured a point; `submaps` (n,) int32 is the submap that
+    each hangs on; both None where unknown.
     """
 
     points: NDArray[np.float32]
     colours: NDArray[np.uint8]
     normals: NDArray[np.float32] | None = None
+    confidence: NDArray[np.float32] | None = None
+    submaps: NDArray[np.int32] | None = None
 
     @classmethod
     def empty(cls) -> PointCloud:
         """No points."""
-        return cls(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8), np.zeros((0, 3), np.float32))
+        none = np.zeros((0, 3), np.float32)
+        return cls(none, np.zeros((0, 3), np.uint8), none, none[:, 0], np.zeros(0, np.int32))
 
     @classmethod
     def joined(cls, clouds: Sequence[PointCloud]) -> PointCloud:
-        """The points of several clouds, one after another; normals only where all have them."""
+        """The points of several clouds, one after another; of what may be None only what all of them have."""
         if not clouds:
             return cls.empty()
-        normals = [cloud.normals for cloud in clouds if cloud.normals is not None]
-        return cls(
-            np.concatenate([cloud.points for cloud in clouds]),
-            np.concatenate([cloud.colours for cloud in clouds]),
-            np.concatenate(normals) if len(normals) == len(clouds) else None,
-        )
+        columns = {item.name: [getattr(cloud, item.name) for cloud in clouds] for item in fields(cls)}
+        known = {name: parts for name, parts in columns.items() if all(part is not None for part in parts)}
+        return cls(**{name: np.concatenate(parts) for name, parts in known.items()})
+
+    def take(self, rows: NDArray[np.generic] | slice) -> PointCloud:
+        """The points of some rows, given by numbers, by a mask (n,) or by a slice."""
+        columns = {item.name: getattr(self, item.name) for item in fields(self)}
+        return PointCloud(**{name: column[rows] for name, column in columns.items() if column is not None})
 
     def moved(self, S: Sim3) -> PointCloud:
         """The same points in the frame that S leads to."""
         normals = None if self.normals is None else (self.normals @ S.R.T).astype(np.float32)
-        return PointCloud(S.apply(self.points).astype(np.float32), self.colours, normals)
+        return replace(self, points=S.apply(self.points).astype(np.float32), normals=normals)
+
+
+@dataclass(frozen=True, eq=False)
+class CloudChange:
+    """What became of a map since someone looked last; now it has `revision`.
+
+    `cloud` has the points in `map` of the submaps that `changed` or came. Points of the other submaps `present` are as
+    they were; those of all others are gone.
+    """
+
+    revision: int
+    changed: frozenset[int]
+    present: frozenset[int]
+    cloud: PointCloud
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +163,7 @@ class SubmapSummary:
 
     `note` says what was missing where the chunk was not measured completely, and is empty otherwise. `step` leads to it
     from the submap before, None for the first one. In `odom` it lies at `S_odom_submap`, with the `covariance` (7, 7)
-    of δ in `S_odom_submap @ Sim3.from_log(δ)`.
+    of δ in `S_odom_submap @ Sim3.from_log(δ)`. `seen` is all that its new frames saw, in its own frame.
     """
 
     index: int
@@ -157,6 +178,7 @@ class SubmapSummary:
     step: Step | None = None
     S_odom_submap: Sim3 = field(default_factory=Sim3.identity)
     covariance: NDArray[np.float64] = field(default_factory=lambda: np.zeros((7, 7)))
+    seen: PointCloud = field(default_factory=PointCloud.empty)
 
 
 @dataclass(frozen=True)

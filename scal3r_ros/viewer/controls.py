@@ -18,11 +18,12 @@ SCREENSHOT_HEIGHT = 1080
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the panel is set to. `size` multiplies the usual size of points."""
+    """What the panel is set to. `size` multiplies the usual size of points; surer ones than `confidence` are shown."""
 
     follow: bool
-    colour_by: ColourBy
-    size: float
+    colour_by: ColourBy = ColourBy.IMAGE
+    size: float = 1.0
+    confidence: float = 0.0
 
 
 class Controls:
@@ -41,6 +42,7 @@ class Controls:
         self._follow = gui.add_checkbox("Follow the camera", follow)
         self._colour = gui.add_dropdown("Colour by", tuple(choice.value for choice in ColourBy))
         self._size = gui.add_slider("Point size", 0.25, 5.0, 0.25, 1.0)
+        self._confidence = gui.add_slider("Least confidence", 0.0, 0.95, 0.05, 0.0)
         self._cloud = cloud
         gui.add_button("Screenshot").on_click(self._screenshot)
         gui.add_button("Download as GLB").on_click(self._download)
@@ -48,7 +50,12 @@ class Controls:
     @property
     def wishes(self) -> Wishes:
         """What the panel is set to now."""
-        return Wishes(bool(self._follow.value), ColourBy(self._colour.value), float(self._size.value))
+        return Wishes(
+            bool(self._follow.value),
+            ColourBy(self._colour.value),
+            float(self._size.value),
+            float(self._confidence.value),
+        )
 
     def show(self, figures: Mapping[str, str]) -> None:
         """Replaces the figures, by their labels; nothing is sent where they are as before."""

@@ -15,7 +15,7 @@ from scal3r_ros.geometry.alignment import align_sim3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.mapping.values import MapUpdate, PointCloud
+from scal3r_ros.mapping.values import CloudChange, MapUpdate, PointCloud
 from scal3r_ros.reconstruction.protocol import Frame
 from scal3r_ros.viewer.live import LiveView
 from scal3r_ros.viewer.scene import Camera
@@ -25,12 +25,18 @@ Array = NDArray[np.float64]
 CAMERA_S = 0.1
 """How often the camera and its image go to the page, at most."""
 
-CLOUD_S = 1.0
-"""How often all points are read from the mapper after loops, at most."""
+CLOUD_S = 0.5
+"""How often points that came, moved or went are read from the mapper, at most."""
 
 IMAGE_WIDTH = 320
 ALIGNED_POSES = 500
 METRICS_S = 0.5
+
+
+class WatchedPoints(Protocol):
+    """The points of a mapper that is shown."""
+
+    def change(self, since: int) -> CloudChange: ...
 
 
 class Watched(Protocol):
@@ -39,6 +45,9 @@ class Watched(Protocol):
     def trajectory(self) -> Trajectory: ...
     def cloud(self, max_points: int | None = None) -> PointCloud: ...
     def loop_ends(self) -> Array: ...
+
+    @property
+    def points(self) -> WatchedPoints: ...
 
 
 class MapperFeed:
@@ -56,7 +65,8 @@ class MapperFeed:
         self._truth = truth
         self._T_map_odom = np.eye(4)
         self._camera_s = self._cloud_s = self._metrics_s = -float("inf")
-        self._cloud_moved = False
+        self._revision = 0
+        self._cloud_changed = False
         self._started_s = time.monotonic()
         self._frames = self._submaps = self._loops = 0
 
@@ -69,7 +79,7 @@ class MapperFeed:
                 self._camera_s = time.monotonic()
                 T_map_cam = update.T_map_odom @ update.poses[-1].T_odom_cam
                 self._view.show_camera(camera_of(T_map_cam, frame.intrinsics, frame.image))
-        self._read_cloud_when_due(CLOUD_S)
+        self._read_points_when_due(CLOUD_S)
         if time.monotonic() - self._metrics_s > METRICS_S:
             self._metrics_s = time.monotonic()
             self._view.show_metrics(self._metrics())
@@ -78,29 +88,30 @@ class MapperFeed:
         """What the mapper gave at the end; everything is shown as it is then."""
         for update in updates:
             self._take(update)
-        self._cloud_moved = True
-        self._read_cloud_when_due(0.0)
+        self._cloud_changed = True
+        self._read_points_when_due(0.0)
         self._view.show_metrics(self._metrics())
 
     def _take(self, update: MapUpdate) -> None:
         if update.submap is not None:
             self._submaps += 1
-            self._view.add_points(update.submap.cloud_map)
         if update.corrected:
-            self._cloud_moved = True
             ends = self._mapper.loop_ends()
             self._loops = len(ends)
             self._view.show_loops(ends)
         if update.submap is not None or update.corrected:
+            self._cloud_changed = True
             trajectory = self._mapper.trajectory()
             self._view.show_path(trajectory.T_ref_cam[:, :3, 3])
             if self._truth is not None:
                 self._view.show_truth(aligned_truth(self._truth, trajectory))
 
-    def _read_cloud_when_due(self, period_s: float) -> None:
-        if self._cloud_moved and time.monotonic() - self._cloud_s > period_s:
-            self._cloud_moved = False
-            self._view.replace_points(self._mapper.cloud())
+    def _read_points_when_due(self, period_s: float) -> None:
+        if self._cloud_changed and time.monotonic() - self._cloud_s > period_s:
+            self._cloud_changed = False
+            change = self._mapper.points.change(self._revision)
+            self._revision = change.revision
+            self._view.update_points(change)
             self._cloud_s = time.monotonic()
 
     def _metrics(self) -> dict[str, str]:

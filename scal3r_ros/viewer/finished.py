@@ -47,7 +47,9 @@ def show_result(view: LiveView, result: Result, truth: Array | None = None) -> N
     if truth is not None:
         view.show_truth(truth)
     if result.cloud is not None:
-        view.replace_points(PointCloud(result.cloud.points.astype(np.float32), result.cloud.colours))
+        cloud = result.cloud
+        points = cloud.points.astype(np.float32)
+        view.replace_points(PointCloud(points, cloud.colours, confidence=cloud.confidence, submaps=cloud.submaps))
     view.show_metrics(_metrics(result))
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
-from scal3r_ros.mapping.values import PointCloud
-from scal3r_ros.viewer.colours import ColourBy
+from scal3r_ros.mapping.values import CloudChange, PointCloud
 from scal3r_ros.viewer.controls import Controls, Wishes
+from scal3r_ros.viewer.detail import Browsers
+from scal3r_ros.viewer.points import PointLayer
 from scal3r_ros.viewer.scene import Camera, MapScene
 from scal3r_ros.viewer.server import LOOPBACK, PrivateServer, announcement, open_server, stop
-from scal3r_ros.viewer.tiles import Key, Tiles, levels_within, nearest_first
 
 Array = NDArray[np.float64]
 
@@ -25,9 +25,6 @@ _log = logging.getLogger(__name__)
 
 TICK_S = 0.1
 """How often the page is brought up to date."""
-
-LEVELS_S = 1.0
-"""How often it is decided anew which tiles are shown in full."""
 
 BEHIND, ABOVE, AHEAD = 120.0, 60.0, 150.0
 """Where a following view stands behind and above the camera, and how far ahead of it it looks, in sizes of a point."""
@@ -63,20 +60,17 @@ class LiveView:
 
     def __init__(self, settings: ViewSettings | None = None) -> None:
         self._settings = settings = settings or ViewSettings()
-        self._tiles = Tiles(edge=100.0 * settings.unit, most_points=4 * settings.most_points)
         self.server: PrivateServer = open_server(settings.host, settings.port)
         self._scene = MapScene(self.server, settings.unit)
-        self._controls = Controls(self.server, self._cloud, settings.follow)
-        self._lock = threading.Lock()  # of what was given and is not drawn yet, and of the tiles
-        self._clouds: list[tuple[PointCloud, bool]] = []
+        self._points = PointLayer(self.server, settings.unit, settings.most_points)
+        self._browsers = Browsers(self.server, settings.most_points)
+        self._controls = Controls(self.server, self._points.cloud, settings.follow)
+        self._lock = threading.Lock()  # of what was given and is not drawn yet
+        self._clouds: list[tuple[PointCloud | CloudChange, bool]] = []
         self._given: dict[str, object] = {}
         self._camera: Camera | None = None
         self._metrics: Mapping[str, str] = {}
-        self._changed: set[Key] = set()
-        self._wanted: dict[Key, int] = {}
-        self._decided_s = -float("inf")
-        self._heights = (0.0, 1.0)
-        self._wishes = Wishes(settings.follow, ColourBy.IMAGE, 1.0)
+        self._wishes = Wishes(settings.follow)
         self._eye: tuple[Array, Array] | None = None
         self.server.on_client_connect(self._welcome)
         self._drawn = threading.Event()
@@ -97,7 +91,7 @@ class LiveView:
     @property
     def points_shown(self) -> int:
         """Points that the page has."""
-        return self._scene.points_shown
+        return self._points.points_shown
 
     def add_points(self, cloud: PointCloud) -> None:
         """More points, in `map`."""
@@ -108,6 +102,11 @@ class LiveView:
         """The points, in `map`, in place of all that were given before."""
         with self._lock:
             self._clouds = [(cloud, True)]
+
+    def update_points(self, change: CloudChange) -> None:
+        """What became of the points; every change has to be given, in order."""
+        with self._lock:
+            self._clouds.append((change, False))
 
     def show_camera(self, camera: Camera) -> None:
         """Where the camera is, and what it sees."""
@@ -173,18 +172,22 @@ class LiveView:
             clouds, self._clouds = self._clouds, []
             camera = self._camera
         if "clear" in given:
-            self._tiles.clear()
-            self._changed.clear()
+            self._points.clear()
             self._scene.clear()
         here = None if camera is None else camera.T_map_cam[:3, 3]
         for cloud, whole in clouds:
-            self._changed |= self._tiles.replace(cloud, here) if whole else self._tiles.add(cloud, here)
-        self._take_wishes()
+            self._points.take(cloud, whole, here)
+        wishes = self._wishes = self._controls.wishes
+        self._points.show_as(wishes.colour_by, wishes.size, wishes.confidence)
         self._draw_values(given)
-        self._draw_points(here, bool(clouds))
+        with self.server.atomic():
+            self._points.send(here, self._settings.bytes_per_s * TICK_S)
+            self._points.draw_within(self._browsers.eyes(), self._browsers.budget())
         if camera is not None and (self._wishes.follow or self._eye is None):
             self._follow(camera.T_map_cam)
-        self._controls.show({**self._metrics, "points": f"{self._scene.points_shown:,} of {len(self._tiles):,}"})
+        self._controls.show(
+            {**self._metrics, "points": f"{self._points.points_shown:,} of {len(self._points.tiles):,}"}
+        )
 
     def _draw_values(self, given: Mapping[str, object]) -> None:
         with self.server.atomic():
@@ -197,54 +200,10 @@ class LiveView:
             if isinstance(truth := given.get("truth"), np.ndarray):
                 self._scene.draw_truth(truth)
 
-    def _draw_points(self, here: Array | None, more: bool) -> None:
-        """Sends what changed or is to be shown in another level, near tiles first, as far as the bandwidth goes."""
-        now = time.monotonic()
-        if more or now - self._decided_s > LEVELS_S:
-            self._decided_s = now
-            self._wanted = levels_within(self._tiles, self._settings.most_points, here)
-            self._heights = self._height_range()
-        for key in set(self._scene.tiles_shown) - set(self._wanted):
-            self._scene.remove_tile(key)
-            self._changed.discard(key)
-        left = self._settings.bytes_per_s * TICK_S
-        due = [key for key, count in self._wanted.items() if self._is_due(key, count)]
-        for key in nearest_first(due, self._tiles.edge, here):
-            if left <= 0:
-                break
-            tile, changed = self._tiles[key], key in self._changed
-            left -= self._scene.draw_tile(
-                key, tile, self._wanted[key], changed, self._wishes.colour_by, self._heights, self._tiles.came
-            )
-            self._changed.discard(key)
-
-    def _is_due(self, key: Key, count: int) -> bool:
-        return key in self._changed or self._scene.shown_of(key) != count
-
     def _nothing_left(self) -> bool:
         with self._lock:
             waiting = bool(self._clouds or self._given)
-        return not waiting and not any(self._is_due(key, count) for key, count in self._wanted.items())
-
-    def _take_wishes(self) -> None:
-        wishes, before = self._controls.wishes, self._wishes
-        self._wishes = wishes
-        if wishes.size != before.size:
-            self._scene.resize_points(wishes.size * self._settings.unit)
-        if wishes.colour_by is not before.colour_by:
-            for key in self._scene.tiles_shown:
-                self._scene.recolour(key, self._tiles[key], wishes.colour_by, self._heights, self._tiles.came)
-
-    def _height_range(self) -> tuple[float, float]:
-        """Between which heights colours go: without the fifth of the points at either end."""
-        heights = [
-            self._tiles[key].points[: self._tiles[key].coarse, 2] + self._tiles[key].centre[2]
-            for key in self._tiles.keys
-        ]
-        if not heights:
-            return (0.0, 1.0)
-        low, high = np.percentile(np.concatenate(heights), (5.0, 95.0))
-        return (float(low), float(high))
+        return not waiting and self._points.nothing_left
 
     def _follow(self, T_map_cam: Array) -> None:
         """Moves the view of every browser to behind and above the camera, on level ground and smoothly."""
@@ -260,24 +219,10 @@ class LiveView:
         if max(np.abs(eye - self._eye[0]).max(), np.abs(look_at - self._eye[1]).max()) < 1e-3 * unit:
             return
         self._eye = (eye, look_at)
-        for client in self.server.get_clients().values():
-            self._welcome(client)
+        self._browsers.look(eye, look_at)
 
     def _welcome(self, client: viser.ClientHandle) -> None:
         """Puts the view of one browser where that of the others is, while they follow the camera."""
         if self._eye is not None:
             with client.atomic():
                 client.camera.position, client.camera.look_at = self._eye
-
-    def _cloud(self) -> PointCloud:
-        """The points that the page shows, for a download."""
-        tiles = {key: self._tiles[key] for key in self._scene.tiles_shown}
-        parts = [
-            (tile.points[:n] + tile.centre, tile.colours[:n])
-            for key, tile in tiles.items()
-            if (n := self._scene.shown_of(key))
-        ]
-        if not parts:
-            return PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
-        points, colours = zip(*parts, strict=True)
-        return PointCloud(np.concatenate(points).astype(np.float32), np.concatenate(colours))

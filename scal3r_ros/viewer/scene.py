@@ -1,4 +1,4 @@
-"""Draws tiles, camera, path and loops into a viser scene, and sends only what is not there already."""
+"""Draws camera, path and loops into a viser scene, and sends only what is not there already."""
 
 from __future__ import annotations
 
@@ -10,15 +10,10 @@ import viser
 from numpy.typing import NDArray
 
 from scal3r_ros.geometry import se3
-from scal3r_ros.viewer.colours import ColourBy, colours_of
-from scal3r_ros.viewer.tiles import Key, Tile
 
 Array = NDArray[np.float64]
 
 PATH_RGB, LOOP_RGB, TRUTH_RGB, CAMERA_RGB = (255, 150, 30), (90, 220, 255), (120, 230, 120), (255, 150, 30)
-
-BYTES_PER_POINT = 9
-"""Three half-precision coordinates from the tile's centre, and three of colour."""
 
 PATH_PIECE = 200
 """Poses in one line of the path: where it grows, only the last such line is sent again."""
@@ -38,89 +33,21 @@ class Camera:
 
 
 class MapScene:
-    """The nodes of one scene. Not thread-safe: one thread draws.
+    """What a scene has beside its points. Not thread-safe: one thread draws.
 
     Args:
         server: where to draw.
-        unit: size of one point, in the map's unit; camera and lines follow it.
+        unit: size of one point, in the map's unit, which camera and lines follow.
     """
 
     def __init__(self, server: viser.ViserServer, unit: float) -> None:
         self._scene = server.scene
         self._unit = unit
-        self.point_size = unit
-        self._nodes: dict[Key, list[Any]] = {}
-        self._shown: dict[Key, int] = {}
         self._path: list[tuple[NDArray[np.float32], Any]] = []
         self._loops: Any = None
         self._truth: Any = None
         self._camera: Any = None
         self._image: NDArray[np.uint8] | None = None
-
-    @property
-    def points_shown(self) -> int:
-        """Points that the page has."""
-        return sum(self._shown.values())
-
-    @property
-    def tiles_shown(self) -> tuple[Key, ...]:
-        """Tiles that the page has."""
-        return tuple(self._shown)
-
-    def shown_of(self, key: Key) -> int:
-        """Points of a tile that the page has."""
-        return self._shown.get(key, 0)
-
-    def draw_tile(
-        self, key: Key, tile: Tile, count: int, changed: bool, by: ColourBy, heights: tuple[float, float], came: int
-    ) -> int:
-        """Shows the first `count` points of a tile; gives the bytes sent. Levels stay as they are unless `changed`."""
-        old = 0 if changed else self._shown.get(key, 0)
-        nodes = self._nodes.setdefault(key, [None, None])
-        cuts = (0, min(count, tile.coarse), count)
-        before = (0, min(old, tile.coarse), old)
-        sent = 0
-        for level in (0, 1):
-            if not changed and cuts[level : level + 2] == before[level : level + 2]:
-                continue
-            rows = slice(cuts[level], cuts[level + 1])
-            if rows.start == rows.stop:
-                _remove(nodes[level])
-                nodes[level] = None
-                continue
-            nodes[level] = self._scene.add_point_cloud(
-                f"/map/{key[0]}_{key[1]}_{key[2]}/{level}",
-                tile.points[rows],
-                colours_of(tile, rows, by, heights, came),
-                point_size=self.point_size,
-                point_shape="square",
-                point_shading="flat",
-                position=tile.centre,
-            )
-            sent += (rows.stop - rows.start) * BYTES_PER_POINT
-        self._shown[key] = count
-        return sent
-
-    def recolour(self, key: Key, tile: Tile, by: ColourBy, heights: tuple[float, float], came: int) -> None:
-        """Gives the points of a tile that are shown other colours."""
-        cuts = (0, min(self._shown[key], tile.coarse), self._shown[key])
-        for level, node in enumerate(self._nodes[key]):
-            if node is not None:
-                node.colors = colours_of(tile, slice(cuts[level], cuts[level + 1]), by, heights, came)
-
-    def remove_tile(self, key: Key) -> None:
-        """Takes a tile off the page."""
-        for node in self._nodes.pop(key, []):
-            _remove(node)
-        self._shown.pop(key, None)
-
-    def resize_points(self, size: float) -> None:
-        """Gives all points another size, in the map's unit."""
-        self.point_size = size
-        for nodes in self._nodes.values():
-            for node in nodes:
-                if node is not None:
-                    node.point_size = size
 
     def draw_camera(self, camera: Camera | None) -> None:
         """Moves the camera; its image is sent where it is another one than before."""
@@ -176,9 +103,7 @@ class MapScene:
             self._truth = self._lines("/ground_truth", positions.astype(np.float32), TRUTH_RGB, 0.5 * self._unit)
 
     def clear(self) -> None:
-        """Takes everything but the true path off the page."""
-        for key in list(self._nodes):
-            self.remove_tile(key)
+        """Takes path, loops and camera off the page; the true path stays."""
         self.draw_path(np.zeros((0, 3)))
         self.draw_loops(np.zeros((0, 2, 3)))
         self.draw_camera(None)

@@ -2,46 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.mapping.values import CloudChange, PointCloud
 
 Key = tuple[int, int, int]
 
 MOST_TILES = 256
-"""Each tile is one or two draw calls of the page; beyond this number tiles are made twice as large."""
+"""Each tile is a few draw calls of the page; beyond this number tiles are made twice as large."""
 
 COARSE_SHARE = 8
 """One point in this many is part of a tile's coarse level."""
 
+CONFIDENCE_STEPS = 255
+
+PIECE = 200_000
+"""Points that are sorted into tiles at a time: RAM for more would not be given back."""
+
+_HALF_RANGE = 1 << 20
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Points of one cube: `points` (n, 3) float32 from its `centre` (3,), `colours` (n, 3) uint8, `age` (n,) float32.
+@dataclass(frozen=True, eq=False)
+class Points:
+    """n points of one tile, or of all: their `points` (n, 3) float32 and `colours` (n, 3) uint8.
 
-    The order is such that every beginning of the arrays is an even choice of the tile's points; the first `coarse` of
-    them are its coarse level.
+    `submaps` (n,) int32 are what they hang on, `confidence` (n,) uint8 in `CONFIDENCE_STEPS`.
     """
 
-    centre: NDArray[np.float64]
     points: NDArray[np.float32]
     colours: NDArray[np.uint8]
-    age: NDArray[np.float32]
-    coarse: int
+    submaps: NDArray[np.int32]
+    confidence: NDArray[np.uint8]
 
     def __len__(self) -> int:
         """Number of points."""
         return len(self.points)
 
+    def take(self, rows: NDArray[np.generic] | slice) -> Points:
+        """A copy of some of them."""
+        return Points(
+            self.points[rows].copy(),
+            self.colours[rows].copy(),
+            self.submaps[rows].copy(),
+            self.confidence[rows].copy(),
+        )
+
+    def after(self, earlier: Points) -> Points:
+        """These points behind earlier ones."""
+        return Points(
+            np.concatenate([earlier.points, self.points]),
+            np.concatenate([earlier.colours, self.colours]),
+            np.concatenate([earlier.submaps, self.submaps]),
+            np.concatenate([earlier.confidence, self.confidence]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """Points of one cube, given from its `centre` (3,).
+
+    The first `shown` of them are confident enough to be shown. Every beginning of those is an even choice of them; the
+    first `coarse` are the coarse level.
+    """
+
+    centre: NDArray[np.float64]
+    all: Points
+    shown: int
+
+    @property
+    def coarse(self) -> int:
+        """Number of points of the coarse level."""
+        return -(-self.shown // COARSE_SHARE)
+
+    def __len__(self) -> int:
+        """Number of points, whether shown or not."""
+        return len(self.all)
+
 
 class Tiles:
-    """The cloud that a page shows, in cubes of `edge`; `age` of a point counts the points that came before it.
+    """The cloud that a page shows, in cubes of `edge`. Points given without a submap are of one submap a call.
 
     Args:
         edge: of a cube, in the cloud's unit; doubled as often as there would be more than `MOST_TILES`.
@@ -51,17 +95,17 @@ class Tiles:
     def __init__(self, edge: float = 10.0, most_points: int = 4_000_000) -> None:
         self._first_edge = edge
         self._most = most_points
+        self._least = 0
         self.clear()
 
     def clear(self) -> None:
         """Forgets all points."""
         self.edge = self._first_edge
         self._tiles: dict[Key, Tile] = {}
-        self._came = 0
-        self.generation = 0
+        self.newest = 0
 
     def __len__(self) -> int:
-        """Number of points."""
+        """Number of points, whether shown or not."""
         return sum(len(tile) for tile in self._tiles.values())
 
     @property
@@ -69,74 +113,113 @@ class Tiles:
         """The tiles there are."""
         return tuple(self._tiles)
 
-    @property
-    def came(self) -> int:
-        """How many points were given since the last `clear` or `replace`: what `age` is counted up to."""
-        return self._came
-
     def __getitem__(self, key: Key) -> Tile:
         return self._tiles[key]
 
     def add(self, cloud: PointCloud, camera: NDArray[np.float64] | None = None) -> set[Key]:
         """Takes in more points; gives the tiles that changed."""
-        age = (self._came + np.arange(len(cloud.points))).astype(np.float32)
-        self._came += len(cloud.points)
-        changed = self._put(cloud.points, cloud.colours, age)
-        while len(self._tiles) > MOST_TILES:
-            changed = self._coarsen_grid()
-        return changed | self._thin(camera)
+        return self._changed_by(lambda: self._put(self._usable(cloud)), camera)
 
     def replace(self, cloud: PointCloud, camera: NDArray[np.float64] | None = None) -> set[Key]:
         """Takes these points in place of all; gives the tiles that changed, those that are gone among them."""
-        before, edge = self._tiles, self.edge
-        self._tiles, self._came = {}, 0
-        self.add(cloud, camera)
+
+        def take() -> None:
+            self._tiles, self.newest = {}, 0
+            self._put(self._usable(cloud))
+
+        return self._changed_by(take, camera)
+
+    def update(self, change: CloudChange, camera: NDArray[np.float64] | None = None) -> set[Key]:
+        """Takes in what became of the map; gives the tiles that changed, those that are gone among them."""
+
+        def take() -> None:
+            self._drop_all_but(change.present - change.changed)
+            self._put(self._usable(change.cloud))
+
+        return self._changed_by(take, camera)
+
+    def hide_below(self, confidence: float) -> set[Key]:
+        """From now on shows only points of at least this confidence; gives the tiles that look different."""
+        self._least = round(confidence * CONFIDENCE_STEPS)
+        before = {key: tile.shown for key, tile in self._tiles.items()}
+        self._tiles = {key: self._ordered(tile.centre, tile.all) for key, tile in self._tiles.items()}
+        return {key for key, tile in self._tiles.items() if tile.shown != before[key]}
+
+    def _changed_by(self, take: Callable[[], None], camera: NDArray[np.float64] | None) -> set[Key]:
+        before, edge = dict(self._tiles), self.edge
+        take()
+        while len(self._tiles) > MOST_TILES:
+            self._coarsen_grid()
+        self._thin(camera)
         if self.edge != edge:
             return set(before) | set(self._tiles)
         return {key for key in set(before) | set(self._tiles) if not _same(before.get(key), self._tiles.get(key))}
 
-    def _put(self, points: NDArray[np.float32], colours: NDArray[np.uint8], age: NDArray[np.float32]) -> set[Key]:
-        finite = np.isfinite(points).all(axis=1)
-        points, colours, age = points[finite], colours[finite], age[finite]
-        cells = np.floor(points.astype(np.float64) / self.edge).astype(np.int64)
-        unique, inverse = np.unique(cells, axis=0, return_inverse=True)
-        rows = np.argsort(inverse.reshape(-1), kind="stable")
-        ends = np.cumsum(np.bincount(inverse.reshape(-1), minlength=len(unique)))
-        changed = set()
-        for cell, chosen in zip(unique.tolist(), np.split(rows, ends[:-1]), strict=False):
-            key: Key = (cell[0], cell[1], cell[2])
-            centre = (np.array(key) + 0.5) * self.edge
-            local = (points[chosen] - centre).astype(np.float32)
-            self._tiles[key] = _joined(self._tiles.get(key), centre, local, colours[chosen], age[chosen])
-            changed.add(key)
-        return changed
+    def _usable(self, cloud: PointCloud) -> Points:
+        """The points that are finite and within a million tiles."""
+        reach = self.edge * (_HALF_RANGE - 1)
+        usable = np.asarray((np.abs(cloud.points) < reach).all(axis=1))
+        cloud = cloud if usable.all() else cloud.take(usable)
+        count = len(cloud.points)
+        submaps = np.full(count, self.newest + 1, np.int32) if cloud.submaps is None else cloud.submaps
+        self.newest = max(self.newest, int(submaps.max()) if count else 0)
+        sure = np.ones(count, np.float32) if cloud.confidence is None else cloud.confidence
+        steps = np.rint(np.clip(sure, 0.0, 1.0) * np.float32(CONFIDENCE_STEPS)).astype(np.uint8)
+        return Points(cloud.points, cloud.colours, submaps, steps)
 
-    def _coarsen_grid(self) -> set[Key]:
-        """Doubles the edge of all tiles; gives both the old and the new ones."""
+    def _put(self, points: Points) -> None:
+        for start in range(0, len(points), PIECE):
+            self._put_piece(points.take(slice(start, start + PIECE)))
+
+    def _put_piece(self, piece: Points) -> None:
+        cells = np.floor(piece.points / np.float64(self.edge)).astype(np.int64)
+        packed = ((cells[:, 0] + _HALF_RANGE) << 42) | ((cells[:, 1] + _HALF_RANGE) << 21) | (cells[:, 2] + _HALF_RANGE)
+        order = np.argsort(packed, kind="stable")
+        starts = np.flatnonzero(np.diff(packed[order], prepend=-1))
+        for rows in np.split(order, starts[1:]):
+            x, y, z = cells[rows[0]].tolist()
+            key: Key = (x, y, z)
+            centre = (np.array(key) + 0.5) * self.edge
+            chosen = piece.take(rows)
+            local = replace(chosen, points=(chosen.points - centre).astype(np.float32))
+            old = self._tiles.get(key)
+            self._tiles[key] = self._ordered(centre, local if old is None else local.after(old.all))
+
+    def _ordered(self, centre: NDArray[np.float64], points: Points) -> Tile:
+        hidden = points.confidence < self._least
+        order = np.lexsort((_evenly(points.points), hidden))
+        return Tile(centre, points.take(order), len(points) - int(np.count_nonzero(hidden)))
+
+    def _drop_all_but(self, submaps: Collection[int]) -> None:
+        kept = np.zeros(max(self.newest, max(submaps, default=0)) + 2, bool)
+        kept[list(submaps)] = True
+        for key, tile in list(self._tiles.items()):
+            stays = kept[tile.all.submaps]
+            if not stays.any():
+                del self._tiles[key]
+            elif not stays.all():
+                shown = int(np.count_nonzero(stays[: tile.shown]))
+                self._tiles[key] = Tile(tile.centre, tile.all.take(stays), shown)
+
+    def _coarsen_grid(self) -> None:
+        """Doubles the edge of all tiles."""
         old = self._tiles
         self._tiles, self.edge = {}, 2.0 * self.edge
-        self.generation += 1
         for tile in old.values():
-            self._put((tile.points + tile.centre).astype(np.float32), tile.colours, tile.age)
-        return set(old) | set(self._tiles)
+            self._put(replace(tile.all, points=(tile.all.points + tile.centre).astype(np.float32)))
 
-    def _thin(self, camera: NDArray[np.float64] | None) -> set[Key]:
+    def _thin(self, camera: NDArray[np.float64] | None) -> None:
         """Reduces the tiles farthest from the camera to their coarse level until the rest fits."""
         surplus = len(self) - self._most
-        changed: set[Key] = set()
         if surplus <= 0:
-            return changed
+            return
         for key in reversed(nearest_first(self._tiles, self.edge, camera)):
             tile = self._tiles[key]
-            few = slice(tile.coarse)
-            points, colours, age = tile.points[few].copy(), tile.colours[few].copy(), tile.age[few].copy()
-            kept = Tile(tile.centre, points, colours, age, _coarse(len(points)))
+            kept = Tile(tile.centre, tile.all.take(slice(tile.coarse)), tile.coarse)
             surplus -= len(tile) - len(kept)
             self._tiles[key] = kept
-            changed.add(key)
             if surplus <= 0:
-                break
-        return changed
+                return
 
 
 def nearest_first(keys: Iterable[Key], edge: float, camera: NDArray[np.float64] | None) -> list[Key]:
@@ -160,7 +243,7 @@ def levels_within(tiles: Tiles, most_points: int, camera: NDArray[np.float64] | 
         return {key: count * most_points // total for key, count in coarse.items()}
     shown = dict(coarse)
     for key in order:
-        finer = len(tiles[key]) - coarse[key]
+        finer = tiles[key].shown - coarse[key]
         if total + finer > most_points:
             break
         shown[key] += finer
@@ -168,38 +251,24 @@ def levels_within(tiles: Tiles, most_points: int, camera: NDArray[np.float64] | 
     return shown
 
 
-def _joined(
-    tile: Tile | None,
-    centre: NDArray[np.float64],
-    points: NDArray[np.float32],
-    colours: NDArray[np.uint8],
-    age: NDArray[np.float32],
-) -> Tile:
-    if tile is not None:
-        points = np.concatenate([tile.points, points])
-        colours = np.concatenate([tile.colours, colours])
-        age = np.concatenate([tile.age, age])
-    order = _evenly(points)
-    return Tile(centre, points[order], colours[order], age[order], _coarse(len(points)))
-
-
-def _evenly(points: NDArray[np.float32]) -> NDArray[np.intp]:
-    """An order that depends on the points alone and whose every beginning is spread over all of them."""
+def _evenly(points: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Numbers (n,) that depend on the points alone, and by whose order every beginning is spread over all of them."""
     bits = np.ascontiguousarray(points, np.float32).view(np.uint32).astype(np.uint64)
     mixed = (bits[:, 0] * _MIX) ^ ((bits[:, 1] + np.uint64(1)) * np.uint64(0xBF58476D1CE4E5B9))
     mixed ^= (bits[:, 2] + np.uint64(2)) * np.uint64(0x94D049BB133111EB)
     mixed ^= mixed >> np.uint64(31)
-    return np.argsort(mixed * _MIX, kind="stable")
-
-
-def _coarse(count: int) -> int:
-    return -(-count // COARSE_SHARE)
+    return np.asarray(mixed * _MIX, np.uint64)
 
 
 def _same(one: Tile | None, other: Tile | None) -> bool:
+    """Whether two tiles look alike, whatever their points are coloured by."""
+    if one is other:
+        return True
     return (
         one is not None
         and other is not None
-        and np.array_equal(one.points, other.points)
-        and np.array_equal(one.colours, other.colours)
+        and one.shown == other.shown
+        and np.array_equal(one.all.points[: one.shown], other.all.points[: other.shown])
+        and np.array_equal(one.all.colours[: one.shown], other.all.colours[: other.shown])
+        and np.array_equal(one.all.submaps[: one.shown], other.all.submaps[: other.shown])
     )

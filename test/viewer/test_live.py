@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import trimesh
 from browser import Page
 
 from scal3r_ros.errors import ViewError
-from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.mapping.values import CloudChange, PointCloud
 from scal3r_ros.viewer.live import LiveView, ViewSettings
 from scal3r_ros.viewer.scene import Camera
 from scal3r_ros.viewer.server import open_server
@@ -100,6 +101,41 @@ def test_a_reloaded_page_shows_what_the_first_one_did(page: Page, view: LiveView
     page.wait_until(lambda: page.points() == 1000)
 
 
+def test_points_that_the_map_took_away_go_from_the_page(page: Page, view: LiveView) -> None:
+    cloud = dataclasses.replace(wall(3000), submaps=np.repeat(np.arange(3, dtype=np.int32), 1000))
+    view.update_points(CloudChange(1, frozenset({0, 1, 2}), frozenset({0, 1, 2}), cloud))
+    page.open(view.url)
+    page.wait_until(lambda: page.points() == 3000)
+    fewer = cloud.take(np.flatnonzero(cloud.submaps == 1)[:400])
+    view.update_points(CloudChange(2, frozenset({1}), frozenset({0, 1}), fewer))
+    page.wait_until(lambda: page.points() == 1400)
+
+
+def test_the_panel_hides_points_that_are_not_sure_and_colours_submaps(page: Page, view: LiveView) -> None:
+    sure = np.where(np.arange(3000) < 1000, 0.99, 0.3).astype(np.float32)
+    halves = (np.arange(3000) % 2).astype(np.int32)
+    view.show_camera(camera_at(0.0))
+    view.add_points(dataclasses.replace(wall(3000), confidence=sure, submaps=halves))
+    page.open(view.url)
+    page.wait_until(lambda: page.points() == 3000)
+    slider = page.page.get_by_role("slider").nth(1)
+    slider.focus()
+    slider.press("End")
+    page.wait_until(lambda: page.points() == 1000)
+    slider.press("Home")
+    page.wait_until(lambda: page.points() == 3000)
+    page.page.get_by_role("combobox", name="Colour by").click()
+    page.page.get_by_role("option", name="submap").click()
+    page.wait_until(lambda: len(hues(page)) >= 2)
+
+
+def hues(page: Page) -> set[int]:
+    """Tenths of the circle of hues that many pixels of the map's part of the window have."""
+    hsv = cv2.cvtColor(page.picture()[:, :400], cv2.COLOR_RGB2HSV)
+    counts = np.bincount(hsv[(hsv[..., 1] > 100) & (hsv[..., 2] > 100)][:, 0] // 18, minlength=10)
+    return set(np.flatnonzero(counts > 100).tolist())
+
+
 def test_the_page_asks_nobody_but_its_server(page: Page, view: LiveView) -> None:
     view.add_points(wall(100))
     page.open(view.url)
@@ -115,6 +151,22 @@ def test_no_more_points_are_shown_than_allowed_near_ones_first(view: LiveView) -
     view.add_points(PointCloud(far.points + np.float32([400.0, 0.0, 0.0]), far.colours))
     assert view.settle()
     assert 15_000 < view.points_shown <= SETTINGS.most_points
+
+
+def test_the_page_never_has_more_points_than_allowed_while_the_camera_drives_on(view: LiveView) -> None:
+    most = 0
+    for step in range(30):
+        cloud = wall(4000, seed=step)
+        moved = cloud.points + np.float32([20.0 * step, 0.0, 0.0])
+        view.show_camera(camera_at(20.0 * step))
+        view.add_points(PointCloud(moved, cloud.colours))
+        end_s = time.monotonic() + 0.15
+        while time.monotonic() < end_s:
+            most = max(most, view.points_shown)
+            time.sleep(0.002)
+    assert view.settle()
+    assert 10_000 < view.points_shown <= SETTINGS.most_points
+    assert most <= SETTINGS.most_points
 
 
 def test_a_slow_page_does_not_hold_up_who_maps() -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.mapping.values import CloudChange, PointCloud
 from scal3r_ros.viewer.tiles import MOST_TILES, Tiles, levels_within
 
 
 def cloud_of(points: np.ndarray, value: int = 7) -> PointCloud:
-    return PointCloud(points.astype(np.float32), np.full((len(points), 3), value, np.uint8))
+    submaps = np.zeros(len(points), np.int32)
+    return PointCloud(points.astype(np.float32), np.full((len(points), 3), value, np.uint8), submaps=submaps)
 
 
 def points_of(tiles: Tiles) -> np.ndarray:
-    return np.concatenate([tiles[key].points + tiles[key].centre for key in tiles.keys])
+    return np.concatenate([tiles[key].all.points + tiles[key].centre for key in tiles.keys])
 
 
 @pytest.mark.parametrize("extent", [5.0, 100.0, 3000.0])
@@ -26,7 +27,7 @@ def test_every_point_is_in_one_tile(extent: float) -> None:
     assert len(tiles.keys) <= MOST_TILES
     found = points_of(tiles)
     np.testing.assert_allclose(np.sort(found, axis=0), np.sort(points, axis=0), atol=1e-3)
-    assert max(np.abs(tiles[key].points).max() for key in tiles.keys) <= 0.5 * tiles.edge + 1e-3
+    assert max(np.abs(tiles[key].all.points).max() for key in tiles.keys) <= 0.5 * tiles.edge + 1e-3
 
 
 def test_only_tiles_that_changed_are_named() -> None:
@@ -51,7 +52,7 @@ def test_the_order_of_arrival_does_not_matter() -> None:
     for part in np.array_split(points[::-1], 5):
         other.add(cloud_of(part))
     assert other.replace(cloud_of(points)) == set()
-    assert all(np.array_equal(one[key].points, other[key].points) for key in one.keys)
+    assert all(np.array_equal(one[key].all.points, other[key].all.points) for key in one.keys)
 
 
 def test_every_beginning_of_a_tile_is_spread_over_it() -> None:
@@ -60,7 +61,7 @@ def test_every_beginning_of_a_tile_is_spread_over_it() -> None:
     tiles = Tiles(edge=10.0)
     tiles.add(cloud_of(grid.reshape(-1, 3)))
     tile = tiles[0, 0, 0]
-    few = tile.points[: tile.coarse]
+    few = tile.all.points[: tile.coarse]
     counts, _, _ = np.histogram2d(few[:, 0], few[:, 1], bins=4, range=[[-5, 5], [-5, 5]])
     assert counts.sum() == len(tile) // 8
     assert counts.min() > 0.5 * counts.mean()
@@ -90,3 +91,54 @@ def test_points_that_are_not_finite_are_left_out() -> None:
     tiles = Tiles()
     tiles.add(cloud_of(np.array([[1.0, 1.0, 1.0], [np.nan, 1.0, 1.0], [1.0, np.inf, 1.0]])))
     assert len(tiles) == 1
+
+
+def test_what_became_of_a_map_leaves_the_tiles_as_if_all_of_it_were_given() -> None:
+    """Points that the map took away go from the tiles as well, those that moved move, and no others are named."""
+    rng = np.random.default_rng(5)
+    map_ = {submap: rng.uniform((10.0 * submap, 0, 0), (10.0 * submap + 15.0, 9, 9), (500, 3)) for submap in range(8)}
+
+    def cloud(submaps: set[int]) -> PointCloud:
+        points = np.concatenate([map_[submap] for submap in sorted(submaps)] or [np.zeros((0, 3))])
+        ids = np.concatenate([np.full(len(map_[submap]), submap) for submap in sorted(submaps)] or [[]])
+        return PointCloud(points.astype(np.float32), np.zeros((len(points), 3), np.uint8), submaps=ids.astype(np.int32))
+
+    def change(changed: set[int]) -> set[tuple[int, int, int]]:
+        named = tiles.update(CloudChange(1, frozenset(changed), frozenset(map_), cloud(changed)))
+        whole = Tiles(edge=10.0)
+        whole.add(cloud(set(map_)))
+        assert set(whole.keys) == set(tiles.keys)
+        for key in whole.keys:
+            np.testing.assert_array_equal(whole[key].all.points, tiles[key].all.points)
+            np.testing.assert_array_equal(whole[key].all.submaps, tiles[key].all.submaps)
+        return named
+
+    tiles = Tiles(edge=10.0)
+    assert change(set(map_)) == set(tiles.keys)
+    assert change({2, 3}) == set()
+    map_[2] = map_[2][::2]
+    map_[3] = map_[3] + [0.0, 0.01, 0.0]
+    named = change({2, 3})
+    assert named <= {key for key in tiles.keys if 2 <= key[0] <= 4}
+    assert named >= {key for key in tiles.keys if key[0] == 3 and key[1] == 0}
+    before = set(tiles.keys)
+    del map_[7]
+    assert {key[0] for key in change(set())} == {7, 8}
+    assert len(before - set(tiles.keys)) > 0
+
+
+def test_points_that_are_not_sure_enough_are_hidden_and_come_back() -> None:
+    rng = np.random.default_rng(6)
+    points, sure = rng.uniform(0.0, 30.0, (4000, 3)), rng.uniform(0.0, 1.0, 4000).astype(np.float32)
+    cloud = PointCloud(points.astype(np.float32), np.zeros((4000, 3), np.uint8), confidence=sure)
+    tiles = Tiles(edge=10.0)
+    tiles.add(cloud)
+    first = {key: tiles[key].all.points for key in tiles.keys}
+    assert tiles.hide_below(0.5) == set(tiles.keys)
+    assert sum(tiles[key].shown for key in tiles.keys) == np.count_nonzero(np.rint(255 * sure) >= 128)
+    assert all(tiles[key].all.confidence[: tiles[key].shown].min() >= 128 for key in tiles.keys)
+    tiles.add(cloud_of(rng.uniform(0.0, 30.0, (10, 3))))
+    assert len(tiles) == 4010
+    tiles.replace(cloud)
+    tiles.hide_below(0.0)
+    assert all(np.array_equal(first[key], tiles[key].all.points) for key in tiles.keys)

@@ -18,31 +18,42 @@ GREY = 150
 AXES = ("x", "y", "z")
 COLOURS = ("red", "green", "blue")
 NORMALS = ("nx", "ny", "nz")
+CONFIDENCE, SUBMAP = "confidence", "submap"
 
 
 @dataclass(frozen=True)
 class Cloud:
     """`points` (n, 3) float64 in the frame of the file; `colours` (n, 3) uint8 RGB.
 
-    `normals` (n, 3) float32, zero where unknown; None where the file has none.
+    `normals` (n, 3) float32, zero where unknown, `confidence` (n,) float32 in 0..1 and `submaps` (n,) int32 are None
+    where the file has none.
     """
 
     points: NDArray[np.float64]
     colours: NDArray[np.uint8]
     normals: NDArray[np.float32] | None = None
+    confidence: NDArray[np.float32] | None = None
+    submaps: NDArray[np.int32] | None = None
 
 
 def ply_bytes(cloud: PointCloud, unit: LengthUnit = UNKNOWN_UNIT) -> bytes:
-    """A binary little-endian PLY of position (float), normals where known (float) and colour (uchar).
+    """A binary little-endian PLY of position (float), normals (float), colour (uchar), confidence (float) and submap
+    (int); normals, confidence and submap where they are known.
 
     Its `unit` is in a comment.
     """
-    arrays = [(AXES, cloud.points, "<f4"), (NORMALS, cloud.normals, "<f4"), (COLOURS, cloud.colours, "u1")]
-    known = [(names, array, kind) for names, array, kind in arrays if array is not None]
-    vertices = np.empty(len(cloud.points), [(name, kind) for names, _, kind in known for name in names])
-    for names, array, _ in known:
-        for axis in range(3):
-            vertices[names[axis]] = array[:, axis]
+    columns = dict(zip(AXES, cloud.points.T, strict=True))
+    if cloud.normals is not None:
+        columns |= zip(NORMALS, cloud.normals.T, strict=True)
+    columns |= zip(COLOURS, cloud.colours.T, strict=True)
+    if cloud.confidence is not None:
+        columns[CONFIDENCE] = cloud.confidence
+    if cloud.submaps is not None:
+        columns[SUBMAP] = cloud.submaps
+    kinds = dict.fromkeys(columns, "<f4") | dict.fromkeys(COLOURS, "u1") | {SUBMAP: "<i4"}
+    vertices = np.empty(len(cloud.points), [(name, kinds[name]) for name in columns])
+    for name, column in columns.items():
+        vertices[name] = column
     buffer = io.BytesIO()
     PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<", comments=[str(unit)]).write(buffer)
     return buffer.getvalue()
@@ -72,4 +83,9 @@ def read_ply(path: Path) -> Cloud:
         colours = np.stack([vertices[name] for name in COLOURS], axis=1)
     if all(name in names for name in NORMALS):
         normals = np.stack([vertices[name].astype(np.float32) for name in NORMALS], axis=1)
-    return Cloud(points, colours, normals)
+    confidence, submaps = None, None
+    if CONFIDENCE in names and vertices[CONFIDENCE].dtype.kind == "f":
+        confidence = np.nan_to_num(vertices[CONFIDENCE].astype(np.float32))
+    if SUBMAP in names and vertices[SUBMAP].dtype.kind == "i" and (vertices[SUBMAP] >= 0).all():
+        submaps = vertices[SUBMAP].astype(np.int32)
+    return Cloud(points, colours, normals, confidence, submaps)

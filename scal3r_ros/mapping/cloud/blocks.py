@@ -31,7 +31,7 @@ class Block:
     """The voxels that one submap was first to fill: `rows` of the voxel array.
 
     `level` doublings of the voxel size have thinned it; the keys of its voxels were computed with `key_anchor`;
-    `corners` (8, 3) bound it in submap coordinates.
+    `corners` (8, 3) bound it in submap coordinates. `revision` is that of the map when the block changed last.
     """
 
     submap: int
@@ -40,6 +40,7 @@ class Block:
     corners: NDArray[np.float64]
     anchor: Sim3
     key_anchor: Sim3
+    revision: int = 0
 
 
 def corners_of(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from scal3r_ros.mapping.cloud.visibility import Looks
 from scal3r_ros.mapping.cloud.voxels import MOST_COUNTED, NORMAL_STEPS, Samples, Voxels, as_bytes, unit
-from scal3r_ros.mapping.values import PointCloud
 
 LEAST_THROUGH = 2
 """Depth maps that must look through a point before it goes: one alone may be wrong."""
@@ -42,12 +41,6 @@ def gone(known: Voxels, looks: Looks) -> NDArray[np.bool_]:
     """Which points are not of the map any more: more depth maps look through them than see them, or one sees better."""
     looked_through = (known.through >= LEAST_THROUGH) & (known.through > known.seen)
     return np.asarray(looked_through | looks.replaced)
-
-
-def cloud_of(voxels: Voxels, rows: NDArray[np.integer]) -> PointCloud:
-    """The points of these rows, in the frames that they are kept in."""
-    normals = voxels.normal.take(rows, axis=0).astype(np.float32) / np.float32(NORMAL_STEPS)
-    return PointCloud(voxels.point.take(rows, axis=0), voxels.colour.take(rows, axis=0), normals)
 
 
 def _sum(a: Counts, b: Counts) -> Counts:

@@ -16,7 +16,7 @@ from scal3r_ros.mapping.cloud.point_map import PointMap
 from scal3r_ros.mapping.storage.offload import Offload
 from scal3r_ros.mapping.submaps import normals
 from scal3r_ros.mapping.submaps.points import ColouredPoints
-from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.mapping.values import CloudChange, PointCloud
 
 Anchors = Callable[[], Mapping[int, Sim3]]
 """Gives S_map_submap of all submaps as it is when it is called."""
@@ -74,6 +74,11 @@ class MapCloud:
         """The points in `map`; an even choice of `max_points` of them where given."""
         with self._lock:
             return self._points.cloud(max_points)
+
+    def change(self, since: int) -> CloudChange:
+        """What became of the points since the map had the revision `since`."""
+        with self._lock:
+            return self._points.change(since)
 
     def snapshot(self, submaps: Collection[int]) -> tuple[dict[str, NDArray[Any]], dict[str, Path]]:
         """The points in memory as plain arrays, and the files of those of `submaps` that are on disk, by name."""

@@ -14,15 +14,15 @@ from scal3r_ros.errors import MappingError
 from scal3r_ros.geometry.sim3 import Sim3
 from scal3r_ros.mapping.cloud.blocks import Block, Rows, corners_of, restored, rows_in_order, stored
 from scal3r_ros.mapping.cloud.config import PointMapConfig
-from scal3r_ros.mapping.cloud.fusion import cloud_of, confirm, fuse, gone
+from scal3r_ros.mapping.cloud.fusion import confirm, fuse, gone
+from scal3r_ros.mapping.cloud.reading import change_of, cloud_of, cloud_of_blocks, confidence_of, submaps_of
 from scal3r_ros.mapping.cloud.visibility import DepthView, Looks, Surface, look
 from scal3r_ros.mapping.cloud.voxel_table import VoxelTable
 from scal3r_ros.mapping.cloud.voxels import Samples, Voxels, as_bytes, coarser_keys, voxel_keys, voxel_means
-from scal3r_ros.mapping.values import PointCloud
+from scal3r_ros.mapping.values import CloudChange, PointCloud
 
 _COARSEST = 6
 """After so many doublings of its voxels, a submap that has to shrink further is removed."""
-_MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
 class PointMap:
@@ -41,6 +41,7 @@ class PointMap:
     def __init__(self, config: PointMapConfig, thinned: Callable[[int, PointCloud], object] | None = None) -> None:
         self._config = config
         self._on_thinned = thinned
+        self._revision = 1
         self.clear()
 
     def __len__(self) -> int:
@@ -49,15 +50,12 @@ class PointMap:
 
     def clear(self) -> None:
         """Forget all points and counters."""
-        self._voxels = Voxels.zeros(0)  # rows in no block have count 0 and stand in _free
-        self._free: Rows = np.zeros(0, np.int32)
+        self._voxels, self._free = Voxels.zeros(0), np.zeros(0, np.int32)  # rows in no block: count 0, and in _free
         self._blocks: dict[int, Block] = {}
         self._next_serial = 0
         self._finest_first: list[tuple[int, int]] = []  # a heap of (level, serial)
         self._table = VoxelTable()
-        self._thinned = 0
-        self._refused = 0
-        self._cleared = 0
+        self._thinned = self._refused = self._cleared = 0
 
     def add(
         self, submap_index: int, points_submap: ArrayLike, colours: ArrayLike, confidence: ArrayLike,
@@ -88,8 +86,7 @@ class PointMap:
         if not usable.any():
             return PointCloud.empty()
         if not usable.all():
-            kept = np.flatnonzero(usable)
-            keys, samples = keys.take(kept), samples.take(kept)
+            keys, samples = keys[usable], samples.take(np.flatnonzero(usable))
         voxels, means = voxel_means(keys, samples)
         rows = self._table.find(voxels.key)
         known, unknown = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
@@ -102,7 +99,9 @@ class PointMap:
             self._compare_own(block, surface.views)
         new = np.flatnonzero(self._shown(rows) & ~shown_before)
         fresh, facing = (array.take(new, axis=0).astype(np.float32) for array in (means.points, means.normals))
-        cloud = PointCloud(fresh, self._voxels.colour.take(rows[new], axis=0), facing)
+        shown = self._voxels.take(rows[new])
+        of = submaps_of(shown.block, self._blocks)
+        cloud = PointCloud(fresh, shown.colour, facing, confidence_of(shown.weight), of)
         self._thin_to_budget()
         return cloud
 
@@ -110,7 +109,9 @@ class PointMap:
         """Move the points of the submaps in `anchors` to their new S_map_submap; none is added, merged or lost."""
         stale = False
         for block in self._blocks.values():
-            block.anchor = anchors.get(block.submap, block.anchor)
+            anchor = anchors.get(block.submap, block.anchor)
+            if anchor is not block.anchor:
+                block.anchor, block.revision = anchor, self._revision
             moved = block.anchor.apply(block.corners) - block.key_anchor.apply(block.corners)
             stale |= bool(np.linalg.norm(moved, axis=1).max() > 0.5 * self._config.voxel_size)
         if stale:
@@ -121,20 +122,14 @@ class PointMap:
 
         With `max_points` an even choice of them, which is steady between calls.
         """
-        shown = {
-            serial: block.rows[self._shown(block.rows)]
-            for serial, block in self._blocks.items()
-            if block.submap not in without
-        }
-        total = sum(len(rows) for rows in shown.values())
-        if max_points is not None and total > max_points:
-            every = np.concatenate(list(shown.values()))
-            rank = self._voxels.key[every].view(np.uint64) * _MIX
-            chosen = np.zeros(len(self._voxels), bool)
-            chosen[every[np.argpartition(rank, max_points)[:max_points]]] = True
-            shown = {serial: rows[chosen[rows]] for serial, rows in shown.items()}
-        blocks = [(self._blocks[serial].anchor, rows) for serial, rows in shown.items()]
-        return PointCloud.joined([cloud_of(self._voxels, rows).moved(anchor) for anchor, rows in blocks])
+        blocks = [block for block in self._blocks.values() if block.submap not in without]
+        return cloud_of_blocks(self._voxels, blocks, self._config.min_observations, max_points)
+
+    def change(self, since: int) -> CloudChange:
+        """What became of the map since it had the revision `since`: that of the last change, 0 for all there is."""
+        self._revision += 1
+        blocks = tuple(self._blocks.values())
+        return change_of(self._voxels, blocks, self._config.min_observations, since, self._revision)
 
     def counters(self) -> dict[str, int]:
         """Points in RAM, thinned away to keep the budget, refused as unusable, and removed by what sees more."""
@@ -176,6 +171,8 @@ class PointMap:
         self.clear()
         self._voxels = Voxels.from_columns({name: column.copy() for name, column in arrays.items()})
         self._blocks = dict(restored(arrays["blocks"]))
+        for block in self._blocks.values():
+            block.revision = self._revision
         self._finest_first = [(block.level, serial) for serial, block in self._blocks.items()]
         heapq.heapify(self._finest_first)
         counters = [int(value) for value in arrays["counters"]]
@@ -193,9 +190,11 @@ class PointMap:
         """Shows new depth maps of a submap at `anchor` the points of the newest submaps, and takes in what they say."""
         for block in itertools.islice(reversed(self._blocks.values()), self._config.checked_submaps if views else 0):
             voxels, looks = self._looks(block, views, anchor)
-            confirm(voxels, looks)
-            self._voxels.put(block.rows, voxels)
-            self._clear(block, gone(voxels, looks))
+            if looks.seen.any() or looks.through.any():
+                confirm(voxels, looks)
+                self._voxels.put(block.rows, voxels)
+                self._clear(block, gone(voxels, looks))
+                block.revision = self._revision
 
     def _compare_own(self, block: Block, views: Sequence[DepthView]) -> None:
         """Shows the points of a new submap its own depth maps, which their positions and counts are of already."""
@@ -223,7 +222,10 @@ class PointMap:
             return
         known = self._voxels.take(rows)
         serials, which = np.unique(known.block, return_inverse=True)
-        inverses = [self._blocks[serial].anchor.inverse() for serial in serials.tolist()]
+        blocks = [self._blocks[serial] for serial in serials.tolist()]
+        inverses = [block.anchor.inverse() for block in blocks]
+        for block in blocks:
+            block.revision = self._revision
         fuse(known, seen, means, np.array([S.matrix[:3] for S in inverses]).take(which, axis=0))
         self._voxels.put(rows, known)
 
@@ -233,12 +235,11 @@ class PointMap:
             return None
         rows = self._allocate(len(seen))
         points = anchor.inverse().apply(means.points)
-        serial = self._next_serial
-        self._next_serial += 1
+        serial, self._next_serial = self._next_serial, self._next_serial + 1
         seen.point[:], seen.block[:] = points, serial
         seen.normal[:], seen.distance[:] = as_bytes(means.normals @ anchor.R), means.distances / anchor.scale
         self._voxels.put(rows, seen)
-        block = self._blocks[serial] = Block(submap, 0, rows, corners_of(points), anchor, anchor)
+        block = self._blocks[serial] = Block(submap, 0, rows, corners_of(points), anchor, anchor, self._revision)
         heapq.heappush(self._finest_first, (0, serial))
         self._table.insert(seen.key, rows)
         return block
@@ -263,7 +264,8 @@ class PointMap:
                 del self._blocks[serial]
                 continue
             if level == 0 and self._on_thinned is not None:
-                self._on_thinned(block.submap, cloud_of(self._voxels, block.rows[self._shown(block.rows)]))
+                rows = block.rows[self._shown(block.rows)]
+                self._on_thinned(block.submap, cloud_of(self._voxels, rows, block.submap))
             block.level = level + 1
             coarse = coarser_keys(self._voxels.key[block.rows], block.level)
             kept = np.zeros(len(coarse), bool)
@@ -274,7 +276,7 @@ class PointMap:
     def _thin(self, block: Block, kept: NDArray[np.bool_]) -> None:
         self._release(block.rows[~kept])
         self._thinned += int(np.count_nonzero(~kept))
-        block.rows = block.rows[kept]
+        block.rows, block.revision = block.rows[kept], self._revision
 
     def _release(self, rows: Rows) -> None:
         keys = self._voxels.key[rows]

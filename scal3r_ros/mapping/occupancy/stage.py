@@ -18,7 +18,7 @@ from scal3r_ros.mapping.occupancy.ground import Ground, ground_of
 from scal3r_ros.mapping.occupancy.occupancy_map import OccupancyMap
 from scal3r_ros.mapping.occupancy.raycast import cast
 from scal3r_ros.mapping.submaps.estimate import MapEstimate
-from scal3r_ros.mapping.submaps.local_cloud import thinned_points
+from scal3r_ros.mapping.submaps.local_cloud import thinned
 from scal3r_ros.mapping.submaps.submap import PlacedSubmap
 from scal3r_ros.mapping.values import MapUpdate, OccupancyGrid, PointCloud
 from scal3r_ros.reconstruction.protocol import ChunkHealth
@@ -92,11 +92,9 @@ class OccupancyStage:
 
     def local_cloud(self, update: MapUpdate, voxel_size: float) -> PointCloud | None:
         """One point a voxel of all that an update's chunk saw anew, in `odom`; None where that is not in metres."""
-        if update.submap is None or update.chunk is None or update.geometry is None or not self._metric:
+        if update.submap is None or not self._metric:
             return None
-        return thinned_points(
-            update.chunk, update.geometry, update.submap.S_odom_submap, voxel_size, self._min_confidence
-        )
+        return thinned(update.submap.seen, update.submap.S_odom_submap, voxel_size)
 
     @property
     def reason(self) -> str:

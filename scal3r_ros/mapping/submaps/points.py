@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from scal3r_ros.features.pinhole import as_pinhole
 from scal3r_ros.geometry.projection import backproject, confident, nearest_pixels
+from scal3r_ros.mapping.cloud.reading import confidence_of
 from scal3r_ros.mapping.cloud.visibility import DepthView, Surface
 from scal3r_ros.mapping.submaps.normals import normals_of
+from scal3r_ros.mapping.values import PointCloud
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame
 
 Array = NDArray[np.float64]
@@ -29,6 +31,11 @@ class ColouredPoints:
     colours: NDArray[np.uint8]
     weights: NDArray[np.float32]
     surface: Surface
+
+    @property
+    def cloud(self) -> PointCloud:
+        """The same without the depth maps."""
+        return PointCloud(self.points, self.colours, self.surface.normals, confidence_of(self.weights))
 
 
 def coloured_points(chunk: Chunk, geometry: ChunkGeometry, min_confidence: float) -> ColouredPoints:

@@ -141,8 +141,8 @@ def _plausible(S: Sim3) -> bool:
     return finite and 1.0 / _MOST_SCALE_STEP < S.scale < _MOST_SCALE_STEP
 
 
-def summary_of(placed: Placed, anchor: Sim3, cloud_map: PointCloud) -> SubmapSummary:
-    """The summary of a new submap at S_map_submap `anchor`, with its new points in `map`."""
+def summary_of(placed: Placed, anchor: Sim3, cloud_map: PointCloud, seen: PointCloud) -> SubmapSummary:
+    """The summary of a new submap at S_map_submap `anchor`, with its new points in `map`, and all it saw in its own."""
     chunk, geometry = placed.submap.chunk, placed.submap.geometry
     return SubmapSummary(
         index=placed.submap.index,
@@ -157,6 +157,7 @@ def summary_of(placed: Placed, anchor: Sim3, cloud_map: PointCloud) -> SubmapSum
         covariance=placed.submap.covariance,
         S_map_submap=anchor,
         cloud_map=cloud_map,
+        seen=seen,
     )
 
 

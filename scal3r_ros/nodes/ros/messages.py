@@ -22,13 +22,14 @@ from scal3r_ros.nodes.mapper.output.velocity import Twist
 
 Array = NDArray[np.float64]
 
-POINT_STEP = 16
-"""Bytes of one point in a published cloud: x, y, z and rgb, four each."""
+POINT_LAYOUT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<f4")])
+"""A point of a published cloud of which no more is known."""
+
+MAP_LAYOUT = np.dtype([*POINT_LAYOUT.descr, ("confidence", "<f4"), ("submap", "<i4")])
+"""A point of the map: also how sure it is, in 0..1, and the number of the submap that it hangs on."""
 
 LOOP_WIDTH = 0.2
 """Width of the lines that show loops, in map units."""
-
-POINT_LAYOUT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<f4")])
 
 
 def stamp_ns(stamp: Time) -> int:
@@ -108,16 +109,25 @@ def path_message(frame: str, stamps_ns: Sequence[int] | NDArray[np.int64], T_fra
 
 
 def cloud_to_message(nanoseconds: int, frame: str, cloud: PointCloud) -> PointCloud2:
-    """PointCloud2 with fields x, y, z and packed rgb, as RViz reads it; points that are not finite are left out."""
-    finite = np.isfinite(cloud.points).all(axis=1)
-    points, colours = (cloud.points, cloud.colours) if finite.all() else (cloud.points[finite], cloud.colours[finite])
-    packed = np.empty(len(points), POINT_LAYOUT)
-    packed["x"], packed["y"], packed["z"] = points.T
-    red, green, blue = colours.astype(np.uint32).T
+    """PointCloud2 with fields x, y, z and packed rgb, as RViz reads it; points that are not finite are left out.
+
+    Where the cloud knows them, confidence and submap come after.
+    """
+    finite = np.asarray(np.isfinite(cloud.points).all(axis=1))
+    cloud = cloud if finite.all() else cloud.take(finite)
+    layout = POINT_LAYOUT
+    if cloud.confidence is not None and cloud.submaps is not None:
+        layout = MAP_LAYOUT
+    packed = np.empty(len(cloud.points), layout)
+    packed["x"], packed["y"], packed["z"] = cloud.points.T
+    red, green, blue = cloud.colours.astype(np.uint32).T
     packed["rgb"] = (red << 16 | green << 8 | blue).view(np.float32)
+    if layout is MAP_LAYOUT:
+        packed["confidence"], packed["submap"] = cloud.confidence, cloud.submaps
+    kinds = {"f": PointField.FLOAT32, "i": PointField.INT32}
     fields = [
-        PointField(name=name, offset=4 * position, datatype=PointField.FLOAT32, count=1)
-        for position, name in enumerate(POINT_LAYOUT.names or ())
+        PointField(name=name, offset=4 * position, datatype=kinds[layout[name].kind], count=1)
+        for position, name in enumerate(layout.names or ())
     ]
     data = array("B")  # any other type is copied byte by byte by the message's setter
     data.frombytes(packed.tobytes())
@@ -127,11 +137,26 @@ def cloud_to_message(nanoseconds: int, frame: str, cloud: PointCloud) -> PointCl
         width=len(packed),
         fields=fields,
         is_bigendian=False,
-        point_step=POINT_STEP,
-        row_step=POINT_STEP * len(packed),
+        point_step=layout.itemsize,
+        row_step=layout.itemsize * len(packed),
         data=data,
         is_dense=True,  # every point is finite
     )
+
+
+def cloud_of_message(message: PointCloud2) -> PointCloud | None:
+    """The cloud of a message with the fields of `cloud_to_message`; None for other fields, or too few bytes."""
+    names, count = tuple(item.name for item in message.fields), message.width * message.height
+    layout = {layout.names: layout for layout in (POINT_LAYOUT, MAP_LAYOUT)}.get(names)
+    if layout is None or message.point_step != layout.itemsize or len(message.data) < count * layout.itemsize:
+        return None
+    packed = np.frombuffer(message.data, layout, count)
+    rgb = np.ascontiguousarray(packed["rgb"]).view(np.uint32)
+    colours = np.stack([rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255], axis=1).astype(np.uint8)
+    points = np.stack([packed["x"], packed["y"], packed["z"]], axis=1)
+    if layout is POINT_LAYOUT:
+        return PointCloud(points, colours)
+    return PointCloud(points, colours, confidence=packed["confidence"].copy(), submaps=packed["submap"].copy())
 
 
 def grid_message(nanoseconds: int, frame: str, grid: Grid) -> OccupancyGrid:

@@ -75,7 +75,7 @@ class OutputConfig:
         1.0, "how often the global cloud is published at most", unit="Hz", minimum=0.01, maximum=1.0
     )
     map_byte_budget: int = parameter(
-        16_000_000,
+        24_000_000,
         "size of the global cloud's message at most; the cloud is decimated to it",
         unit="bytes",
         minimum=16_000,

@@ -24,7 +24,7 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.values import PointCloud
 from scal3r_ros.nodes.ros.images import image_to_rgb
-from scal3r_ros.nodes.ros.messages import POINT_LAYOUT, POINT_STEP
+from scal3r_ros.nodes.ros.messages import cloud_of_message
 from scal3r_ros.nodes.ros.parameters import DeclaredParameters, ImageQosConfig
 from scal3r_ros.nodes.ros.qos import LATCHED, STATIC_TRANSFORMS, STREAM, image_qos
 from scal3r_ros.nodes.ros.transforms import StaticTransforms
@@ -38,6 +38,9 @@ IMAGE_S = 0.2
 
 WHOLE_MAP_S = 5.0
 """How long the whole map is listened to after the start and after each loop: it is published at most once a second."""
+
+FUSED_MAP_S = 10.0
+"""How long new points are only added, until the whole map is read again: fusion moves points and takes some away."""
 
 DIAGNOSTICS = (
     "state",
@@ -70,7 +73,8 @@ class ViewerConfig:
 class ViewerNode(Node):
     """Shows `points`, `path`, `loop_closures`, the images and the mapper's diagnostics.
 
-    New points come with `points`; the whole `map` is subscribed to only at the start and after a loop has moved it.
+    New points come with `points`; the whole `map` is subscribed to only at the start, after a loop has moved it, and
+    while new points come, now and then: fusion has moved points since, and taken some away.
     """
 
     def __init__(self, **node_arguments: Any) -> None:
@@ -121,6 +125,8 @@ class ViewerNode(Node):
     def _on_points(self, message: PointCloud2) -> None:
         if self._view is not None and (cloud := self._cloud_of(message)) is not None:
             self._view.add_points(cloud)
+            if time.monotonic() - self._whole_until_s > FUSED_MAP_S:
+                self._want_whole_map()
 
     def _on_map(self, message: PointCloud2) -> None:
         if self._view is not None and (cloud := self._cloud_of(message)) is not None:
@@ -200,15 +206,10 @@ class ViewerNode(Node):
 
     def _cloud_of(self, message: PointCloud2) -> PointCloud | None:
         """The points of a message as the mapper lays them out; None, and one warning, for another layout."""
-        names = tuple(item.name for item in message.fields)
-        count = message.width * message.height
-        if names != POINT_LAYOUT.names or message.point_step != POINT_STEP or len(message.data) < count * POINT_STEP:
+        cloud = cloud_of_message(message)
+        if cloud is None:
             self._tell("a cloud has other fields than the mapper's x, y, z and rgb, and is not shown")
-            return None
-        packed = np.frombuffer(message.data, POINT_LAYOUT, count)
-        rgb = np.ascontiguousarray(packed["rgb"]).view(np.uint32)
-        colours = np.stack([rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255], axis=1).astype(np.uint8)
-        return PointCloud(np.stack([packed["x"], packed["y"], packed["z"]], axis=1), colours)
+        return cloud
 
     def _tell(self, text: str) -> None:
         if text not in self._told and len(self._told) < 100:

@@ -90,3 +90,16 @@ def test_points_that_are_not_finite_are_one_clear_error(tmp_path: Path) -> None:
 def test_other_headers_are_one_clear_error(tmp_path: Path, header: str) -> None:
     with pytest.raises(EvaluationError, match="is no PLY file of points"):
         read_ply(write(tmp_path / "cloud.ply", header, b"\0" * 100))
+
+
+def test_confidence_and_submaps_are_read_back(tmp_path: Path) -> None:
+    count = len(POINTS)
+    sure, submaps = np.linspace(0.1, 0.9, count, dtype=np.float32), np.arange(count, dtype=np.int32)
+    cloud = PointCloud(POINTS.astype(np.float32), COLOURS, confidence=sure, submaps=submaps)
+    (tmp_path / "cloud.ply").write_bytes(ply_bytes(cloud))
+    read = read_ply(tmp_path / "cloud.ply")
+    assert read.confidence is not None
+    np.testing.assert_array_equal(read.confidence, sure)
+    np.testing.assert_array_equal(read.submaps, submaps)
+    (tmp_path / "cloud.ply").write_bytes(ply_bytes(PointCloud(POINTS.astype(np.float32), COLOURS)))
+    assert read_ply(tmp_path / "cloud.ply").submaps is None

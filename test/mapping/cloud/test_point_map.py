@@ -291,3 +291,52 @@ def test_a_snapshot_goes_into_a_map_with_voxels_of_another_size():
     coarse.restore(fine.snapshot())
     np.testing.assert_array_equal(coarse.cloud().points, fine.cloud().points)
     assert len(coarse.add(1, *scene(0), ORIGIN).points) == 0
+
+
+def one_by_submap(cloud):
+    return {submap: cloud.take(cloud.submaps == submap).points for submap in np.unique(cloud.submaps).tolist()}
+
+
+def test_changes_lead_to_the_same_cloud_as_reading_all_of_it():
+    """Whoever only takes in what changed has the whole map: over fusion, clearing, thinning, moves and a reset."""
+    point_map = PointMap(PointMapConfig(voxel_size=0.5, max_points=4000))
+    copy, revision, sent = {}, 0, []
+
+    def look():
+        nonlocal copy, revision
+        change = point_map.change(revision)
+        revision = change.revision
+        sent.append(len(change.cloud.points))
+        copy = {submap: points for submap, points in copy.items() if submap in change.present - change.changed}
+        copy |= one_by_submap(change.cloud)
+        whole = one_by_submap(point_map.cloud())
+        assert copy.keys() == whole.keys()
+        for submap, points in whole.items():
+            np.testing.assert_array_equal(copy[submap], points)
+
+    anchors = {i: Sim3.from_log([6.0 * i, 0, 0, 0, 0.1 * i, 0, 0]) for i in range(8)}
+    for i, anchor in anchors.items():
+        point_map.add(i, *scene(i, 1500), anchor)
+        look()
+    look()
+    assert sent[-1] == 0
+    point_map.reanchor({3: Sim3.from_log([18.0, 2.0, 0, 0, 0, 0, 0])})
+    look()
+    assert 0 < sent[-1] < 0.5 * len(point_map)
+    stored = point_map.snapshot()
+    point_map.clear()
+    look()
+    assert not copy
+    point_map.restore(stored)
+    look()
+    assert sent[-1] == len(point_map) > 0
+
+
+def test_confidence_grows_with_what_measured_a_point():
+    point_map = PointMap(PointMapConfig(voxel_size=1.0))
+    points, colours = [[0.2, 0.2, 0.2], [5.2, 0.2, 0.2]], np.zeros((2, 3))
+    point_map.add(0, points, colours, np.array([1.0, 0.25]), ORIGIN)
+    np.testing.assert_allclose(point_map.cloud().confidence, [0.5, 0.2], atol=1e-6)
+    point_map.add(1, points[:1], colours[:1], np.array([8.0]), ORIGIN)
+    np.testing.assert_allclose(point_map.cloud().confidence, [0.9, 0.2], atol=1e-6)
+    np.testing.assert_array_equal(point_map.cloud().submaps, [0, 0])

@@ -120,14 +120,14 @@ def test_a_transform_of_the_camera_that_comes_late_is_taken_over(make_node, benc
 
 
 def test_path_points_and_map_follow_a_chunk(make_node, outputs, send, waiting):
-    make_node(output__map_byte_budget=16_000).start()
+    make_node(output__map_byte_budget=24_000).start()
     stamps = send(4)
     assert waiting(lambda: outputs["path"] and outputs["points"] and outputs["map"])
     path, points, cloud = outputs["path"][-1], outputs["points"][-1], outputs["map"][-1]
     assert {message.header.frame_id for message in (path, points, cloud)} == {"map"}
     assert stamp_ns(points.header.stamp) == stamps[3]
     assert (points.width, [field.name for field in points.fields]) == (5, ["x", "y", "z", "rgb"])
-    assert cloud.width == 1000  # 16 000 bytes of 16 a point
+    assert cloud.width == 1000  # 24 000 bytes of 24 a point
     assert [stamp_ns(pose.header.stamp) for pose in path.poses] == stamps
     np.testing.assert_allclose(path.poses[0].pose.position.x, 0.1, atol=1e-9)  # corrected
 

@@ -41,7 +41,7 @@ def test_what_is_refused_can_be_set_after_cleaning_up(make_node):
 
 def test_the_size_of_the_cloud_changes_at_once(make_node, bench, image_message, waiting):
     bench.listen(map=PointCloud2)
-    node = make_node(output__map_byte_budget=16_000)
+    node = make_node(output__map_byte_budget=24_000)
     node.start()
     stamps = iter(range(1000))
 
@@ -51,6 +51,6 @@ def test_the_size_of_the_cloud_changes_at_once(make_node, bench, image_message, 
 
     send()
     assert waiting(lambda: bench.heard["map"] and bench.heard["map"][-1].width == 1000)
-    assert node.set_parameters([Parameter("output.map_byte_budget", value=24_000)])[0].successful
+    assert node.set_parameters([Parameter("output.map_byte_budget", value=36_000)])[0].successful
     send()
     assert waiting(lambda: bench.heard["map"][-1].width == 1500)

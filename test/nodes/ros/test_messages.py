@@ -198,3 +198,22 @@ def test_calibration_keeps_every_field(camera_info_message):
     assert (calibration.width, calibration.height, calibration.distortion_model) == (64, 48, "plumb_bob")
     assert calibration.d == (0.1, 0.2, 0.0, 0.0, 0.3)
     assert (calibration.k[0], calibration.p[6]) == (50.0, 24.0)
+
+
+def test_a_cloud_of_the_map_keeps_confidence_and_submaps():
+    rng = np.random.default_rng(0)
+    cloud = PointCloud(
+        rng.normal(size=(50, 3)).astype(np.float32),
+        rng.integers(0, 256, (50, 3)).astype(np.uint8),
+        confidence=rng.uniform(0, 1, 50).astype(np.float32),
+        submaps=rng.integers(0, 9, 50).astype(np.int32),
+    )
+    message = conversion.cloud_to_message(STAMP_NS, "map", cloud)
+    assert [field.name for field in message.fields] == ["x", "y", "z", "rgb", "confidence", "submap"]
+    assert [field.offset for field in message.fields] == [0, 4, 8, 12, 16, 20]
+    assert message.fields[-1].datatype == message.fields[-1].INT32
+    read = conversion.cloud_of_message(message)
+    for name in ("points", "colours", "confidence", "submaps"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(cloud, name))
+    message.point_step = 20
+    assert conversion.cloud_of_message(message) is None

@@ -24,6 +24,7 @@ from visualization_msgs.msg import MarkerArray
 from scal3r_ros.mapping.values import PointCloud
 from scal3r_ros.nodes.ros.messages import cloud_to_message, loop_markers, path_message
 from scal3r_ros.nodes.ros.qos import LATCHED, STREAM
+from scal3r_ros.nodes.viewer import node as viewer_node
 from scal3r_ros.nodes.viewer.node import ViewerNode
 
 pytestmark = pytest.mark.ros
@@ -86,3 +87,15 @@ def test_points_add_up_and_a_loop_brings_the_whole_map(published: Published, pag
     published.spin_until(lambda: view.points_shown == 100)
     published.path.publish(path_message("map", [], np.zeros((0, 4, 4))))
     published.spin_until(lambda: view.points_shown == 0)
+
+
+def test_points_that_fusion_took_away_go_from_the_page(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(viewer_node, "FUSED_MAP_S", 0.0)
+    view = published.viewer._view
+    assert view is not None
+    published.spin_until(lambda: published.map.get_subscription_count() == 1)
+    published.spin_until(lambda: published.map.get_subscription_count() == 0)
+    published.points.publish(cloud_to_message(1, "map", wall(300)))
+    published.spin_until(lambda: published.map.get_subscription_count() == 1)
+    published.map.publish(cloud_to_message(1, "map", wall(200)))
+    published.spin_until(lambda: view.points_shown == 200)

@@ -25,7 +25,7 @@ from scal3r_ros.nodes.mapper.output.rate_limited_transform import RateLimitedTra
 from scal3r_ros.nodes.mapper.output.topic import Topic
 from scal3r_ros.nodes.mapper.output.velocity import VelocityMeter
 from scal3r_ros.nodes.ros.messages import (
-    POINT_STEP,
+    MAP_LAYOUT,
     base_covariance,
     cloud_to_message,
     loop_markers,
@@ -146,7 +146,7 @@ class MapPublishers:
             return
         self._map_changed = False
         self._map_published_s = now
-        self._publish_map(self._source.cloud(self._config.output.map_byte_budget // POINT_STEP))
+        self._publish_map(self._source.cloud(self._config.output.map_byte_budget // MAP_LAYOUT.itemsize))
 
     def give_map(self) -> None:
         """Publishes the global cloud now where it has changed, however recent the last one is."""
