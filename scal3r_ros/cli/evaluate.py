@@ -48,6 +48,9 @@ def evaluate(
             min=1e-6, help="Metres from the camera up to which clouds are compared; 3 median true depths if not given."
         ),
     ] = None,
+    flight: Annotated[
+        bool, typer.Option("--flight", help="Also write flight.webp: a flight along the path, some 20 s of CPU.")
+    ] = False,
 ) -> None:
     """Compare a result with ground truth; write report.html, its pictures, a page of the map and metrics.json.
 
@@ -64,7 +67,7 @@ def evaluate(
     )
     evaluation = evaluate_result(result, truth, times, settings)
     folder = out if out is not None else result / "report"
-    report = write_report(evaluation, folder, PAGE_FILE)
+    report = write_report(evaluation, folder, PAGE_FILE, flight)
     true = None if evaluation.trajectory is None else true_positions(evaluation.trajectory)
     write_page(evaluation.result, folder / PAGE_FILE, true)
     console = Console()

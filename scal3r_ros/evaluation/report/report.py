@@ -12,7 +12,7 @@ from scal3r_ros.errors import EvaluationError
 from scal3r_ros.evaluation.evaluator import Evaluation
 from scal3r_ros.evaluation.report import page
 from scal3r_ros.evaluation.report.headlines import counts, memory_table, sections
-from scal3r_ros.evaluation.report.pictures import picture_from_above, picture_from_behind
+from scal3r_ros.evaluation.report.pictures import flight, picture_from_above, picture_from_behind
 from scal3r_ros.evaluation.report.plots import (
     plot_comparison,
     plot_depths,
@@ -28,16 +28,18 @@ from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.clouds.ply import Cloud
 
 REPORT_FILE = "report.html"
+FLIGHT_FILE = "flight.webp"
 METRICS_FILE = "metrics.json"
 
 BEHIND = {"cloud_behind.png": 1 / 3, "cloud_behind_late.png": 2 / 3}
 """Where the views from behind the camera are taken, as fractions of the poses."""
 
 
-def write_report(evaluation: Evaluation, folder: Path, map_page: str | None = None) -> Path:
+def write_report(evaluation: Evaluation, folder: Path, map_page: str | None = None, film: bool = False) -> Path:
     """Writes everything into `folder`, which is made where it is missing, and gives the path of `report.html`.
 
-    `map_page` is the name of a page beside it that shows the map; the report leads to it.
+    `map_page` is the name of a page beside it that shows the map; the report leads to it, and to the `film` of a
+    flight along the path, where one is to be made.
 
     Raises:
         EvaluationError: the folder cannot be written to.
@@ -47,9 +49,13 @@ def write_report(evaluation: Evaluation, folder: Path, map_page: str | None = No
         pictures = draw_pictures(evaluation)
         for name, png in pictures.items():
             (folder / name).write_bytes(png)
+        result, flown = evaluation.result, None
+        if film and result.cloud is not None and len(result.trajectory) > 1:
+            (folder / FLIGHT_FILE).write_bytes(flight(result.cloud, result.trajectory))
+            flown = FLIGHT_FILE
         metrics = json.dumps(evaluation.metrics(), indent=2, allow_nan=False) + "\n"
         (folder / METRICS_FILE).write_text(metrics, encoding="utf-8")
-        (folder / REPORT_FILE).write_text(compose(evaluation, pictures, map_page), encoding="utf-8")
+        (folder / REPORT_FILE).write_text(compose(evaluation, pictures, map_page, flown), encoding="utf-8")
     except OSError as error:
         raise EvaluationError(f"report folder {folder} cannot be written: {error.strerror}") from error
     return folder / REPORT_FILE
@@ -77,14 +83,20 @@ def draw_pictures(evaluation: Evaluation) -> dict[str, bytes]:
     return pictures
 
 
-def compose(evaluation: Evaluation, pictures: Mapping[str, bytes], map_page: str | None = None) -> str:
-    """The report's HTML, with `pictures` (PNG by file name) in it, and a link to `map_page` where there is one."""
+def compose(
+    evaluation: Evaluation, pictures: Mapping[str, bytes], map_page: str | None = None, flown: str | None = None
+) -> str:
+    """The report's HTML, with `pictures` (PNG by file name) in it.
+
+    It leads to `map_page` and to the film `flown`, the names of files beside it, where there are any.
+    """
     figures = sections(evaluation)
     headline = [figure for section in figures.values() for figure in section if figure.headline]
     truth = "with truth" if evaluation.trajectory is not None else "without truth"
     body = [page.cards((figure.label, figure.value, figure.note) for figure in headline)]
     body += [page.paragraph(note) for note in evaluation.notes]
     body += [] if map_page is None else [page.link(map_page, "Walk around in the map")]
+    body += [] if flown is None else [page.link(flown, "Fly along the path")]
     for title, captions in _GALLERY.items():
         shown = [page.picture(pictures[name], caption) for name, caption in captions.items() if name in pictures]
         if shown:

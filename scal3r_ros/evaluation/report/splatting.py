@@ -1,4 +1,4 @@
-"""Draws a point cloud with numpy alone: round splats, a z-buffer and eye-dome lighting. Deterministic, needs no GPU."""
+"""Draws a point cloud without a GPU: round splats, a z-buffer and eye-dome lighting. Deterministic."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scal3r_ros.evaluation.report.rasterising import EMPTY, depth_buffer
+
 BACKGROUND_RGB = (247, 247, 245)
-EMPTY = np.iinfo(np.uint64).max
-"""z-buffer entry of a pixel that no point covers; its bits read as a depth behind every other."""
+
+SKY_AT = (0.0, 0.45, 0.6, 1.0)
+SKY_RGB = ((138, 180, 220), (222, 233, 241), (231, 232, 228), (206, 207, 202))
+DARKEST, BRIGHTEST = 0.62, 1.18
+"""Factors of brightness of a surface that faces away from the light, and of one that faces it."""
 
 LIGHT_RADIUS_PX = 2
-LIGHT_STRENGTH = 40.0
+LIGHT_STRENGTH = 20.0
 
 
 @dataclass(frozen=True)
@@ -26,19 +31,47 @@ class Projection:
     radius_px: NDArray[np.float32]
 
 
-def splat(projection: Projection, colours: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def splat(
+    projection: Projection,
+    colours: NDArray[np.uint8],
+    width: int,
+    height: int,
+    background: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """A picture (height, width, 3) uint8 RGB of points of `colours` (n, 3) uint8; nearer points hide farther ones.
 
-    Where two points lie at the same depth, the one that comes first is drawn.
+    Where two points lie at the same depth, the one that comes first is drawn. `background` (height, width, 3) is seen
+    where there is none.
     """
-    buffer = _depth_buffer(projection, width, height)
+    buffer = depth_buffer(projection.uv, projection.depth, projection.radius_px, width, height)
     covered = buffer != EMPTY
     index = (buffer & np.uint64(0xFFFFFFFF)).astype(np.int64)[covered]
-    picture = np.full((height, width, 3), BACKGROUND_RGB, np.float32)
+    picture = np.full((height, width, 3), BACKGROUND_RGB if background is None else background, np.float32)
     depth = np.full((height, width), np.inf, np.float32)
     depth[covered] = projection.depth[index]
     picture[covered] = colours[index] * eye_dome_shade(depth)[covered][:, None]
     return np.round(picture).astype(np.uint8)
+
+
+def sky(width: int, height: int) -> NDArray[np.uint8]:
+    """A sky (height, width, 3): blue above, bright at the horizon in the middle, haze below."""
+    at = np.linspace(0.0, 1.0, height)
+    column = np.stack([np.interp(at, SKY_AT, channel) for channel in np.transpose(SKY_RGB)], axis=1)
+    return np.repeat(np.rint(column).astype(np.uint8)[:, None], width, axis=1)
+
+
+def lit(colours: NDArray[np.uint8], normals: NDArray[np.float32], up: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Colours (n, 3) as brighter or darker as the surface is turned to the light; unknown normals (0) change nothing.
+
+    The light comes from `up` (3,), a little from one side, so that walls that meet differ.
+    """
+    helper = np.array([1.0, 0.0, 0.0]) if abs(up[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
+    side = np.cross(up, helper)
+    light = 0.8 * up + 0.5 * side / np.linalg.norm(side) + 0.33 * np.cross(side, up)
+    towards = normals @ (light / np.linalg.norm(light)).astype(np.float32)
+    known = np.any(normals != 0, axis=1)
+    factor = np.where(known, DARKEST + (BRIGHTEST - DARKEST) * (0.5 + 0.5 * towards), 1.0)
+    return np.clip(np.rint(colours * factor[:, None]), 0, 255).astype(np.uint8)
 
 
 def eye_dome_shade(depth: NDArray[np.float32], strength: float = LIGHT_STRENGTH) -> NDArray[np.float32]:
@@ -58,29 +91,3 @@ def eye_dome_shade(depth: NDArray[np.float32], strength: float = LIGHT_STRENGTH)
         neighbour = padded[r + dy : r + dy + height, r + dx : r + dx + width]
         steps += np.clip(log_depth - neighbour, 0.0, 0.1)
     return np.exp(-strength * steps / len(offsets)).astype(np.float32)
-
-
-def _depth_buffer(projection: Projection, width: int, height: int) -> NDArray[np.uint64]:
-    """Keys (height, width) of the nearest points: depth in the upper 32 bits, which order as the floats do, index
-    below.
-
-    A splat recedes towards its rim, so that neighbours on a surface meet half way instead of lying on each other like
-    tiles.
-    """
-    # Largest splats first, so that those that reach an offset are a prefix.
-    order = np.argsort(-projection.radius_px, kind="stable")
-    radius, depth = projection.radius_px[order], projection.depth[order]
-    u, v = (np.round(column[order]).astype(np.int32) for column in projection.uv.T)
-    index = order.astype(np.uint64)
-    recession = depth / (np.maximum(radius, np.float32(1.0)) * np.float32(width))
-    buffer = np.full(height * width, EMPTY, np.uint64)
-    reach = int(radius.max(initial=0.0))
-    for dy in range(-reach, reach + 1):
-        for dx in range(-reach, reach + 1):
-            count = int(np.searchsorted(-radius, -np.hypot(dx, dy), side="right"))
-            x, y = u[:count] + dx, v[:count] + dy
-            drawn = np.flatnonzero((x >= 0) & (x < width) & (y >= 0) & (y < height))
-            rim = depth[drawn] + np.float32(dx * dx + dy * dy) * recession[drawn]
-            keys = rim.view(np.uint32).astype(np.uint64) << np.uint64(32) | index[drawn]
-            np.minimum.at(buffer, y[drawn].astype(np.int64) * width + x[drawn], keys)
-    return buffer.reshape(height, width)

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 SAMPLE = 4000
 SMALLEST_RADIUS_PX = 1.0
-LARGEST_RADIUS_PX = 8.0
+LARGEST_RADIUS_PX = 12.0
 FIELD_OF_VIEW_DEG = 75.0
 SMOOTHED_POSES = 15
 NORMAL_NEIGHBOURS = 12
@@ -101,10 +101,38 @@ def view_from_above(points: Array, trajectory: Trajectory, longest_px: int) -> A
 def view_from_behind(points: Array, trajectory: Trajectory, index: int, width: int, height: int) -> BehindView:
     """A camera behind and above pose `index`, looking where that camera looks, a little downwards."""
     T_map_cam = _levelled(trajectory, index, scene_up(points, trajectory))
+    return _behind(T_map_cam, _reach(points, T_map_cam), width, height)
+
+
+def views_along(
+    points: Array, trajectory: Trajectory, up: Array, count: int, width: int, height: int
+) -> list[BehindView]:
+    """Views from behind at `count` places of the path, evenly apart, for a flight: all at one distance, and smooth."""
+    centres = trajectory.T_ref_cam[:, :3, 3]
+    travelled = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(centres, axis=0), axis=1))])
+    at = np.searchsorted(travelled, np.linspace(0.0, travelled[-1], count + 2)[1:-1])
+    levelled = [_levelled(trajectory, int(index), up) for index in np.minimum(at, len(centres) - 1)]
+    reach = float(np.median([_reach(points, T) for T in levelled]))
+    half = max(1, count // 20)
+    return [_behind(_mean_pose(levelled[max(0, k - half) : k + half + 1]), reach, width, height) for k in range(count)]
+
+
+def _mean_pose(poses: list[Array]) -> Array:
+    """The mean (4, 4) of similar poses."""
+    U, _, V = np.linalg.svd(np.mean([T[:3, :3] for T in poses], axis=0))
+    return se3.se3(U @ np.diag([1.0, 1.0, np.linalg.det(U @ V)]) @ V, np.mean([T[:3, 3] for T in poses], axis=0))
+
+
+def _reach(points: Array, T_map_cam: Array) -> float:
+    """The median depth of what a camera sees of points (n, 3)."""
     T_cam_map = se3.invert(T_map_cam)
     seen = points @ T_cam_map[:3, :3].T + T_cam_map[:3, 3]
     in_sight = (seen[:, 2] > 0) & (np.abs(seen[:, 0]) < 0.6 * seen[:, 2]) & (np.abs(seen[:, 1]) < 0.4 * seen[:, 2])
-    reach = float(np.median(seen[in_sight, 2])) if np.any(in_sight) else float(np.ptp(points, axis=0).max())
+    return float(np.median(seen[in_sight, 2])) if np.any(in_sight) else float(np.ptp(points, axis=0).max())
+
+
+def _behind(T_map_cam: Array, reach: float, width: int, height: int) -> BehindView:
+    """A camera behind and above another one, by shares of `reach`."""
     back, up = 0.5 * reach, 0.25 * reach
     tilt = se3.rotation_exp(np.array([-np.radians(12.0), 0.0, 0.0]))
     T_cam_view = se3.se3(tilt, [0.0, -up, -back])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from scal3r_ros.cli.evaluate import evaluate
@@ -89,6 +90,19 @@ def test_the_same_result_gives_the_same_files(
     write_report(evaluate_result(result_folder, truth_bag), tmp_path, "map.html")
     for name in ("report.html", "metrics.json", "errors.png", "cloud_behind.png"):
         assert (tmp_path / name).read_bytes() == (report / name).read_bytes(), name
+
+
+def test_a_flight_is_written_where_it_is_asked_for(
+    result_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scal3r_ros.evaluation.report.pictures.FLIGHT_FRAMES", 2)
+    outcome = CliRunner().invoke(command(), [str(result_folder), "--out", str(tmp_path), "--flight"])
+    assert outcome.exit_code == 0, outcome.output
+    with Image.open(tmp_path / "flight.webp") as film:
+        assert (film.format, film.size) == ("WEBP", (640, 360))
+    outline = Outline()
+    outline.feed((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert outline.links == ["map.html", "flight.webp"]
 
 
 def test_without_truth_the_report_shows_trajectory_and_map(result_folder: Path, tmp_path: Path) -> None:

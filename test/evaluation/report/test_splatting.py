@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scal3r_ros.evaluation.report.splatting import BACKGROUND_RGB, Projection, eye_dome_shade, splat
+from scal3r_ros.evaluation.report.splatting import BACKGROUND_RGB, Projection, eye_dome_shade, lit, sky, splat
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 
@@ -56,3 +56,22 @@ def test_light_darkens_what_lies_behind_an_edge_alike_near_and_far() -> None:
     assert np.all(shade[:, 8:10] < 0.7)
     np.testing.assert_array_equal(shade[:, 10:], 1.0)
     np.testing.assert_allclose(eye_dome_shade(100 * depth), shade, atol=1e-4)
+
+
+def test_where_no_point_is_the_background_is_seen() -> None:
+    background = sky(21, 15)
+    picture = splat(projection((10, 10, 1.0, 2.0)), np.array([RED], np.uint8), 21, 15, background)
+    same = np.all(picture == background, axis=2)
+    assert not same[10, 10]
+    assert same[:7].all()
+    assert background[0, 0, 2] > background[0, 0, 0]  # blue above
+
+
+def test_what_faces_the_light_is_brighter_and_what_faces_nowhere_is_as_it_was() -> None:
+    colours = np.full((4, 3), 100, np.uint8)
+    normals = np.float32([[0, 0, 1], [1, 0, 0], [0, 0, -1], [0, 0, 0]])
+    up, side, down, unknown = lit(colours, normals, np.array([0.0, 0.0, 1.0]))[:, 0].astype(int)
+    assert down < side < up
+    assert unknown == 100
+    turned = lit(colours, -normals, np.array([0.0, 0.0, -1.0]))[:, 0]
+    assert abs(int(turned[0]) - up) <= 1

@@ -1,11 +1,27 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
-from scal3r_ros.evaluation.report.pictures import PATH_RGB, picture_from_above, picture_from_behind
+from scal3r_ros.evaluation.report.pictures import (
+    FLIGHT_FRAMES,
+    PATH_RGB,
+    flight,
+    picture_from_above,
+    picture_from_behind,
+)
 from scal3r_ros.evaluation.report.splatting import BACKGROUND_RGB
-from scal3r_ros.evaluation.report.views import below_ceiling, point_spacing, scene_up, view_from_above, view_from_behind
+from scal3r_ros.evaluation.report.views import (
+    below_ceiling,
+    point_spacing,
+    scene_up,
+    view_from_above,
+    view_from_behind,
+    views_along,
+)
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.clouds.ply import Cloud
@@ -94,6 +110,21 @@ def test_pictures_show_a_closed_surface_and_the_path() -> None:
     assert behind.shape == (180, 320, 3)
     assert np.any(np.all(np.abs(behind.astype(int) - PATH_RGB) < 30, axis=2))
     np.testing.assert_array_equal(behind, picture_from_behind(cloud, drive(1.0), 16, 320, 180))
+
+
+def test_a_flight_follows_the_path_as_a_film_that_other_programs_open() -> None:
+    points = corridor(1.0)
+    cloud = Cloud(points, np.full(points.shape, 120, np.uint8))
+    film = flight(cloud, drive(1.0), 160, 90)
+    assert film == flight(cloud, drive(1.0), 160, 90)
+    with Image.open(io.BytesIO(film)) as opened:
+        frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(opened)]
+    assert len(frames) == FLIGHT_FRAMES
+    assert all(frame.shape == (90, 160, 3) for frame in frames)
+    assert np.mean(np.abs(frames[0].astype(int) - frames[-1])) > 1
+    views = views_along(points, drive(1.0), np.array([0.0, 0.0, 1.0]), 10, 160, 90)
+    along = [view.T_map_view[0, 3] for view in views]
+    assert np.all(np.diff(along) > 0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 20])
