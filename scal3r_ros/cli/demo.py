@@ -35,6 +35,8 @@ from scal3r_ros.viewer.server import LOOPBACK, announcement, next_free_port
 
 LAST_LINES = 12
 PROCESSES = ("mapper", "player")
+LONGEST_START_S = 300.0
+"""A busy machine takes so long at most until the mapper listens; the player waits for it."""
 
 
 class DemoError(Scal3rError):
@@ -176,7 +178,7 @@ def _drive(logs: Mapping[str, Path], mapping: list[str], playing: list[str], tim
     with logs["mapper"].open("w") as mapper_log, logs["player"].open("w") as player_log:
         mapper, player = _start("mapper", mapping, mapper_log), _start("player", playing, player_log)
         try:
-            _wait(player, "player", logs, timeout_s / speed)
+            _wait(player, "player", logs, LONGEST_START_S + timeout_s / speed)
             if mapper.poll() is None:
                 mapper.send_signal(signal.SIGINT)
             _wait(mapper, "mapper", logs, timeout_s)

@@ -205,6 +205,21 @@ def test_calibration_reaches_the_frames(make_node, bench, image_message, camera_
     assert scripted.frames[0].intrinsics.fx == 50.0
 
 
+def test_a_usual_calibration_is_no_incompatible_one(
+    make_node, bench, image_message, camera_info_message, scripted, waiting, capfd
+):
+    """The node asks for latched ones, too: that a usual one is none of these is no warning."""
+    publisher = bench.probe.create_publisher(CameraInfo, "/camera_info", 10)
+    make_node(camera_info_wait_s=10.0).start()
+    assert waiting(lambda: publisher.get_subscription_count() == 1)
+    bench.publish("/image", image_message(1000.0))
+    publisher.publish(camera_info_message())
+    assert waiting(lambda: scripted.frames)
+    assert scripted.frames[0].intrinsics is not None
+    bench.probe.destroy_publisher(publisher)
+    assert "New publisher discovered" not in capfd.readouterr().err
+
+
 def test_reset_empties_path_and_map(make_node, bench, outputs, send, waiting, scripted):
     make_node().start()
     send(8)

@@ -53,13 +53,16 @@ class ImageSource:
         """Subscribes."""
         qos = image_qos(self._config.qos.image)
         lost = SubscriptionEventCallbacks(message_lost=lambda event: self._count_lost(event.total_count_change))
+        unheard = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
         kind = IMAGE_TYPES[self._config.image_transport]
         self._subscriptions = [
             self._node.create_subscription(kind, self.topic, self._take_image, qos, event_callbacks=lost),
             self._node.create_subscription(CameraInfo, "camera_info", self._take_info, qos),
             # What was published once, before this node subscribed, comes only to who asks for it by its durability; a
-            # subscription that does so hears no others.
-            self._node.create_subscription(CameraInfo, "camera_info", self._take_info, LATCHED),
+            # subscription that does so hears no others, and the warning that it does not would mislead.
+            self._node.create_subscription(
+                CameraInfo, "camera_info", self._take_info, LATCHED, event_callbacks=unheard
+            ),
         ]
 
     def close(self) -> None:
