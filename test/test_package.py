@@ -145,6 +145,14 @@ def test_every_pin_of_the_core_is_imported() -> None:
     assert pinned - imports(ROOT / PACKAGE) <= built_with | same | plugins
 
 
+def test_the_container_files_have_no_findings() -> None:
+    if shutil.which("hadolint") is None:
+        pytest.skip("no hadolint here")
+    command = [sys.executable, str(ROOT / "scripts" / "check_docker.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_executables_lead_to_functions_of_the_source() -> None:
     points = {point.name: point for point in importlib.metadata.distribution(PACKAGE).entry_points}
     assert set(points) == EXECUTABLES
