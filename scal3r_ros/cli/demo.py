@@ -21,6 +21,7 @@ from rich.console import Console
 from scal3r_ros.assembly import TINY, CoreConfig, core_config
 from scal3r_ros.cli.bag import ASSUMED_FOV_DEG, write_bag_of
 from scal3r_ros.cli.evaluate import evaluate
+from scal3r_ros.cli.export.command import export
 from scal3r_ros.cli.simulate import simulate
 from scal3r_ros.cli.view import Host, Port
 from scal3r_ros.configuration import read_parameter_file
@@ -28,9 +29,11 @@ from scal3r_ros.errors import Scal3rError, SequenceError
 from scal3r_ros.io.bags.file import is_bag
 from scal3r_ros.io.bags.reader import BagReader
 from scal3r_ros.io.bags.topics import STATIC_TRANSFORM_TOPIC
+from scal3r_ros.io.results.layout import OCCUPANCY_FILE
 from scal3r_ros.io.sources import SourceOptions
 from scal3r_ros.mapping.cloud.config import PointMapConfig
 from scal3r_ros.reconstruction.network.bundled_weights import bundled_weights
+from scal3r_ros.simulation.drives.levelling import CAMERA_HEIGHT_M
 from scal3r_ros.viewer.server import LOOPBACK, announcement, next_free_port
 
 LAST_LINES = 12
@@ -69,6 +72,13 @@ def demo(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where everything is written.")] = None,
+    metres: Annotated[
+        bool,
+        typer.Option(
+            "--metres",
+            help="Tell the mapper how high the simulated camera stands: the map is in metres, and written for Nav2.",
+        ),
+    ] = False,
     view: Annotated[bool, typer.Option("--view", help="Show the map in the browser while it grows.")] = False,
     view_host: Host = LOOPBACK,
     view_port: Port = 8080,
@@ -80,6 +90,8 @@ def demo(
     Example: scal3r demo street.bag --config config/driving.yaml
     """
     console = Console(stderr=True, highlight=False)
+    if metres and source is not None:
+        raise SequenceError("--metres knows the simulated camera alone; give scale.camera_height in --config")
     parameters = config or default_config
     runs = _runs(parameters, reconstructor, source is None)
     folder = out or default_out
@@ -100,6 +112,7 @@ def demo(
         written = ", ".join(map(str, logs.values()))
         console.print(f"mapping {images} images of {bag} live with {run.reconstructor}; logs: {written}", markup=False)
         wanted = ["--params-file", str(parameters)] if parameters is not None else []
+        wanted += ["-p", f"scale.camera_height:={CAMERA_HEIGHT_M}"] if metres else []
         wanted += ["-p", f"reconstructor:={run.reconstructor}", "-p", f"result_directory:={result}"]
         with ExitStack() as page:
             if view:
@@ -109,6 +122,8 @@ def demo(
         if not (result / "trajectory.tum").is_file():
             raise DemoError(f"the mapper wrote no result: {_last_lines(logs['mapper'])}")
         evaluate(result, truth=bag if has_truth else None)
+        if (result / OCCUPANCY_FILE).is_file():
+            export(result, nav2=result / "nav2.yaml")
         Console(highlight=False, soft_wrap=True, markup=False).print(_block(result, run.reconstructor))
 
 

@@ -23,6 +23,7 @@ class Drives:
         self.bag = bag
         self.made: dict[str, str] = {}
         self.logs: list[str] = []
+        self.heights: list[str | None] = []
 
     def __call__(
         self, logs: Mapping[str, Path], mapping: list[str], playing: list[str], timeout_s: float, speed: float
@@ -30,6 +31,7 @@ class Drives:
         told = dict(word.split(":=", 1) for word in mapping if ":=" in word)
         result = Path(told["result_directory"])
         self.made[result.name] = told["reconstructor"]
+        self.heights.append(told.get("scale.camera_height"))
         self.logs += [path.name for path in logs.values()]
         result.mkdir(parents=True, exist_ok=True)
         with BagReader(self.bag) as reader:
@@ -95,3 +97,14 @@ def test_a_mistyped_reconstructor_is_told_before_anything_is_made(
     assert "must be one of geometric, tiny, scal3r" in done.err
     assert not drives.made
     assert not (tmp_path / "out").exists()
+
+
+def test_metres_give_the_mapper_the_height_of_the_simulated_camera(
+    scal3r: Callable[..., Any], drives: Drives, tmp_path: Path
+) -> None:
+    assert demo(scal3r, tmp_path / "a", "--reconstructor", "geometric").code == 0
+    assert demo(scal3r, tmp_path / "b", "--reconstructor", "geometric", "--metres").code == 0
+    assert drives.heights == [None, "1.65"]
+    refused = demo(scal3r, tmp_path / "c", drives.bag, "--metres")
+    assert refused.code == 1
+    assert "scale.camera_height" in refused.err
