@@ -31,6 +31,8 @@ th, td { text-align: left; padding: 7px 16px; border-top: 1px solid var(--line);
 tr:first-child th, tr:first-child td { border-top: 0; }
 th { font-weight: 600; white-space: nowrap; }
 th.value, td.value { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; }
+.wide th, .wide td { padding: 7px 8px; font-size: 13.5px; }
 td.note { color: var(--muted); width: 100%; }
 details { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 10px 16px; }
 summary { cursor: pointer; font-weight: 600; }
@@ -84,10 +86,11 @@ def table(rows: Iterable[tuple[str, str, str]]) -> str:
 
 
 def grid(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Numbers in columns under a header."""
+    """Numbers in columns under a header; where they are wider than the page, they scroll by themselves."""
     head = "".join(f'<th class="value">{escape(name)}</th>' for name in header)
     lines = ("".join(f'<td class="value">{escape(cell)}</td>' for cell in row) for row in rows)
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+    table = f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+    return f'<div class="wide">{table}</div>'
 
 
 def picture(png: bytes, caption: str) -> str:

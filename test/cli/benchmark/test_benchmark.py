@@ -13,7 +13,9 @@ import pytest
 from evo.core import metrics
 from evo.core.trajectory import PosePath3D
 
+from scal3r_ros.cli.benchmark.html import benchmark_page
 from scal3r_ros.cli.benchmark.scoring import truth_at
+from scal3r_ros.cli.benchmark.tables import Table
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.trajectories import kitti_bytes, read_trajectory
@@ -46,6 +48,18 @@ def kitti(
         poses = Trajectory(stamps, np.stack([frame.T_ref_cam for frame in street_frames[:COUNT]]))
         (root / "poses" / f"{name}.txt").write_bytes(kitti_bytes(poses))
     return root
+
+
+def test_a_table_with_many_columns_leaves_the_page_as_wide_as_the_window(chromium: Any, tmp_path: Path) -> None:
+    header = ["method", *(f"sequence_{number:02d}" for number in range(20)), "average"]
+    path = tmp_path / "benchmark.html"
+    table = Table("ATE", tuple(header), (tuple("1234.5" for _ in header),), ())
+    path.write_text(benchmark_page("KITTI", "", [table], [], ""), encoding="utf-8")
+    shown = chromium.new_page(viewport={"width": 1280, "height": 800})
+    shown.goto(path.as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert shown.locator("th").last.inner_text() == "average"
+    shown.close()
 
 
 def test_tables_hold_what_evo_measures_and_lost_sequences_are_named(
