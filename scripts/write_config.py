@@ -39,7 +39,13 @@ PROFILES = {
     ),
     "handheld": Profile(
         "A camera carried by hand through rooms.",
-        {"initial_median_depth_m": 2.0, "map.voxel_size": 0.02},
+        {
+            "initial_median_depth_m": 2.0,
+            "map.voxel_size": 0.02,
+            "window.max_turn": 0.1,
+            "window.min_common": 0.7,
+            "tracker.revisits": 30,
+        },
     ),
 }
 

@@ -49,10 +49,21 @@ class View:
 
 def found_by_rotation(view: View, now: View, R_now_view: Array, camera: Intrinsics) -> Features | None:
     """The tracks of `view` in the image of `now`, from a predicted rotation; None where it does not explain that."""
-    H = camera.K @ R_now_view @ np.linalg.inv(camera.K)
-    inside = _inside(_projected(H, view.features.uv)[0], now.grey.shape)
-    found = _refined(view, now, H, np.empty((0, 2)), np.empty((0, 2)))
-    return found if found is not None and len(found.ids) >= _MIN_SHARE * max(1, int(inside.sum())) else None
+    return found_by_homography(view, now, camera.K @ R_now_view @ np.linalg.inv(camera.K))
+
+
+def found_by_homography(view: View, now: View, H_now_view: Array) -> Features | None:
+    """The tracks of `view` in the image of `now`, from a predicted homography (3, 3) between the pixels of both; None
+    where it does not explain that.
+    """
+    found = _refined(view, now, H_now_view, np.empty((0, 2)), np.empty((0, 2)))
+    return found if found is not None and len(found.ids) >= _MIN_SHARE * max(1, inside(view, now, H_now_view)) else None
+
+
+def inside(view: View, now: View, H_now_view: Array) -> int:
+    """How many tracks of `view` a homography (3, 3) leads into the image of `now`."""
+    uv, valid = _projected(H_now_view, view.features.uv)
+    return int((valid & _inside(uv, now.grey.shape)).sum())
 
 
 def found_by_features(view: View, now: View) -> Features | None:

@@ -15,6 +15,7 @@ from scal3r_ros.features.sharpness import BLURRED, BlurMeter
 from scal3r_ros.features.wide_baseline import MIN_FOUND, View, found_by_features, found_by_rotation
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.frontend.gyro import Gyro
+from scal3r_ros.mapping.frontend.revisits import Revisits
 from scal3r_ros.reconstruction.protocol import Features, Frame
 
 LOST_SHARE = 0.3
@@ -27,6 +28,8 @@ _COMMON = 0.7
 _NEWEST, _OLDER = 3, 2
 """Kept views that are tried for one image: the newest, and so many of the older ones in turn."""
 _APART_PX = 3.0
+MOST_TRACKS = 1.5
+"""Points that are followed at most, those of earlier views among them, over those that are followed otherwise."""
 MOST_SKIPPED = 4
 """Blurred images in a row that points are only looked for in; then they are followed from these as well."""
 
@@ -49,11 +52,15 @@ class FeatureTracker:
     A blurred or dark image is posed by what is found in it, and passed over: points are followed from the sharp one
     before it into the one after it.
 
-    State: the Lucas–Kanade tracker, `MOST_VIEWS` views, the contrast of recent images.
+    Where the camera comes back to what it has seen before, the tracks of up to `revisits` earlier views go on, beside
+    those that began since at the same points.
+
+    State: the Lucas–Kanade tracker, `MOST_VIEWS` views, the contrast of recent images, the views to come back to.
     """
 
-    def __init__(self, config: KltConfig) -> None:
+    def __init__(self, config: KltConfig, revisits: int = 0) -> None:
         self._klt = KltTracker(config)
+        self._revisits = Revisits(revisits, round(MOST_TRACKS * config.max_features)) if revisits else None
         self.gyro = Gyro()
         self._meter = BlurMeter()
         self._skipped = 0
@@ -90,6 +97,11 @@ class FeatureTracker:
         if self._last is not None and (self._adrift or few):
             self._look_back(frame, grey, followed)
         features = self._klt.replenish()
+        if self._revisits is not None and not self._adrift and len(features.ids) >= 2 * MIN_FOUND:
+            again = self._revisits.found_again(View(grey, features))
+            if len(again.ids):
+                self._klt.resume(again, 0.0)
+                features = self._klt.replenish()
         self._last_count = len(features.ids)
         if not self._adrift and len(features.ids) >= 2 * MIN_FOUND:
             self._remember(_Kept(View(grey, features), frame.stamp_ns))
@@ -99,6 +111,8 @@ class FeatureTracker:
         self._last: _Kept | None = None
         self._views: deque[_Kept] = deque(maxlen=MOST_VIEWS)
         self._adrift, self._last_count, self._turn = False, 0, 0
+        if self._revisits is not None:
+            self._revisits.clear()
 
     def _look_back(self, frame: Frame, grey: NDArray[np.uint8], followed: Features) -> None:
         now = View(grey, followed)

@@ -55,7 +55,7 @@ class Frontend:
         self._one_frame = threading.Lock()
         self._lock = threading.Lock()  # taken after the other
         self._stamps = TimestampFilter(config.reset_on_time_jump_s)
-        self._tracks = FeatureTracker(config.tracker.klt)
+        self._tracks = FeatureTracker(config.tracker.klt, config.tracker.revisits)
         self._window = ChunkWindow(config.window)
         self._smooth = SmoothPose(config.correction_fade_s)
         self._submap: PlacedSubmap | None = None  # the one that frames are posed by

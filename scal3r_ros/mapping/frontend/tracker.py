@@ -33,6 +33,14 @@ class TrackerConfig:
         1.0, "angle between its first and its newest ray at which a new track becomes a point",
         unit="degrees", minimum=0.1, maximum=20.0,
     )  # fmt: skip
+    revisits: int = parameter(
+        0,
+        "earlier views whose tracks go on where the camera comes back to what they show, as one does that is carried "
+        "about in a room; 0 looks for none",
+        unit="views",
+        minimum=0,
+        maximum=200,
+    )
 
 
 @dataclass(frozen=True)

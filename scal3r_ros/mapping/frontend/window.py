@@ -9,6 +9,7 @@ import numpy as np
 
 from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import MappingError
+from scal3r_ros.features.parallax import parallax
 from scal3r_ros.features.sharpness import BLURRED
 from scal3r_ros.reconstruction.protocol import Chunk, Features, Frame
 
@@ -35,6 +36,13 @@ class WindowConfig:
     min_parallax: float = parameter(
         0.015,
         "median image motion since the last keyframe that makes a frame a keyframe, relative to the image's width",
+        minimum=0.0,
+        maximum=0.5,
+    )
+    max_turn: float = parameter(
+        0.0,
+        "median image motion from which a frame becomes a keyframe however it came about, relative to the image's "
+        "width; below it, only motion that no turning of the camera explains counts as parallax; 0 counts all motion",
         minimum=0.0,
         maximum=0.5,
     )
@@ -154,8 +162,13 @@ class ChunkWindow:
             return True
         if last.features is None or frame.features is None:
             return True
+        config, width = self._config, frame.image.shape[1]
         motion, common = image_motion(last.features, frame.features)
-        return common < self._config.min_common or motion >= self._config.min_parallax * frame.image.shape[1]
+        if common < config.min_common or motion < config.min_parallax * width:
+            return common < config.min_common
+        if motion >= config.max_turn * width or frame.intrinsics is None:
+            return True
+        return parallax(last.features, frame.features, frame.intrinsics) >= config.min_parallax * width
 
     def _hand_out(self) -> Chunk:
         chunk = Chunk(self.handed_out, tuple(self._frames), self._shared)

@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from scal3r_ros.geometry.sim3 import Sim3, largest_change, rows_of
-from scal3r_ros.mapping.graph.edges import Edge, EdgeKind
+from scal3r_ros.mapping.graph.edges import Edge, EdgeKind, unknown_covariance
 from scal3r_ros.mapping.graph.factors import (
     FIXED_SIGMA,
     edge_factor,
@@ -68,9 +68,15 @@ class GraphProblem:
 
         Infinite where there is none.
         """
+        return self.between(i, j).length
+
+    def between(self, i: int, j: int) -> Between:
+        """What the edges along the shortest path from submap i to j say; loops have no length."""
+        nothing = Between(float("inf"), unknown_covariance())
         if i not in self.anchors or j not in self.anchors or not self.edges:
-            return float("inf")
+            return nothing
         order = {index: row for row, index in enumerate(self.anchors)}
+        names = list(order)
         rows = [order[edge.i] for edge in self.edges]
         columns = [order[edge.j] for edge in self.edges]
         centres = np.stack([anchor.t for anchor in self.anchors.values()])
@@ -78,7 +84,40 @@ class GraphProblem:
         lengths[[edge.kind is EdgeKind.LOOP for edge in self.edges]] = 0.0
         # csgraph takes zero for no edge.
         graph = coo_array((lengths + 1e-9, (rows, columns)), shape=(len(order), len(order))).tocsr()
-        return float(dijkstra(graph, directed=False, indices=order[i])[order[j]])
+        distance, before = dijkstra(graph, directed=False, indices=order[i], return_predecessors=True)
+        if not np.isfinite(distance[order[j]]):
+            return nothing
+        edges = {(edge.i, edge.j): edge for edge in self.edges}
+        edges |= {(edge.j, edge.i): edge for edge in self.edges if (edge.j, edge.i) not in edges}
+        covariance, now = np.zeros((7, 7)), order[j]
+        forward = Sim3.identity()  # from the submap at hand to j
+        while now != order[i]:
+            start, end = names[before[now]], names[now]
+            edge = edges[start, end]
+            step = edge if edge.i == start else edge.inverse()
+            adjoint = forward.inverse().adjoint()
+            covariance += adjoint @ step.covariance @ adjoint.T
+            forward, now = step.S_i_j @ forward, before[now]
+        return Between(float(distance[order[j]]), covariance)
+
+
+@dataclass(frozen=True, eq=False)
+class Between:
+    """What connects two submaps: a path's `length` in map units, infinite where there is none, and the `covariance`
+    (7, 7) of δ in `S_i_j @ Sim3.from_log(δ)` along it, in the order of `Sim3.log`.
+    """
+
+    length: float
+    covariance: Array
+
+    def sigma_of_position(self, unit: float) -> float:
+        """Standard deviation of submap j's place seen from i, in a unit of which that of j is `unit`."""
+        return unit * float(np.sqrt(np.trace(self.covariance[:3, :3])))
+
+    @property
+    def sigma_of_log_scale(self) -> float:
+        """Standard deviation of the log of the ratio of both scales."""
+        return float(np.sqrt(self.covariance[6, 6]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,17 +69,20 @@ class LoopConsistency:
         return confirmed
 
     def _is_plausible(self, edge: Edge, anchors: Mapping[int, Sim3], problem: GraphProblem) -> bool:
-        """Whether the path around the loop is long enough for its ends and scales to have drifted so far apart."""
-        ratio = edge.S_i_j.scale * anchors[edge.i].scale / anchors[edge.j].scale
-        if not 1.0 / self._config.max_scale_ratio <= ratio <= self._config.max_scale_ratio:
+        """Whether the ends and scales of the path around the loop can have drifted so far apart.
+
+        A healthy drive drifts by a share of its length; where chunks on the way were not well measured, the covariance
+        of that way says how much further it may have gone.
+        """
+        way = problem.between(edge.i, edge.j)
+        ratio = abs(np.log(edge.S_i_j.scale * anchors[edge.i].scale / anchors[edge.j].scale))
+        if ratio > max(np.log(self._config.max_scale_ratio), SIGMAS * way.sigma_of_log_scale):
             return False
         measured = anchors[edge.i].apply(edge.S_i_j.t)
         known = anchors[edge.j].t
         slack = SIGMAS * anchors[edge.i].scale * float(np.sqrt(np.trace(edge.covariance[:3, :3]))) * edge.S_i_j.scale
-        return (
-            float(np.linalg.norm(measured - known))
-            <= self._config.max_drift * problem.path_length(edge.i, edge.j) + slack
-        )
+        drift = max(self._config.max_drift * way.length, SIGMAS * way.sigma_of_position(anchors[edge.j].scale))
+        return float(np.linalg.norm(measured - known)) <= drift + slack
 
 
 def _agree(first: Edge, second: Edge, anchors: Mapping[int, Sim3]) -> bool:

@@ -68,3 +68,20 @@ def test_another_place_stays_adrift_until_a_segment_begins(
     tracker.begin_segment()
     tracker.track(Frame(5, 2 * 10**9, images[-1], street_camera))
     assert not tracker.adrift
+
+
+def test_tracks_go_on_where_the_camera_comes_back(
+    street_frames: list[SimulatedFrame], street_camera: Intrinsics
+) -> None:
+    wide = np.concatenate([frame.image for frame in street_frames[:20:7]], axis=1)
+    width = street_frames[0].image.shape[1]
+    there = list(range(0, 2 * width, width // 10))
+    images = [np.ascontiguousarray(wide[:, at : at + width]) for at in (*there, *there[::-1])]
+    plain, tracker = FeatureTracker(CONFIG), FeatureTracker(CONFIG, revisits=30)
+    seen_plain = [plain.track(frame) for frame in frames_of(images, street_camera)]
+    seen = [tracker.track(frame) for frame in frames_of(images, street_camera)]
+    assert common(seen_plain[0], seen_plain[-1]) == 0
+    _, i, j = np.intersect1d(seen[0].ids, seen[-1].ids, return_indices=True)
+    assert len(i) > 40
+    assert np.median(np.abs(seen[0].uv[i] - seen[-1].uv[j])) < 0.3
+    assert max(len(features.ids) for features in seen) <= 1.5 * CONFIG.max_features

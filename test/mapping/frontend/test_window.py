@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from scal3r_ros.errors import MappingError
+from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.frontend.window import ChunkWindow, WindowConfig, image_motion
 from scal3r_ros.reconstruction.protocol import Chunk, Features, Frame
 
@@ -42,6 +45,32 @@ def test_the_first_frame_and_those_that_moved_are_keyframes() -> None:
     assert [window.add(frame(i, moved)) for i, moved in enumerate([0.0, 4.0, 9.0, 11.0, 15.0, 22.0])] == [
         True, False, False, True, False, True,
     ]  # fmt: skip
+
+
+def test_a_turn_makes_a_keyframe_later_than_a_step() -> None:
+    camera = Intrinsics(100.0, 100.0, 49.5, 49.5, 100, 100)
+    config = replace(CONFIG, min_parallax=0.02, max_turn=0.2)
+    points = np.random.default_rng(1).uniform([-1.0, -1.0, 2.0], [1.0, 1.0, 6.0], (50, 3))
+
+    def keyframes(T_cam_ref: Callable[[int], np.ndarray], camera: Intrinsics | None, config: WindowConfig) -> list[int]:
+        window, kept = ChunkWindow(config), []
+        for index in range(12):
+            at = points @ T_cam_ref(index)[:3, :3].T + T_cam_ref(index)[:3, 3]
+            features = Features(np.arange(50), (100 * at[:, :2] / at[:, 2:] + 49.5).astype(np.float32))
+            if window.add(Frame(index, index * 10**8, IMAGE, camera, features)):
+                kept.append(index)
+        return kept
+
+    def turn(index: int) -> np.ndarray:
+        return se3.se3(se3.rotation_exp([0.0, 0.03 * index, 0.0]), np.zeros(3))
+
+    def step(index: int) -> np.ndarray:
+        return se3.se3(np.eye(3), np.array([0.0, 0.0, -0.12 * index]))
+
+    assert keyframes(turn, camera, config) == [0, 7]
+    assert len(keyframes(turn, camera, replace(config, max_turn=0.0))) == 12
+    assert len(keyframes(turn, None, config)) == 12  # without a calibration nothing says what is a turn
+    assert keyframes(step, camera, config)[:3] == [0, 4, 7]  # forward: turning explains little of it
 
 
 def test_a_frame_that_lost_its_tracks_is_a_keyframe() -> None:

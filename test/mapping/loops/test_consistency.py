@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,24 @@ def test_a_loop_that_no_drift_explains_is_refused() -> None:
     shrunk = loop(true, 5, 45, Sim3(3.0, np.eye(3), np.zeros(3)))
     assert consistency.accept(shrunk, problem.anchors, problem) == []
     assert (consistency.pending, consistency.gated) == (0, 2)
+
+
+def test_a_stretch_that_was_badly_measured_may_have_drifted_further() -> None:
+    graph, true = two_laps()
+    shrunk = loop(true, 5, 45, Sim3(3.0, np.eye(3), np.zeros(3)))
+    doubtful = SubmapGraph()
+    wide = np.diag(np.square([0.5] * 3 + [0.05] * 3 + [0.4]))
+    for index in graph.anchors():
+        edge = next((one for one in graph.edges if one.j == index), None)
+        if edge is not None and edge.i == 20:
+            edge = replace(edge, covariance=wide)
+        doubtful.add_submap(index, edge)
+    for one, gated in ((graph, 1), (doubtful, 0)):
+        consistency, problem = LoopConsistency(LoopConfig()), one.problem()
+        assert consistency.accept(shrunk, problem.anchors, problem) == []
+        assert (consistency.gated, consistency.pending) == (gated, 1 - gated)
+    sigmas = [one.problem().between(5, 45).sigma_of_log_scale for one in (graph, doubtful)]
+    assert sigmas[1] == pytest.approx(np.hypot(sigmas[0], 0.4), rel=0.05)
 
 
 def test_a_street_of_equal_facades_closes_no_loop() -> None:
