@@ -207,14 +207,14 @@ def test_clouds_are_coloured_points_in_the_map(run, drive):
     for cloud in (*run.heard["points"], *run.heard["map"]):
         assert cloud.header.frame_id == "map"
         assert stamp_ns(cloud.header.stamp) in stamps
-        assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
-        assert len(cloud.data) == cloud.width * 16
-        packed = np.frombuffer(cloud.data, np.uint8).reshape(-1, 16)
+        assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb", "confidence", "submap"]
+        assert len(cloud.data) == cloud.width * 24
+        packed = np.frombuffer(cloud.data, np.uint8).reshape(-1, 24)
         assert np.isfinite(packed[:, :12].copy().view("<f4")).all()
     assert len(run.heard["points"]) >= 2
     assert run.heard["points"][-1].width > 500
     assert run.heard["map"][-1].width > run.heard["points"][0].width
-    assert np.frombuffer(run.heard["map"][-1].data, np.uint8).reshape(-1, 16)[:, 12:15].std() > 5
+    assert np.frombuffer(run.heard["map"][-1].data, np.uint8).reshape(-1, 24)[:, 12:15].std() > 5
 
 
 def test_odometry_is_the_transform_with_its_uncertainty_and_speed(run):
