@@ -27,9 +27,10 @@ from scal3r_ros.model import (
     verify_checkpoint,
 )
 from scal3r_ros.reconstruction.network.bundled_weights import BUNDLED_LICENCE, all_bundled_weights, model_card
-from scal3r_ros.reconstruction.network.plan import OVERHEAD, plan_memory
+from scal3r_ros.reconstruction.network.plan import OVERHEAD, MemoryPlan, plan_memory
 
 DEFAULT_PRESET = "full"
+_WIDE = 200
 
 
 def weights(
@@ -48,6 +49,14 @@ def weights(
     frames: Annotated[
         list[int] | None, typer.Option(min=2, max=1024, help="Frames in a chunk, for --plan; may be repeated.")
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=64,
+            help="GPUs that share the frames of one chunk, for --plan; by default all of this box.",
+        ),
+    ] = None,
 ) -> None:
     """Tell which weights the network can use, where to get them and what is here; verify a file; plan GPU memory.
 
@@ -56,7 +65,7 @@ def weights(
     """
     console = Console(highlight=False)
     if plan:
-        _plan(console, preset_named(preset or DEFAULT_PRESET), _size(image), frames or [8, 16, 32, 64])
+        _plan(console, preset_named(preset or DEFAULT_PRESET), _size(image), frames or [8, 16, 32, 64], devices)
     elif file is None:
         if bfloat16 is not None:
             raise typer.BadParameter("name the FILE whose weights are to be written", param_hint="--bfloat16")
@@ -88,7 +97,9 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _plan(console: Console, preset: Preset, image: tuple[int, int], frames: Sequence[int]) -> None:
+def _plan(
+    console: Console, preset: Preset, image: tuple[int, int], frames: Sequence[int], split_over: int | None
+) -> None:
     height, width = plan_resize(image[1], image[0], preset.image_width, preset.patch).target
     devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     console.print(
@@ -96,21 +107,31 @@ def _plan(console: Console, preset: Preset, image: tuple[int, int], frames: Sequ
         "layers in bfloat16",
         soft_wrap=True,
     )
-    table = Table("frames", "weights", "memory", "most at once", "needs", box=None)
+    split_over = split_over or max(2, len(devices))
+    table = Table("frames", "weights", "memory", "most at once", "needs", f"split over {split_over}", box=None)
     for device in devices:
         table.add_column(f"{device.name}\n{device.total_memory / 1e9:.0f} GB", no_wrap=True)
     for number in frames:
         need = plan_memory(preset, number, width, height)
-        sizes = (need.weights, need.memory, need.peak, need.device)
-        fits = ["fits" if need.device <= device.total_memory else "does not fit" for device in devices]
+        share = plan_memory(preset, number, width, height, devices=split_over) if number >= split_over else need
+        sizes = (need.weights, need.memory, need.peak, need.device, share.device)
+        fits = [_fits(need, share, device.total_memory, len(devices) >= split_over) for device in devices]
         table.add_row(str(number), *(f"{size / 1e9:.2f} GB" for size in sizes), *fits)
-    console.print(table)
+    Console(highlight=False, width=_WIDE).print(table)  # a row that is cut shows nothing
     if not devices:
         console.print("There is no GPU here to compare with.")
     console.print(
-        f"`needs` adds {OVERHEAD / 1e9:.1f} GB for CUDA and its libraries, a guess: this was never measured on a GPU.",
+        f"`split over {split_over}` is what each of {split_over} GPUs needs that share the frames of one chunk"
+        " (network.split).\n"
+        f"Both add {OVERHEAD / 1e9:.1f} GB for CUDA and its libraries, a guess: this was never measured on a GPU.",
         soft_wrap=True,
     )
+
+
+def _fits(whole: MemoryPlan, share: MemoryPlan, capacity: float, enough_devices: bool) -> str:
+    if whole.device <= capacity:
+        return "fits"
+    return "fits split" if enough_devices and share.device <= capacity else "does not fit"
 
 
 def _tell(console: Console) -> None:

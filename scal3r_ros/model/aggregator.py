@@ -56,6 +56,23 @@ class FastWeightSource(Protocol):
         """Fast weights for the chunk whose projections these are."""
 
 
+class OtherFrames(Protocol):
+    """The frames of a chunk that other processes have, where each takes some of a chunk's frames through the network.
+
+    All processes make the same calls in the same order.
+    """
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the first of this process's frames is the reference of the chunk."""
+
+    def keys_and_values(self, k_1HLD: Tensor, v_1HLD: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of all frames of the chunk, from those of this process's frames."""
+
+    def gather(self, rows_SX: Tensor) -> Tensor:
+        """Rows of all frames in order of time, from those of this process's frames in order of time."""
+
+
 class Aggregator(nn.Module):
     """Camera and register tokens, alternating blocks, and the memory units between them."""
 
@@ -97,25 +114,33 @@ class Aggregator(nn.Module):
         recall = rotary_of(positions_P2, config.channels // memory.heads, config.rope_base)
         return Tables(attention, recall.without_first(self.special))
 
-    def embed(self, patches_SNC: Tensor, chunks: int = 1) -> Tensor:
-        """Tokens (S, P, C) that enter layer 0, float32; of `chunks` chunks of equal length, one after the other."""
+    def embed(self, patches_SNC: Tensor, chunks: int = 1, has_reference: bool = True) -> Tensor:
+        """Tokens (S, P, C) that enter layer 0, float32; of `chunks` chunks of equal length, one after the other.
+
+        Without `has_reference` another process has the first frame of the chunk.
+        """
         S = patches_SNC.shape[0] // chunks
         special_2KC = torch.cat((self.camera_token, self.register_token), dim=2)[0]
-        special_SKC = torch.cat((special_2KC[:1], special_2KC[1:].expand(S - 1, -1, -1))).repeat(chunks, 1, 1)
+        first_1KC = special_2KC[:1] if has_reference else special_2KC[1:]
+        special_SKC = torch.cat((first_1KC, special_2KC[1:].expand(S - 1, -1, -1))).repeat(chunks, 1, 1)
         patches_SNC = patches_SNC.to(special_SKC.dtype)
         if self.config.informed_camera:
             camera_S1C = special_SKC[:, :1] + patches_SNC.mean(dim=1, keepdim=True)
             special_SKC = torch.cat((camera_S1C, special_SKC[:, 1:]), dim=1)
         return torch.cat((special_SKC, patches_SNC), dim=1)
 
-    def layer(self, index: int, x_SPC: Tensor, tables: Tables, chunks: int = 1) -> tuple[Tensor, Tensor]:
+    def layer(
+        self, index: int, x_SPC: Tensor, tables: Tables, chunks: int = 1, others: OtherFrames | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Tokens after the frame block and after the global block of layer `index`, without its memory.
 
-        Frames may be those of `chunks` chunks of equal length, one after the other, which do not see each other.
+        Frames may be those of `chunks` chunks of equal length, one after the other, which do not see each other; or
+        `others` has the rest of a single chunk.
         """
         frame_SPC = self.frame_blocks[index](x_SPC, tables.attention)
         tokens = x_SPC.shape[0] * x_SPC.shape[1] // chunks
-        x_BLC = self.global_blocks[index](frame_SPC.reshape(chunks, tokens, -1), tables.attention)
+        gather = None if others is None else others.keys_and_values
+        x_BLC = self.global_blocks[index](frame_SPC.reshape(chunks, tokens, -1), tables.attention, gather)
         return frame_SPC, x_BLC.reshape(x_SPC.shape)
 
     def project(self, unit: AdaptiveMemoryUnit, x_SPC: Tensor, tables: Tables) -> Projections:
@@ -128,13 +153,18 @@ class Aggregator(nn.Module):
         answer_SNC = unit.read(q_HLD, W).reshape(x_SPC.shape[0], -1, x_SPC.shape[2])
         return torch.cat((x_SPC[:, : self.special], x_SPC[:, self.special :] + answer_SNC), dim=1)
 
-    def forward(self, patches_SNC: Tensor, grid: Grid, memory: FastWeightSource) -> list[Tensor]:
-        """Tokens (S, P, 2C) for the heads, frame and global half side by side, at each of `head_layers`."""
+    def forward(
+        self, patches_SNC: Tensor, grid: Grid, memory: FastWeightSource, others: OtherFrames | None = None
+    ) -> list[Tensor]:
+        """Tokens (S, P, 2C) for the heads, frame and global half side by side, at each of `head_layers`.
+
+        Where `others` has frames of the chunk, `memory` must sum the gradients over all processes.
+        """
         tables = self.tables(grid, patches_SNC.device)
-        x_SPC = self.embed(patches_SNC)
+        x_SPC = self.embed(patches_SNC, has_reference=others is None or others.has_reference)
         features: list[Tensor] = []
         for index in range(self.config.depth):
-            frame_SPC, x_SPC = self.layer(index, x_SPC, tables)
+            frame_SPC, x_SPC = self.layer(index, x_SPC, tables, others=others)
             unit = self.unit(index)
             if unit is not None:
                 projections = self.project(unit, x_SPC, tables)

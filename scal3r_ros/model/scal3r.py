@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from scal3r_ros.errors import ModelError
-from scal3r_ros.model.aggregator import Aggregator, FastWeightSource, Grid
+from scal3r_ros.model.aggregator import Aggregator, FastWeightSource, Grid, OtherFrames
 from scal3r_ros.model.encoder.build import build_encoder, sees_previous
 from scal3r_ros.model.encoder.encoder import Encoding, VitConfig, normalise_colours
 from scal3r_ros.model.heads.camera import CameraHead
@@ -103,9 +103,11 @@ class Scal3R(nn.Module):
         """Whether the encoder compares each frame with the one before it and poses are solved from the matches."""
         return sees_previous(self.preset.encoder)
 
-    def aggregate(self, patches_SNC: Tensor, grid: Grid, memory: FastWeightSource) -> list[Tensor]:
-        """Tokens (S, P, 2C) of the four layers that the heads read."""
-        features: list[Tensor] = self.aggregator(patches_SNC, grid, memory)
+    def aggregate(
+        self, patches_SNC: Tensor, grid: Grid, memory: FastWeightSource, others: OtherFrames | None = None
+    ) -> list[Tensor]:
+        """Tokens (S, P, 2C) of the four layers that the heads read; see `Aggregator.forward`."""
+        features: list[Tensor] = self.aggregator(patches_SNC, grid, memory, others)
         return features
 
     def depth(

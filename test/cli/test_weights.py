@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,11 +18,13 @@ from scal3r_ros.model import (
     PRESETS,
     PUBLISHED,
     load_checkpoint,
+    plan_resize,
     preset_named,
     random_model,
     save_checkpoint,
     weights_fingerprint,
 )
+from scal3r_ros.reconstruction.network.plan import plan_memory
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +133,21 @@ def test_the_plan_tells_whether_each_gpu_has_that_memory(monkeypatch: pytest.Mon
     assert "large card" in told
     row = next(line for line in told.splitlines() if line.strip().startswith("4 "))
     assert row.split("GB")[-1].split() == ["does", "not", "fit", "fits"]
+
+
+def test_the_plan_tells_whether_a_chunk_fits_once_its_frames_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = preset_named("nano")
+    height, width = plan_resize(480, 640, preset.image_width, preset.patch).target
+    whole, share = (plan_memory(preset, 8, width, height, devices=devices).device for devices in (1, 2))
+    gpu = SimpleNamespace(name="card", total_memory=(whole + share) / 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: gpu)
+    arguments = ["--plan", "--preset", "nano", "--image", "640x480", "--frames", 8]
+    for devices, answer in ((2, "fits split"), (3, "does not fit")):
+        told = run(*arguments, "--devices", devices).output
+        row = next(line for line in told.splitlines() if line.strip().startswith("8 "))
+        assert row.split("GB")[-1].split() == answer.split() * 2
+        assert f"split over {devices}" in told
 
 
 @pytest.mark.parametrize("size", ["640", "0x480", "axb"])

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from scal3r_ros.model import FastWeights
+from scal3r_ros.reconstruction.network.frame_split import FrameShare
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 from scal3r_ros.sync.devices.background import PeerSums
 from scal3r_ros.sync.devices.group import GroupBrokenError
@@ -119,6 +120,8 @@ class ThreadGroup:
                 self._meetings.broken.add(self._meeting)
                 self._meetings.changed.notify_all()
 
+    quit = leave
+
     def begin_step(self, members: Sequence[int]) -> None:
         self._members, self.passes, self._in_step = members, 0, 0
 
@@ -172,10 +175,15 @@ class PlainNetwork:
             total = self._group.reduce(g[layer])
             self._G = {**self._G, layer: self._G[layer].plus(total) if layer in self._G else total}
 
-    def attempt(self, chunk: Chunk, frames_at_once: int | None) -> ChunkGeometry:
-        self._learn(gradient_of(chunk))
-        empty = np.zeros((0, 4, 4))
-        return ChunkGeometry(empty, (), np.full((1, 1, 1), chunk.index, np.float32), np.zeros((0, 1, 1), np.float32))
+    def attempt(self, chunk: Chunk, frames_at_once: int | None, share: FrameShare | None = None) -> ChunkGeometry:
+        """With a share, the worker of the first frames learns all that there is to learn, and the others nothing."""
+        frames = 1 if share is None else len(share.own)
+        taught = gradient_of(chunk)
+        if share is not None and share.rank:
+            taught = {layer: FastWeights(*map(torch.zeros_like, G)) for layer, G in taught.items()}
+        self._learn(taught)
+        depth = np.full((frames, 1, 1), chunk.index, np.float32)
+        return ChunkGeometry(np.zeros((frames, 4, 4)), (), depth, np.zeros_like(depth))
 
     def learn_from_others(self, passes: int) -> None:
         zeros = FastWeights(*(torch.zeros(SHAPE) for _ in "012"))

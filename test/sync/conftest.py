@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -24,6 +26,31 @@ from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
 NANO = NetworkConfig(preset="nano", allow_random_weights=True, precision="fp32", device="cpu", restart_workers=False)
 CAMERA = Intrinsics(100.0, 100.0, 63.5, 31.5, 128, 64)
 SIZE, SHARED = 6, 2
+FAULTS = """
+import os
+import torch
+import torch.distributed as dist
+from scal3r_ros.model.aggregator import Aggregator
+from scal3r_ros.model.scal3r import Scal3R
+
+encode, layer = Scal3R.encode, Aggregator.layer
+
+def faulty_encode(self, images, *rest):
+    if bool((images.flatten(1).amin(1) > 0.99).any()):
+        os.kill(os.getpid(), 9)
+    encoding = encode(self, images, *rest)
+    black = images.flatten(1).amax(1) == 0
+    encoding.patches[black] = torch.nan
+    return encoding
+
+def faulty_layer(self, index, x, tables, *rest, **named):
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    if index == 2 and len(x) > int(os.environ.get(f"TEST_FRAMES_OF_{rank}", 1000)):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate much.\\nmore lines")
+    return layer(self, index, x, tables, *rest, **named)
+
+Scal3R.encode, Aggregator.layer = faulty_encode, faulty_layer
+"""
 
 
 @pytest.fixture
@@ -139,3 +166,10 @@ def two_workers(_pair: ChunkParallelReconstructor) -> ChunkParallelReconstructor
     assert _pair.metrics()["workers_lost"] == 0
     _pair.reset()
     return _pair
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers die of a white image, make NaN of a black one, and have no memory for as many frames as is said."""
+    (tmp_path / "sitecustomize.py").write_text(FAULTS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")])))

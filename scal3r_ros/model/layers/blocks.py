@@ -7,12 +7,17 @@ Source: DINOv2 and VGGT (pre-norm blocks with LayerScale, QK-norm).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from scal3r_ros.model.layers.cpu_kernels import DotProductAttention, Linear
 from scal3r_ros.model.layers.rope import Rotary, rotate
+
+GatherKeys = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Keys and values (1, H, K, D) of all processes that share a sequence, from those (1, H, L, D) of this one."""
 
 
 class LayerScale(nn.Module):
@@ -50,7 +55,7 @@ class Attention(nn.Module):
         self.attend = DotProductAttention()
         self.proj = Linear(channels, channels)
 
-    def forward(self, x_BLC: Tensor, rotary: Rotary | None) -> Tensor:
+    def forward(self, x_BLC: Tensor, rotary: Rotary | None, gather: GatherKeys | None = None) -> Tensor:
         compute = self.qkv.weight.dtype
         qkv_3BHLD = self.qkv(x_BLC.to(compute)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q_BHLD, k_BHLD, v_BHLD = qkv_3BHLD.unbind(0)
@@ -59,7 +64,9 @@ class Attention(nn.Module):
             k_BHLD = self.k_norm(k_BHLD.to(self.k_norm.weight.dtype))
         if rotary is not None:
             q_BHLD, k_BHLD = rotate(q_BHLD, rotary), rotate(k_BHLD, rotary)
-        y_BHLD = self.attend(q_BHLD.to(compute), k_BHLD.to(compute), v_BHLD)
+        k_BHLD = k_BHLD.to(compute)
+        k_BHKD, v_BHKD = (k_BHLD, v_BHLD) if gather is None else gather(k_BHLD, v_BHLD)
+        y_BHLD = self.attend(q_BHLD.to(compute), k_BHKD, v_BHKD)
         return self.proj(y_BHLD.transpose(1, 2).flatten(2))
 
 
@@ -77,6 +84,7 @@ class Block(nn.Module):
         self.mlp = Mlp(channels, 4 * channels, channels)
         self.ls2 = LayerScale(channels, layer_scale)
 
-    def forward(self, x_BLC: Tensor, rotary: Rotary | None = None) -> Tensor:
-        x_BLC = x_BLC + self.ls1(self.attn(self.norm1(x_BLC), rotary))
+    def forward(self, x_BLC: Tensor, rotary: Rotary | None = None, gather: GatherKeys | None = None) -> Tensor:
+        """`gather` where other processes have the rest of the sequence: queries see the keys of all of it."""
+        x_BLC = x_BLC + self.ls1(self.attn(self.norm1(x_BLC), rotary, gather))
         return x_BLC + self.ls2(self.mlp(self.norm2(x_BLC)))

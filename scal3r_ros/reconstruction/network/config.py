@@ -44,6 +44,11 @@ class NetworkConfig:
         "chunks in step with the others; auto takes all GPUs; empty names are ignored, and with none the parameter "
         "device applies",
     )  # fmt: skip
+    split: str = parameter(
+        "auto", "what several devices divide among themselves: chunks, of which each has one, or the frames of one "
+        "chunk, which then needs less memory on each; auto takes frames where a chunk does not fit on one device",
+        choices=("auto", "chunks", "frames"),
+    )  # fmt: skip
     step_timeout_s: float = parameter(
         300.0, "how long the workers on several devices may give no sign of life before those that keep the others "
         "waiting are ended; must be longer than the slowest part of a chunk and than loading the network",
@@ -84,8 +89,9 @@ class NetworkConfig:
     )
     compile: bool = parameter(False, "compile the layers with torch.compile: a slow first chunk, faster later ones")
     compile_shapes: str = parameter(
-        "any", "compiled once for chunks of any length and size, or anew and more closely for each shape",
-        choices=("any", "fixed"),
+        "any", "compiled once for chunks of any length and size; or anew and more closely for each shape; or so, and a "
+        "GPU replays the operations of a layer as a CUDA graph",
+        choices=("any", "fixed", "graphs"),
     )  # fmt: skip
     encode_ahead: bool = parameter(
         False, "encode the next chunk, where one waits, while the heads work on this one: equal numbers, and faster at "

@@ -57,6 +57,12 @@ class Crop:
         """Height and width of the maps that cover a frame."""
         return self.plans[0].resized
 
+    def part(self, positions: range) -> Crop:
+        """The frames at `positions` alone, which follow each other."""
+        return Crop(
+            self.frames[positions.start : positions.stop], self.plans[positions.start : positions.stop], self.grid
+        )
+
     def images(self, positions: Sequence[int]) -> Tensor:
         """The windows of some frames (n, 3, h, w) in 0..1, on the CPU."""
         # torch warns of images that it may not write to, as those of a bag are.

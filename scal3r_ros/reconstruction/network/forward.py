@@ -14,20 +14,21 @@ beyond what the alignment needs.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from scal3r_ros.model import DenseMaps, MemoryRule, MemoryState, Scal3R
-from scal3r_ros.model.aggregator import FastWeightSource, Grid
+from scal3r_ros.model.aggregator import FastWeightSource, Grid, OtherFrames
 from scal3r_ros.model.encoder.encoder import Encoding
 from scal3r_ros.reconstruction.device import upload
 from scal3r_ros.reconstruction.network.cache import TokenCache
 from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder, frames_with_depth, join, parts_of
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.crop import Crop, crop_of
+from scal3r_ros.reconstruction.network.frame_split import cameras_of_all
 from scal3r_ros.reconstruction.network.geometry import Answer, geometry_of
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame
 from scal3r_ros.reconstruction.stage_timer import StageTimer
@@ -72,6 +73,9 @@ class ChunkForward:
 
     def begin(self, memory: FastWeightSource, tokens: TokenCache, next_chunk: Chunk | None = None) -> Pass:
         """A pass that `memory` answers; `tokens` are those of the chunk before, where they may be reused."""
+        if self._config.compile and self._config.compile_shapes == "graphs":
+            untyped: Callable[[], None] = torch.compiler.cudagraph_mark_step_begin
+            untyped()  # what layers of the chunk before gave may be overwritten
         return Pass(memory, tokens, StageTimer(self.device, _STAGES), next=next_chunk)
 
     def crop(self, frames: Sequence[Frame]) -> Crop:
@@ -98,6 +102,40 @@ class ChunkForward:
                 return None
             joined = geometry if joined is None else join(joined, geometry, len(joined.T_chunk_cam) - part.start)
         return joined
+
+    def measure_share(self, chunk: Chunk, share: range, through: Pass, others: OtherFrames) -> ChunkGeometry | None:
+        """Geometry of the frames at `share`, in the gauge of the whole chunk, whose other frames `others` has.
+
+        None where some of it is not finite. Tokens of the encoder are neither reused nor kept: frames that the next
+        chunk shares are in another process.
+
+        Raises:
+            ReconstructionError: images of different size.
+            torch.OutOfMemoryError: the share does not fit.
+        """
+        crop, order = self.crop(chunk.frames), FrameOrder.of(len(chunk.frames))
+        own = [position - share.start for position in order.positions if position in share]
+        places = [own.index(position) for position in range(len(share))]
+        asked = [
+            position - share.start
+            for position in frames_with_depth(len(chunk.frames), chunk.shared, self._config.overlap_depth_frames)
+            if position in share
+        ]
+        with through.timer("encoder_s"):
+            encoding = self._encode(crop, share)
+        with through.timer("layers_s"):
+            features = self._model.aggregate(encoding.patches[own], crop.grid, through.memory, others)
+        decoded = places if self._model.sees_previous else [places[position] for position in asked]
+        with through.timer("depth_s"):
+            maps = self._depth(features, crop.grid, encoding.detail[own], decoded, through.notes)
+        with through.timer("cameras_s"):
+            focal = crop.focal() if self._config.use_camera_info else None
+            pose_encoding_S9, maps = cameras_of_all(self._model, features[-1][places], maps, encoding, others, focal)
+        if self._model.sees_previous:
+            chosen = [share.start + position for position in asked]
+            maps = DenseMaps(maps.values[chosen], maps.confidence[chosen])
+        answer = Answer(pose_encoding_S9[share.start : share.stop], asked, maps, encoding.descriptor)
+        return geometry_of(crop.part(share), answer, self._config)
 
     def free(self) -> None:
         """Frees the GPU memory of failed attempts; their exceptions must be gone by then."""

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from scal3r_ros.model import MemoryRule, MemoryState, Preset, Scal3R
 from scal3r_ros.model.encoder.encoder import Encoding
 from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder
+from scal3r_ros.reconstruction.network.frame_split import FrameShare, GatheredFrames, cameras_of_all
 
 OVERHEAD = 1.5e9
 """Bytes for the CUDA context, its libraries and what an allocator wastes."""
@@ -51,11 +52,13 @@ def plan_memory(
     compute: torch.dtype = torch.bfloat16,
     head_frames: int = 8,
     shares: bool = False,
+    devices: int = 1,
 ) -> MemoryPlan:
     """What a chunk of `frames` images takes, each `width` × `height` pixels as the network sees them.
 
     `compute` is the type of the layers, `head_frames` how many frames the depth head decodes at once, `shares` whether
-    the sum of peers is kept on the device, too. Sizes are rounded down to whole patches.
+    the sum of peers is kept on the device, too. Over several `devices` the frames are split, and the plan is that of
+    the device with most of them. Sizes are rounded down to whole patches.
     """
     width, height = width - width % preset.patch, height - height % preset.patch
     meter = Meter()
@@ -64,7 +67,10 @@ def plan_memory(
         weights = meter.peak = meter.now  # they are converted on the CPU
         memory = MemoryState(preset, MemoryRule.RUNNING)
         for _ in range(2):  # the second chunk finds a memory
-            run_chunk(model, memory, frames, width, height, head_frames)
+            if devices == 1:
+                run_chunk(model, memory, frames, width, height, head_frames)
+            else:
+                _run_share(model, memory, FrameShare.equal(frames, devices), width, height, head_frames)
         learned = sum(w.nbytes for G in memory.accumulated_gradient().values() for w in G)
         peak = meter.peak
     return MemoryPlan(weights, learned * (2 if shares else 1), peak + (learned if shares else 0))
@@ -80,6 +86,27 @@ def run_chunk(model: Scal3R, memory: MemoryState, frames: int, width: int, heigh
     maps = model.depth(features, grid, encoding.detail[order.positions], head_frames)
     known = Encoding(*(rows[order.positions] for rows in encoding))
     model.cameras(features, maps, known, order.previous)
+
+
+def _run_share(
+    model: Scal3R, memory: MemoryState, share: FrameShare, width: int, height: int, head_frames: int
+) -> None:
+    images = torch.zeros(len(share.own), 3, height, width)
+    encoding, grid = model.encode(images), model.grid(images)
+    others = GatheredFrames(share, _gathered)
+    features = model.aggregate(encoding.patches, grid, memory, others)
+    maps = model.depth(features, grid, encoding.detail, head_frames)
+    cameras_of_all(model, features[-1], maps, encoding, others, None)
+
+
+def _gathered(rows: Tensor, counts: Sequence[int]) -> Tensor:
+    """What a group makes: the rows in one piece, those of all, and these once more where they differ in number."""
+    most = max(counts)
+    own = rows.contiguous()
+    all_rows = own.new_empty(len(counts) * most, *own.shape[1:])
+    if min(counts) == most:
+        return all_rows
+    return torch.cat([part[:count] for part, count in zip(torch.split(all_rows, most), counts, strict=True)])
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]

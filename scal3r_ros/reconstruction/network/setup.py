@@ -32,7 +32,7 @@ def build_network(config: NetworkConfig) -> Scal3R:
     if config.onednn and not config.compile and device.type == "cpu" and has_onednn():
         ask_onednn(model)
     if config.compile:
-        _compile(model, device, config.compile_shapes == "any")
+        _compile(model, device, config.compile_shapes)
     return model
 
 
@@ -70,12 +70,12 @@ def _where_to_get_one(preset: Preset) -> str:
     )
 
 
-def _compile(model: Scal3R, device: torch.device, dynamic: bool) -> None:
+def _compile(model: Scal3R, device: torch.device, shapes: str) -> None:
     """Compiles the blocks, which do nearly all of the work, and tries one so that a missing compiler shows."""
     aggregator = model.aggregator
     encoder_blocks = getattr(model.encoder, "blocks", nn.ModuleList())
     for block in (*encoder_blocks, *aggregator.frame_blocks, *aggregator.global_blocks):
-        block.compile(dynamic=dynamic)
+        block.compile(dynamic=shapes == "any", mode="reduce-overhead" if shapes == "graphs" else None)
     try:
         with torch.inference_mode():
             aggregator.frame_blocks[0](torch.zeros(2, 8, aggregator.config.channels, device=device))

@@ -1,12 +1,14 @@
 """The reconstructor `scal3r` on several devices of one box: consecutive chunks go through the network in step.
 
 At every memory unit the workers sum the gradients of their chunks, so that each chunk of a step is answered by a memory
-that has learned from all of them. Which worker has a chunk makes no difference to the result.
+that has learned from all of them. Which worker has a chunk makes no difference to the result. A chunk that does not fit
+on one device has its frames split over all of them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +24,7 @@ from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.crop import crop_of
 from scal3r_ros.reconstruction.network.geometry import constant_velocity
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkStep, LearnedMemory, Previous
+from scal3r_ros.sync.devices.division import Division, StepLostError
 from scal3r_ros.sync.devices.messages import (
     Answer,
     ChunkKey,
@@ -42,7 +45,7 @@ from scal3r_ros.sync.devices.messages import (
     waited_of,
     without_features,
 )
-from scal3r_ros.sync.devices.worker_pool import StepLostError, WorkerPool
+from scal3r_ros.sync.devices.worker_pool import WorkerPool
 from scal3r_ros.sync.devices.worker_process import Launch, WorkerProcess
 from scal3r_ros.sync.exchange.layout import SharedNetwork
 from scal3r_ros.sync.peers.peers import MemoryPeers
@@ -86,6 +89,7 @@ class ChunkParallelReconstructor:
         self._frames_at_once: int | None = None
         self._notes: list[str] = []
         self._pool = WorkerPool(config, share is not None, launch)
+        self._division = Division(config, share is not None, lambda: self._pool.space)
         self._box = None if share is None else self._pool.share(share)
         self._memory_metrics: Mapping[str, int | float] = {}
         self._waited_s = 0.0  # for peers, of the steps that they have not heard of
@@ -97,8 +101,8 @@ class ChunkParallelReconstructor:
 
     @property
     def max_parallel_chunks(self) -> int:
-        """As many chunks as workers are alive."""
-        return max(1, len(self._pool))
+        """As many chunks as workers are alive; one where the frames of every chunk are split over them."""
+        return 1 if self._division.always else max(1, len(self._pool))
 
     @property
     def memory(self) -> LearnedMemory | None:
@@ -119,7 +123,7 @@ class ChunkParallelReconstructor:
         with self._lock:
             self._reset_if_wanted()
             if key_of(chunk) not in self._kept:
-                batch = [chunk, *following[: self.max_parallel_chunks - 1]]
+                batch = self._batch(chunk, following)
                 self._kept = dict(zip(map(key_of, batch), self._outcomes(batch), strict=False))
                 if self._box is not None:
                     waited_s, self._waited_s = self._waited_s, 0.0
@@ -205,6 +209,14 @@ class ChunkParallelReconstructor:
             self._box.close()
         self._pool.close()
 
+    def _batch(self, chunk: Chunk, following: Sequence[Chunk]) -> list[Chunk]:
+        """Chunks to work on now; one whose frames are split goes alone."""
+        batch = [chunk]
+        if not self._division.splits(chunk, len(self._pool)):
+            whole = itertools.takewhile(lambda one: not self._division.splits(one, len(self._pool)), following)
+            batch += itertools.islice(whole, self.max_parallel_chunks - 1)
+        return batch
+
     def _own_gradient(self) -> Mapping[int, FastWeights]:
         gradients = done(self._pool.send_first(ReadGradients())).gradients or {}
         return {layer: FastWeights(*map(torch.from_numpy, arrays)) for layer, arrays in gradients.items()}
@@ -240,7 +252,7 @@ class ChunkParallelReconstructor:
                 steps.extendleft([step[len(self._pool) :], step[: len(self._pool)]])
                 continue
             try:
-                replies = self._pool.step(step, self._frames_at_once)
+                replies, split = self._pool.step(step, self._frames_at_once, self._division)
             except StepLostError:
                 steps.appendleft(step)
                 continue
@@ -251,16 +263,27 @@ class ChunkParallelReconstructor:
                 continue
             self._pool.send_all(Rewind())
             out_of_memory = next((reply for reply in replies if isinstance(reply, OutOfMemory)), None)
-            if out_of_memory is not None and self._take_smaller_parts(step):
-                steps.appendleft(step)
+            if out_of_memory is not None and self._take_less_memory(step, split):
+                steps.extendleft(reversed(self._regrouped(step)))
             elif len(step) > 1:
                 steps.extendleft([one] for one in reversed(step))
             else:
                 outcomes.append(self._too_large(step[0], out_of_memory) if out_of_memory else outcome_of(replies[0]))
         return outcomes
 
-    def _take_smaller_parts(self, step: Sequence[Chunk]) -> bool:
-        """Halves the parts that chunks go in; False where they cannot be smaller."""
+    def _regrouped(self, step: Sequence[Chunk]) -> list[list[Chunk]]:
+        """The chunks of a step in steps of their own where their frames are split from now on."""
+        alone = any(self._division.splits(chunk, len(self._pool)) for chunk in step)
+        return [[chunk] for chunk in step] if alone else [list(step)]
+
+    def _take_less_memory(self, step: Sequence[Chunk], split: bool) -> bool:
+        """Splits frames over the devices, or halves the parts that chunks go in; False where neither can be."""
+        answer = self._division.out_of_memory(step, split, len(self._pool))
+        if answer is not None:
+            note, parts = answer
+            self._frames_at_once = parts or self._frames_at_once
+            self._notes.append(note)
+            return True
         longest = max(len(chunk.frames) for chunk in step)
         frames = min(self._frames_at_once or longest, longest)
         if frames <= SMALLEST_PART:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import FileStore
+from torch._C._distributed_c10d import AllgatherOptions, FileStore
 
 from scal3r_ros.model import FastWeights
 
@@ -24,7 +24,7 @@ class GroupBrokenError(Exception):
 
 
 class Group:
-    """A `Synchronizer` over torch.distributed. `about_to_sum` is called before every sum.
+    """A `Synchronizer` over torch.distributed. `about_to_sum` is called before every sum, and before rows are gathered.
 
     Every member ends a sum with the same bits: each part of it is added up by one member and copied to the others.
     All members must take part in the same number of sums between `begin_step` and the end of the step, whatever becomes
@@ -86,6 +86,29 @@ class Group:
         """The sum of all members' `g`; raises `GroupBrokenError`."""
         return FastWeights(*map(self._sum, g))
 
+    def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """The rows of all members in order of rank, as many of each as `counts` tells; raises `GroupBrokenError`."""
+        if self._size == 1:
+            return rows
+        own = (rows.cpu() if self._backend == "gloo" else rows).contiguous()
+        most = max(counts)
+        if len(own) < most:  # collectives want equal sizes
+            own = torch.cat((own, own.new_zeros(most - len(own), *own.shape[1:])))
+        all_rows = own.new_empty(self._size * most, *own.shape[1:])
+        options = AllgatherOptions()
+        options.timeout = FOREVER
+        # As bytes, since Gloo does not know all types.
+        self._wait_for(lambda world: world._allgather_base(_bytes_of(all_rows), _bytes_of(own), options))
+        if min(counts) < most:
+            parts = zip(torch.split(all_rows, most), counts, strict=True)
+            all_rows = torch.cat([part[:count] for part, count in parts])
+        return all_rows.to(rows.device)
+
+    def quit(self) -> None:
+        """Leaves the group in the middle of a step, which ends it for the others."""
+        self.abandon()
+        self.leave()
+
     def complete(self, sizes: Sequence[int], device: torch.device) -> None:
         """Adds zeros to the sums that are left of the step, for the sake of the others.
 
@@ -95,26 +118,34 @@ class Group:
             self._sum(torch.zeros(sizes[number % len(sizes)], device=device))
 
     def _sum(self, own: Tensor) -> Tensor:
-        self._about_to_sum()
         self._sums += 1
         if self._size == 1:
+            self._about_to_sum()
             return own
         total = own.cpu() if self._backend == "gloo" else own
+        options = dist.AllreduceOptions()
+        options.timeout = FOREVER
+        self._wait_for(lambda world: world.allreduce([total], options))
+        return total.to(own.device)
+
+    def _wait_for(self, begin: Callable[[dist.ProcessGroup], dist.Work]) -> None:
+        self._about_to_sum()
         try:
             assert dist.group.WORLD is not None, "a group of several has been formed"
-            options = dist.AllreduceOptions()
-            options.timeout = FOREVER
-            dist.group.WORLD.allreduce([total], options).wait()
+            begin(dist.group.WORLD).wait()
         except RuntimeError as error:
             self.leave()
             raise GroupBrokenError(_first_line(error)) from error
-        return total.to(own.device)
 
 
 def backend_of(devices: Sequence[str]) -> str:
     """What sums between some devices: NCCL between different GPUs, Gloo everything else."""
     gpus = all(device.startswith("cuda") for device in devices) and len(set(devices)) == len(devices)
     return "nccl" if gpus else "gloo"
+
+
+def _bytes_of(tensor: Tensor) -> Tensor:
+    return tensor.flatten().view(torch.uint8)
 
 
 def _first_line(error: Exception) -> str:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from scal3r_ros.errors import ReconstructionError, Scal3rError
 from scal3r_ros.reconstruction.network.config import NetworkConfig
+from scal3r_ros.reconstruction.network.frame_split import FrameShare
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 from scal3r_ros.sync.exchange.layout import SharedNetwork
 
@@ -61,6 +63,8 @@ class Step:
     members: tuple[int, ...]
     peer_sum: int = 0
     """Version of the peers' sum that the memory uses; 0 is none."""
+    share: FrameShare | None = None
+    """The frames of `chunk` that this worker takes; None takes all of them."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +148,23 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Space:
+    """The memory of a GPU in bytes, and the type in which the network computes there."""
+
+    capacity: int
+    compute: torch.dtype
+
+
+@dataclass(frozen=True)
 class Ready:
-    """The network is loaded on `device`; `network` for a box that shares its memory."""
+    """The network is loaded on `device`; `network` for a box that shares its memory.
+
+    `space` is None where the device is no GPU, and shares the RAM with all others.
+    """
 
     device: str
     network: SharedNetwork | None = None
+    space: Space | None = None
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,32 @@
-"""The network of one worker, which takes its chunks in step with those of the others."""
+"""The network of one worker, which takes its chunks, or its share of a chunk, in step with those of the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from scal3r_ros.model import FastWeights, MemoryMark, MemoryRule, MemoryState, Peers, Synchronizer
 from scal3r_ros.reconstruction.network.cache import TokenCache
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.forward import ChunkForward, memory_metrics, unit_sigma_of
+from scal3r_ros.reconstruction.network.frame_split import FrameShare, GatheredFrames
 from scal3r_ros.reconstruction.network.reconstructor import recalled
-from scal3r_ros.reconstruction.network.setup import build_network
+from scal3r_ros.reconstruction.network.setup import build_network, compute_type
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+from scal3r_ros.sync.devices.messages import Space
 from scal3r_ros.sync.exchange.layout import SharedNetwork
+
+
+class Members(Synchronizer, Protocol):
+    """The workers of a box, seen from one of them."""
+
+    def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """The rows of all workers in order of rank, as many of each as `counts` tells."""
 
 
 class NetworkInStep:
@@ -25,7 +36,7 @@ class NetworkInStep:
 
     Args:
         config: the network, on one device.
-        synchronizer: sums the memory's gradients over the workers.
+        members: sums the memory's gradients over the workers, and gathers what they have of a chunk.
         peers: makes what other boxes have learned, for a device; None where nothing is shared.
 
     Raises:
@@ -36,14 +47,16 @@ class NetworkInStep:
     def __init__(
         self,
         config: NetworkConfig,
-        synchronizer: Synchronizer,
+        members: Members,
         peers: Callable[[torch.device], Peers] | None = None,
     ) -> None:
         self._model = build_network(config)
         self._forward = ChunkForward(self._model, config)
         rule = MemoryRule(config.memory.rule)
         others = None if peers is None else peers(self.device)
-        self._memory = MemoryState(self._model.preset, rule, config.memory.decay, synchronizer, others)
+        self._memory = MemoryState(self._model.preset, rule, config.memory.decay, members, others)
+        self._members = members
+        self._compute = compute_type(config, self.device)
         self._tokens = TokenCache()
 
     @property
@@ -55,16 +68,31 @@ class NetworkInStep:
         """What other boxes have to know of the network."""
         return SharedNetwork.of(self._model)
 
-    def attempt(self, chunk: Chunk, frames_at_once: int | None) -> ChunkGeometry | None:
-        """One try at a chunk, in parts of at most `frames_at_once` frames; None where it is not finite.
+    def space(self) -> Space | None:
+        """The memory of the device, where that is a GPU."""
+        if self.device.type != "cuda":
+            return None
+        return Space(torch.cuda.get_device_properties(self.device).total_memory, self._compute)
+
+    def attempt(
+        self, chunk: Chunk, frames_at_once: int | None, share: FrameShare | None = None
+    ) -> ChunkGeometry | None:
+        """One try at a chunk, in parts of at most `frames_at_once` frames, or at a `share` of its frames.
+
+        None where it is not finite.
 
         Raises:
             ReconstructionError: images of different size.
-            torch.OutOfMemoryError: parts of that size do not fit.
+            torch.OutOfMemoryError: parts of that size, or the share, do not fit.
         """
         with torch.inference_mode():
             learning = self._forward.begin(self._memory, self._tokens)
-            geometry = self._forward.measure(chunk, learning, frames_at_once)
+            if share is None:
+                geometry = self._forward.measure(chunk, learning, frames_at_once)
+            else:
+                self._tokens.clear()
+                others = GatheredFrames(share, self._members.gather)
+                geometry = self._forward.measure_share(chunk, share.own, learning, others)
             if geometry is None:
                 return None
             return replace(learning.signed(geometry), unit_sigma=unit_sigma_of(self._model, self._memory))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from scal3r_ros.errors import ReconstructionError
-from scal3r_ros.sync.devices.messages import Gone, Passed, Reply
+from scal3r_ros.sync.devices.messages import Failed, Gone, OutOfMemory, Passed, Reply
 from scal3r_ros.sync.devices.worker_process import Inbox, WorkerHandle
 
 _POLL_S = 0.2
@@ -43,8 +43,11 @@ class Replies:
         while not self._inbox.empty():
             self._unasked(*self._inbox.get())
 
-    def gather(self, asked: Sequence[WorkerHandle]) -> dict[WorkerHandle, Reply]:
-        """A reply of each, `Gone` for those that die or had to be ended; `ReconstructionError` when closing."""
+    def gather(self, asked: Sequence[WorkerHandle], together: bool = False) -> dict[WorkerHandle, Reply]:
+        """A reply of each, `Gone` for those that die or had to be ended; `ReconstructionError` when closing.
+
+        `together`: none can go on without the others, so that a failure of one counts as its loss.
+        """
         replies: dict[WorkerHandle, Reply] = {}
         waiting = set(asked)
         silent_s = 0.0
@@ -76,6 +79,7 @@ class Replies:
             replies[worker] = reply
             if isinstance(reply, Gone):
                 self._on_gone(worker)
+            if isinstance(reply, Gone) or (together and isinstance(reply, Failed | OutOfMemory)):
                 _report_loss(waiting)
         return replies
 

@@ -35,6 +35,7 @@ from scal3r_ros.sync.devices.messages import (
     Restore,
     Rewind,
     Save,
+    Space,
     Start,
     Step,
     Stop,
@@ -75,6 +76,10 @@ class Worker:
     def shared(self) -> SharedNetwork | None:
         """What other boxes have to know of the network; None where it is not shared."""
         return None if self.sums is None else self._network.shared()
+
+    def space(self) -> Space | None:
+        """The memory of the device, where that is a GPU."""
+        return self._network.space()
 
     def handle(self, message: Message) -> Reply:
         """Carries out a message."""
@@ -142,7 +147,7 @@ class Worker:
         reply: Reply
         try:
             if step.chunk is not None:
-                geometry = self._network.attempt(step.chunk, step.frames_at_once)
+                geometry = self._network.attempt(step.chunk, step.frames_at_once, step.share)
             self._network.learn_from_others(len(step.members) - self.group.passes)
             waited_s = 0.0 if self.sums is None else self.sums.waited_s - waited_s
             return Answer(geometry, self._network.metrics(), waited_s)
@@ -155,7 +160,10 @@ class Worker:
         except Exception as error:  # a defect must cost a chunk, not the workers that wait in the next sum
             reply = _defect(error)
         self._network.rewind(self._mark)  # gives back the memory of the attempt before the sums need memory
-        self.group.complete(self._network.sizes_summed(), self.device)
+        if step.share is None:
+            self.group.complete(self._network.sizes_summed(), self.device)
+        else:
+            self.group.quit()  # the others wait for keys that nobody can make
         return reply
 
 
@@ -223,7 +231,7 @@ def main(handle: int) -> None:
         pipe.send(Failed(error))
         return
     pipe.worker = worker
-    pipe.send(Ready(str(worker.device), worker.shared()))
+    pipe.send(Ready(str(worker.device), worker.shared(), worker.space()))
     while not isinstance(message := pipe.next_message(), Stop):
         if isinstance(message, Write):
             worker.write(message.path)

@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from scal3r_ros.errors import ReconstructionError, Scal3rError
-from scal3r_ros.reconstruction.network.chunk_parts import parts_of
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk
 from scal3r_ros.sync.devices.box_memory import BoxMemory
+from scal3r_ros.sync.devices.division import Division, StepLostError, replies_of_chunks
 from scal3r_ros.sync.devices.group import backend_of
 from scal3r_ros.sync.devices.messages import (
     Broken,
@@ -29,17 +29,17 @@ from scal3r_ros.sync.devices.messages import (
     Form,
     Gone,
     Message,
+    OutOfMemory,
     PeerSum,
     Ready,
     Reply,
     Restore,
     Rewind,
     Save,
+    Space,
     Start,
-    Step,
     Stop,
     Write,
-    without_features,
 )
 from scal3r_ros.sync.devices.replacements import Replacements
 from scal3r_ros.sync.devices.replies import Replies
@@ -52,10 +52,6 @@ MEETING_S = 10.0
 STOP_S = 1.0
 """How long workers may take to end by themselves after `Stop`."""
 _log = logging.getLogger(__name__)
-
-
-class StepLostError(Exception):
-    """A worker was lost in the step, which was undone by the others."""
 
 
 class WorkerPool:
@@ -81,6 +77,7 @@ class WorkerPool:
         self._closing = False
         self._inbox: Inbox = queue.SimpleQueue()
         self._workers: list[WorkerHandle] = []
+        self.space: Space | None = None  # of the smallest GPU
         self._formed: list[WorkerHandle] = []
         self._replacements = Replacements(self._start_one, self._note)
         self._replies = Replies(
@@ -132,7 +129,7 @@ class WorkerPool:
 
     @property
     def peer_sum(self) -> int:
-        """Version of the newest sum of peers that all workers have read."""
+        """Version of the newest sum of peers that all workers have."""
         return min((worker.loaded for worker in self._workers), default=0)
 
     def news(self) -> list[str]:
@@ -161,8 +158,10 @@ class WorkerPool:
         kept = self._box is not None and self._box.keep(path) and isinstance(self.send_first(Restore(path)), Done)
         self._note(f"a new worker was started, with {'what the peers were sent' if kept else 'an empty memory'}")
 
-    def step(self, chunks: Sequence[Chunk], frames_at_once: int | None) -> list[Reply]:
+    def step(self, chunks: Sequence[Chunk], frames_at_once: int | None, division: Division) -> tuple[list[Reply], bool]:
         """Takes at most as many chunks as there are workers through the network, in step; replies in order of chunks.
+
+        Also whether the frames of the chunk, the only one then, were split over the workers as `division` wants it.
 
         Raises:
             StepLostError: a worker was lost; nothing was learned, and the others are ready for the next step.
@@ -174,18 +173,17 @@ class WorkerPool:
         workers = list(self._workers)
         if len(chunks) > len(workers):
             raise StepLostError
-        given = [*chunks, *[None] * (len(workers) - len(chunks))]
-        parts = [len(parts_of(len(c.frames), frames_at_once or len(c.frames))) for c in chunks]
-        members = tuple(sum(count > number for count in parts) for number in range(max(parts)))
-        peer_sum = self._peer_sum_used = self.peer_sum
-        for worker, chunk in zip(workers, given, strict=True):
-            worker.send(Step(None if chunk is None else without_features(chunk), frames_at_once, members, peer_sum))
-        replies = self._replies.gather(workers)
-        if any(isinstance(reply, Gone | Broken) for reply in replies.values()):
+        self._peer_sum_used = self.peer_sum
+        steps = division.steps(chunks, len(workers), frames_at_once, self._peer_sum_used)
+        split = steps[0].share is not None
+        for worker, step in zip(workers, steps, strict=True):
+            worker.send(step)
+        replies = self._replies.gather(workers, together=split)
+        fatal = Gone | Broken | OutOfMemory | Failed if split else Gone | Broken
+        if any(isinstance(reply, fatal) for reply in replies.values()):
             self.send_all(Rewind())
             self._form()
-            raise StepLostError
-        return [replies[worker] for worker in workers[: len(chunks)]]
+        return replies_of_chunks([replies[worker] for worker in workers], len(chunks), split), split
 
     def send_all(self, message: Message) -> list[Reply]:
         """Sends all workers the same message; the replies of those that are alive after it, in order of rank."""
@@ -230,6 +228,8 @@ class WorkerPool:
                 raise reply.error
             if isinstance(reply, Ready):
                 worker.device, self.network = reply.device, reply.network
+                spaces = [space for space in (self.space, reply.space) if space is not None]
+                self.space = min(spaces, key=lambda space: space.capacity, default=None)
             else:
                 raise ReconstructionError(f"{worker} {worker.fate(self._timeout_s)} before it had loaded the network")
         self._form()

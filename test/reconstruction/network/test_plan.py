@@ -56,3 +56,14 @@ def test_the_weights_are_those_of_the_preset_and_more_frames_take_more():
     assert two.peak > one.peak > one.weights + one.memory
     shared = plan_memory(preset, 4, 392, 294, shares=True)
     assert shared.peak == one.peak + one.memory
+
+
+@pytest.mark.parametrize("name", ["nano", "tiny"])
+def test_each_of_several_devices_needs_less_for_its_frames_of_a_chunk(name):
+    preset = PRESETS[name]
+    whole, half, third = (plan_memory(preset, 12, 128, 96, devices=devices) for devices in (1, 2, 3))
+    assert whole.weights == half.weights
+    assert whole.memory == half.memory
+    assert whole.peak > half.peak > third.peak
+    # A device with as many frames of its own has the keys and values of the others on top, if not where it needs most.
+    assert half.peak >= plan_memory(preset, 6, 128, 96).peak

@@ -201,13 +201,30 @@ def test_products_by_onednn_equal_those_of_torch(frames: list[Frame]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("shapes", ["any", "fixed"])
+@pytest.mark.parametrize("shapes", ["any", "fixed", "graphs"])
 def test_compiled_layers_equal_plain_ones(frames: list[Frame], shapes: str) -> None:
     chunks = [*chunks_of(frames)[:2], Chunk(2, tuple(frames[10:15]), SHARED)]
     plain = run(NetworkReconstructor(FROZEN), chunks)
     assert_same(
         run(NetworkReconstructor(replace(FROZEN, compile=True, compile_shapes=shapes)), chunks), plain, **ROUNDING
     )
+
+
+def test_cuda_graphs_are_asked_for_with_fixed_shapes_and_every_chunk_begins_them_anew(
+    frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    begun: list[int] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: asked.append(options))
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(len(asked)))
+    with_graphs = NetworkReconstructor(replace(NANO, compile=True, compile_shapes="graphs"))
+    run(with_graphs, chunks_of(frames)[:2])
+    assert asked
+    assert asked == [{"dynamic": False, "mode": "reduce-overhead"}] * len(asked)
+    assert len(begun) == 2
+    begun.clear()
+    run(NetworkReconstructor(replace(NANO, compile=True, compile_shapes="fixed")), chunks_of(frames)[:2])
+    assert begun == []
 
 
 @pytest.mark.parametrize("preset", ["nano", "tiny"])

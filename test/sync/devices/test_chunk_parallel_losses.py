@@ -30,38 +30,6 @@ ByHand = Callable[[NetworkConfig, Sequence[Sequence[Chunk]]], tuple[list[ChunkGe
 pytestmark = pytest.mark.timeout(300)
 
 SOON_S = 120.0
-FAULTS = """
-import os
-import torch
-import torch.distributed as dist
-from scal3r_ros.model.aggregator import Aggregator
-from scal3r_ros.model.scal3r import Scal3R
-
-encode, layer = Scal3R.encode, Aggregator.layer
-
-def faulty_encode(self, images, *rest):
-    if bool((images.flatten(1).amin(1) > 0.99).any()):
-        os.kill(os.getpid(), 9)
-    encoding = encode(self, images, *rest)
-    black = images.flatten(1).amax(1) == 0
-    encoding.patches[black] = torch.nan
-    return encoding
-
-def faulty_layer(self, index, x, tables):
-    rank = dist.get_rank() if dist.is_initialized() else 0
-    if index == 2 and len(x) > int(os.environ.get(f"TEST_FRAMES_OF_{rank}", 1000)):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate much.\\nmore lines")
-    return layer(self, index, x, tables)
-
-Scal3R.encode, Aggregator.layer = faulty_encode, faulty_layer
-"""
-
-
-@pytest.fixture
-def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers die of a white image, make NaN of a black one, and have no memory for as many frames as is said."""
-    (tmp_path / "sitecustomize.py").write_text(FAULTS)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")])))
 
 
 @pytest.fixture

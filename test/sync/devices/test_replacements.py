@@ -7,19 +7,21 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from thread_workers import Faults, SilenceClock, gradient_of, launcher, random_faults
 
 from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
+from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame
 from scal3r_ros.sync.devices import replacements, replies
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
 from scal3r_ros.sync.devices.messages import Done, Failed, Gone, ReadGradients, Ready
 from scal3r_ros.sync.devices.replacements import Replacements
 
-SCHEDULES = 200
+SCHEDULES, SPLIT_SCHEDULES = 200, 100
+FRAMES = 5
 WORKERS = 3
 CHUNKS = 12
 SUMS_OF_A_STEP = 6
@@ -48,8 +50,9 @@ def drive(reconstructor: ChunkParallelReconstructor, chunks: list[Chunk]) -> Ite
         yield reconstructor.reconstruct(chunk, None, chunks[index + 1 :])
 
 
-def plain_chunks(count: int) -> list[Chunk]:
-    return [Chunk(index, (), 0) for index in range(count)]
+def plain_chunks(count: int, frames: int = 0) -> list[Chunk]:
+    image = np.zeros((1, 1, 3), np.uint8)
+    return [Chunk(index, tuple(Frame(i, i, image, None) for i in range(frames)), 0) for index in range(count)]
 
 
 def learned_by_all(reconstructor: ChunkParallelReconstructor) -> list[dict[int, list[torch.Tensor]]]:
@@ -62,11 +65,18 @@ def learned_by_all(reconstructor: ChunkParallelReconstructor) -> list[dict[int, 
     ]
 
 
-@pytest.mark.parametrize("tens", range(SCHEDULES // 10))
+@pytest.mark.parametrize(
+    ("split", "tens"),
+    [
+        *(("chunks", tens) for tens in range(SCHEDULES // 10)),
+        *(("frames", tens) for tens in range(SPLIT_SCHEDULES // 10)),
+    ],
+)
 def test_no_schedule_of_faults_loses_a_chunk_or_anything_learned_while_one_worker_lives(
-    plain: NetworkConfig, clock: SilenceClock, tens: int
+    plain: NetworkConfig, clock: SilenceClock, split: str, tens: int
 ) -> None:
-    chunks = plain_chunks(CHUNKS)
+    chunks = plain_chunks(CHUNKS, FRAMES)
+    plain = replace(plain, split=split)
     for seed in range(10 * tens, 10 * tens + 10):
         rng = random.Random(seed)
         faults = random_faults(rng, WORKERS, CHUNKS // WORKERS * SUMS_OF_A_STEP, survivor=rng.randrange(WORKERS))
@@ -78,7 +88,7 @@ def test_no_schedule_of_faults_loses_a_chunk_or_anything_learned_while_one_worke
         faults.dies_at.clear()
         faults.hangs_at.clear()
         while len(reconstructor.pids) < WORKERS:
-            more.append(Chunk(len(more), (), 0))
+            more.append(replace(chunks[0], index=len(more)))
             assert len(more) < 2000, (seed, reconstructor._pool.news())
             reconstructor.reconstruct(more[-1], None)
         for learned in learned_by_all(reconstructor):
