@@ -220,7 +220,7 @@ def test_a_worker_out_of_memory_makes_all_go_in_smaller_parts(
 ) -> None:
     """It fails between the first and the second memory unit, where the others already wait for it."""
     monkeypatch.setenv("TEST_FRAMES_OF_1", "3")
-    reconstructor = on_workers(replace(tiny, devices=("cpu", "cpu")))
+    reconstructor = on_workers(replace(tiny, devices=("cpu", "cpu"), split="chunks"))
     tight = run(reconstructor, [*chunks[:2], replace(chunks[2], frames=chunks[2].frames[:4])])
     assert [geometry.health for geometry in tight] == [ChunkHealth.OK] * 3
     assert [geometry.note for geometry in tight] == [
