@@ -32,9 +32,9 @@ from scal3r_ros.mapping.frontend.window import WindowConfig
 from scal3r_ros.model import InMemory, Scal3R, reconstruct_offline
 from scal3r_ros.model.aggregator import Aggregator
 from scal3r_ros.model.layers.cpu_kernels import DotProductAttention
-from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder
 from scal3r_ros.reconstruction.network.config import NetworkConfig, NetworkMemoryConfig
 from scal3r_ros.reconstruction.network.crop import crop_of
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, Frame, Previous

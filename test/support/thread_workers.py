@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from scal3r_ros.model import FastWeights
-from scal3r_ros.reconstruction.network.frame_split import FrameShare
+from scal3r_ros.reconstruction.network.dividing.frame_split import FrameShare
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
-from scal3r_ros.sync.devices.background import PeerSums
 from scal3r_ros.sync.devices.group import GroupBrokenError
+from scal3r_ros.sync.devices.memory.background import PeerSums
 from scal3r_ros.sync.devices.messages import Gone, Message, Passed, Ready, Start, Stop, Write
 from scal3r_ros.sync.devices.worker import Worker
 from scal3r_ros.sync.exchange.layout import GradientLayout, SharedNetwork

@@ -15,9 +15,9 @@ import torch
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.model import FastWeights, Scal3R
 from scal3r_ros.model.memory.unit import fast_weights, gradient, step
-from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder, frames_with_depth
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.crop import crop_of
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder, frames_with_depth
 from scal3r_ros.reconstruction.network.geometry import Answer, geometry_of
 from scal3r_ros.reconstruction.network.setup import build_network
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame

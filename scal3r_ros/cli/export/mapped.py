@@ -102,7 +102,8 @@ class Mapped:
         found = self._source.cloud
         if found is None:
             return PointCloud.empty()
-        return self._moved(PointCloud(found.points.astype(np.float32), found.colours, found.normals))
+        points = found.points.astype(np.float32)
+        return self._moved(PointCloud(points, found.colours, found.normals, found.confidence, found.submaps))
 
     def occupancy(self) -> OccupancyGrid:
         """The occupancy grid; raises `MappingError` where the map has none."""

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.features.klt import KltConfig, KltTracker
+from scal3r_ros.features.revisits import Revisits
 from scal3r_ros.features.sharpness import BLURRED, BlurMeter
 from scal3r_ros.features.wide_baseline import MIN_FOUND, View, found_by_features, found_by_rotation
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.mapping.frontend.gyro import Gyro
-from scal3r_ros.mapping.frontend.revisits import Revisits
 from scal3r_ros.reconstruction.protocol import Features, Frame
 
 LOST_SHARE = 0.3

@@ -25,10 +25,10 @@ from scal3r_ros.model.aggregator import FastWeightSource, Grid, OtherFrames
 from scal3r_ros.model.encoder.encoder import Encoding
 from scal3r_ros.reconstruction.device import upload
 from scal3r_ros.reconstruction.network.cache import TokenCache
-from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder, frames_with_depth, join, parts_of
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.crop import Crop, crop_of
-from scal3r_ros.reconstruction.network.frame_split import cameras_of_all
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder, frames_with_depth, join, parts_of
+from scal3r_ros.reconstruction.network.dividing.frame_split import cameras_of_all
 from scal3r_ros.reconstruction.network.geometry import Answer, geometry_of
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, Frame
 from scal3r_ros.reconstruction.stage_timer import StageTimer

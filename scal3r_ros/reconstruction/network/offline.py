@@ -18,8 +18,8 @@ from torch import Tensor
 
 from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.model import MemoryState, OnDisk, Prediction, Scal3R, reconstruct_offline
-from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder
 from scal3r_ros.reconstruction.network.config import NetworkConfig
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder
 from scal3r_ros.reconstruction.network.forward import ChunkForward
 from scal3r_ros.reconstruction.network.geometry import Answer, constant_velocity, geometry_of
 from scal3r_ros.reconstruction.network.reconstructor import recalled

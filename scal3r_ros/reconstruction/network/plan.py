@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 
 from scal3r_ros.model import MemoryRule, MemoryState, Preset, Scal3R
 from scal3r_ros.model.encoder.encoder import Encoding
-from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder
-from scal3r_ros.reconstruction.network.frame_split import FrameShare, GatheredFrames, cameras_of_all
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder
+from scal3r_ros.reconstruction.network.dividing.frame_split import FrameShare, GatheredFrames, cameras_of_all
 
 OVERHEAD = 1.5e9
 """Bytes for the CUDA context, its libraries and what an allocator wastes."""

@@ -13,8 +13,8 @@ import torch
 from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.model import FastWeights, MemoryRule, MemoryState, Peers, Scal3R
 from scal3r_ros.reconstruction.network.cache import EncoderAhead, TokenCache
-from scal3r_ros.reconstruction.network.chunk_parts import SMALLEST_PART
 from scal3r_ros.reconstruction.network.config import NetworkConfig
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import SMALLEST_PART
 from scal3r_ros.reconstruction.network.forward import ChunkForward, Pass, memory_metrics, unit_sigma_of
 from scal3r_ros.reconstruction.network.geometry import constant_velocity
 from scal3r_ros.reconstruction.network.setup import build_network

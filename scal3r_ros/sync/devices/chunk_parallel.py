@@ -19,9 +19,9 @@ import torch
 
 from scal3r_ros.errors import ReconstructionError, Scal3rError
 from scal3r_ros.model import FastWeights, preset_named
-from scal3r_ros.reconstruction.network.chunk_parts import SMALLEST_PART
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.crop import crop_of
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import SMALLEST_PART
 from scal3r_ros.reconstruction.network.geometry import constant_velocity
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkStep, LearnedMemory, Previous
 from scal3r_ros.sync.devices.division import Division, StepLostError

@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from scal3r_ros.model import preset_named
-from scal3r_ros.reconstruction.network.chunk_parts import SMALLEST_PART, parts_of
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.network.crop import crop_of
-from scal3r_ros.reconstruction.network.frame_split import FrameShare
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import SMALLEST_PART, parts_of
+from scal3r_ros.reconstruction.network.dividing.frame_split import FrameShare
 from scal3r_ros.reconstruction.network.plan import plan_memory
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 from scal3r_ros.sync.devices.messages import (

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scal3r_ros.errors import ReconstructionError, Scal3rError
 from scal3r_ros.reconstruction.network.config import NetworkConfig
-from scal3r_ros.reconstruction.network.frame_split import FrameShare
+from scal3r_ros.reconstruction.network.dividing.frame_split import FrameShare
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry
 from scal3r_ros.sync.exchange.layout import SharedNetwork
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from scal3r_ros.model import FastWeights, MemoryMark, MemoryRule, MemoryState, Peers, Synchronizer
 from scal3r_ros.reconstruction.network.cache import TokenCache
 from scal3r_ros.reconstruction.network.config import NetworkConfig
+from scal3r_ros.reconstruction.network.dividing.frame_split import FrameShare, GatheredFrames
 from scal3r_ros.reconstruction.network.forward import ChunkForward, memory_metrics, unit_sigma_of
-from scal3r_ros.reconstruction.network.frame_split import FrameShare, GatheredFrames
 from scal3r_ros.reconstruction.network.reconstructor import recalled
 from scal3r_ros.reconstruction.network.setup import build_network, compute_type
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry

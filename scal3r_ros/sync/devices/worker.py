@@ -15,8 +15,8 @@ import torch
 from scal3r_ros.errors import ReconstructionError, Scal3rError
 from scal3r_ros.model import FastWeights, MemoryMark
 from scal3r_ros.reconstruction.protocol import Chunk
-from scal3r_ros.sync.devices.background import PeerSums
 from scal3r_ros.sync.devices.group import Group, GroupBrokenError
+from scal3r_ros.sync.devices.memory.background import PeerSums
 from scal3r_ros.sync.devices.messages import (
     Answer,
     Broken,

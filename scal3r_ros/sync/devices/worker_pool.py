@@ -19,9 +19,9 @@ from pathlib import Path
 from scal3r_ros.errors import ReconstructionError, Scal3rError
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk
-from scal3r_ros.sync.devices.box_memory import BoxMemory
 from scal3r_ros.sync.devices.division import Division, StepLostError, replies_of_chunks
 from scal3r_ros.sync.devices.group import backend_of
+from scal3r_ros.sync.devices.memory.box_memory import BoxMemory
 from scal3r_ros.sync.devices.messages import (
     Broken,
     Done,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.model import encode_pose
-from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder
 from scal3r_ros.training.data.sampling import Sequence
 from scal3r_ros.training.forward import Layout
 

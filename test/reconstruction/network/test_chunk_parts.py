@@ -10,7 +10,7 @@ import pytest
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder, frames_with_depth, join, parts_of
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder, frames_with_depth, join, parts_of
 from scal3r_ros.reconstruction.protocol import ChunkGeometry
 
 CAMERA = Intrinsics(40.0, 40.0, 19.5, 14.5, 40, 30)

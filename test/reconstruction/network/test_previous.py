@@ -15,8 +15,8 @@ from scal3r_ros.model import Scal3R, decode_pose, frozen, random_model
 from scal3r_ros.model.encoder.encoder import Encoding, StemConfig
 from scal3r_ros.model.layers.blocks import LayerScale
 from scal3r_ros.model.weights.presets import NANO
-from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder
 from scal3r_ros.reconstruction.network.config import NetworkConfig, NetworkMemoryConfig
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder
 from scal3r_ros.reconstruction.network.offline import OfflineReconstructor
 from scal3r_ros.reconstruction.network.reconstructor import NetworkReconstructor
 from scal3r_ros.reconstruction.protocol import Chunk, Frame

@@ -15,9 +15,9 @@ from scal3r_ros.model import FastWeights
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk
 from scal3r_ros.sync.devices import box_memory
-from scal3r_ros.sync.devices.background import PeerSums
-from scal3r_ros.sync.devices.box_memory import BoxMemory
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
+from scal3r_ros.sync.devices.memory.background import PeerSums
+from scal3r_ros.sync.devices.memory.box_memory import BoxMemory
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
 from scal3r_ros.sync.peers.peers import MemoryPeers
 

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from scal3r_ros.model import FastWeights
-from scal3r_ros.sync.devices.box_memory import read_gradients, write_gradients
+from scal3r_ros.sync.devices.memory.box_memory import read_gradients, write_gradients
 from scal3r_ros.sync.devices.messages import Loaded, PeerSum, Reply, Written
 
 

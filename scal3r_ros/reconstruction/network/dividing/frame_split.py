@@ -18,7 +18,7 @@ from torch import Tensor
 from scal3r_ros.model import DenseMaps, Scal3R
 from scal3r_ros.model.aggregator import OtherFrames
 from scal3r_ros.model.encoder.encoder import Encoding
-from scal3r_ros.reconstruction.network.chunk_parts import FrameOrder
+from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder
 
 Gather = Callable[[Tensor, Sequence[int]], Tensor]
 """The rows of all processes in order of rank, from those of this one and the number that each has."""

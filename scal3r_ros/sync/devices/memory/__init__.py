@@ -1,0 +1,1 @@
+"""What a box of devices has learned, and what its peers have."""
