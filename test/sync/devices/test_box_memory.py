@@ -14,8 +14,8 @@ from thread_workers import NETWORK, Faults, gradient_of, launcher
 from scal3r_ros.model import FastWeights
 from scal3r_ros.reconstruction.network.config import NetworkConfig
 from scal3r_ros.reconstruction.protocol import Chunk
-from scal3r_ros.sync.devices import box_memory
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
+from scal3r_ros.sync.devices.memory import box_memory
 from scal3r_ros.sync.devices.memory.background import PeerSums
 from scal3r_ros.sync.devices.memory.box_memory import BoxMemory
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
