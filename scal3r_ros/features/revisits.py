@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.features.wide_baseline import View, found_by_homography, inside
+from scal3r_ros.features.wide_baseline import View, found_by_homography, homography, inside
 from scal3r_ros.reconstruction.protocol import Features
 
 Array = NDArray[np.float64]
@@ -114,7 +113,4 @@ def _homography(before: View, now: View) -> Array | None:
     if len(i) < _LEAST_COMMON:
         return None
     there, here = before.features.uv[i].astype(np.float64), now.features.uv[j].astype(np.float64)
-    H, mask = cv2.findHomography(there, here, cv2.USAC_MAGSAC, _PLANE_PX * now.grey.shape[1] / 640.0)
-    if H is None or not np.isfinite(H).all() or np.linalg.det(H) <= 0 or int(np.sum(mask)) < _LEAST_COMMON:
-        return None
-    return np.asarray(H, np.float64)
+    return homography(there, here, _PLANE_PX * now.grey.shape[1] / 640.0)

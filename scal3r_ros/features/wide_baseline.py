@@ -77,10 +77,20 @@ def found_by_features(view: View, now: View) -> Features | None:
     if int(agreeing.sum()) < _MIN_MATCHES:
         return None
     there, here = there[agreeing], here[agreeing]
-    H, _ = cv2.findHomography(there, here, cv2.USAC_MAGSAC, _PLANE_PX * unit)
-    if H is None or not np.isfinite(H).all() or np.linalg.det(H) <= 0:
+    H = homography(there, here, _PLANE_PX * unit)
+    return None if H is None else _refined(view, now, H, there, here)
+
+
+def homography(there: Array, here: Array, pixels: float) -> Array | None:
+    """The homography (3, 3) from points `there` (n, 2) to `here` (n, 2), robustly, of those within some `pixels` of it.
+
+    None where there is none that keeps the image's orientation.
+    """
+    try:
+        H, _ = cv2.findHomography(there, here, cv2.USAC_MAGSAC, pixels)
+    except cv2.error:  # no model in any sample, in OpenCV 4.10
         return None
-    return _refined(view, now, np.asarray(H, np.float64), there, here)
+    return np.asarray(H, np.float64) if H is not None and np.isfinite(H).all() and np.linalg.det(H) > 0 else None
 
 
 def _refined(view: View, now: View, H: Array, there: Array, here: Array) -> Features | None:
@@ -109,7 +119,10 @@ def _refined(view: View, now: View, H: Array, there: Array, here: Array) -> Feat
 
 def _on_epipolar_lines(there: Array, here: Array, pixels: float) -> NDArray[np.bool_]:
     """Which pairs (n,) of image points one motion of the camera explains."""
-    _, mask = cv2.findFundamentalMat(there, here, cv2.USAC_MAGSAC, pixels, 0.999, 2000)
+    try:
+        _, mask = cv2.findFundamentalMat(there, here, cv2.USAC_MAGSAC, pixels, 0.999, 2000)
+    except cv2.error:  # no model in any sample, in OpenCV 4.10
+        mask = None
     return np.zeros(len(there), np.bool_) if mask is None else mask.ravel() > 0
 
 

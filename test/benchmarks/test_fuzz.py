@@ -20,6 +20,6 @@ def test_nothing_leaves_the_mapper_but_answers(fuzzing: ModuleType, tmp_path: Pa
     found = fuzzing.fuzz(seed, tmp_path, 350)
     assert dict(found.faults) == {}
     assert found.frames == 350
-    assert sum(found.healths.values()) >= 3  # images that nothing connects to others are in no chunk
+    assert sum(found.healths.values()) >= 1  # images that nothing connects to others are in no chunk
     assert (tmp_path / "result" / "run.yaml").is_file()
     assert abs(found.growth_mb()) < 100

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scal3r_ros.features.klt import KltConfig, KltTracker
-from scal3r_ros.features.wide_baseline import View, found_by_features, found_by_rotation
+from scal3r_ros.features.wide_baseline import View, found_by_features, found_by_rotation, homography
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.protocol import Features
@@ -81,3 +81,10 @@ def test_a_wrong_rotation_finds_nothing() -> None:
     view, R = seen_at(np.eye(3)), se3.rotation_exp(np.deg2rad([0.0, 20.0, 0.0]))
     assert found_by_rotation(view, now_at(R), np.eye(3), CAMERA) is None
     assert found_by_rotation(view, now_at(R), R, CAMERA) is None
+
+
+def test_points_that_no_homography_explains_have_none() -> None:
+    same = np.tile([[10.0, 10.0]], (30, 1))
+    assert homography(same, same, 3.0) is None
+    mirrored = np.random.default_rng(0).uniform(0, 300, (60, 2))
+    assert homography(mirrored, mirrored * [-1.0, 1.0] + [300.0, 0.0], 3.0) is None
