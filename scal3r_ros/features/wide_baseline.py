@@ -121,8 +121,8 @@ def _on_epipolar_lines(there: Array, here: Array, pixels: float) -> NDArray[np.b
     """Which pairs (n,) of image points one motion of the camera explains."""
     try:
         _, mask = cv2.findFundamentalMat(there, here, cv2.USAC_MAGSAC, pixels, 0.999, 2000)
-    except cv2.error:  # no model in any sample, in OpenCV 4.10
-        mask = None
+    except cv2.error:  # OpenCV 4.10 does so where the camera only turned
+        _, mask = cv2.findFundamentalMat(there, here, cv2.FM_RANSAC, pixels, 0.999, 2000)
     return np.zeros(len(there), np.bool_) if mask is None else mask.ravel() > 0
 
 
