@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -52,9 +53,8 @@ def view(
     page = LiveView(settings_of(finished, host=host, port=port, most_points=max_points, follow=False))
     line = TimeLine(page, finished)
     show_result(page, finished, positions)
-    console.print(f"{page.announcement}; Ctrl-C ends it", markup=False)
     try:
-        wait_for_interrupt()
+        wait_for_interrupt(lambda: console.print(f"{page.announcement}; Ctrl-C ends it", markup=False))
     finally:
         line.close()
         page.close()
@@ -65,9 +65,10 @@ def true_positions(comparison: TrajectoryComparison) -> NDArray[np.float64]:
     return comparison.S_truth_map.inverse().apply(comparison.truth.T_ref_cam[:, :3, 3])
 
 
-def wait_for_interrupt() -> None:
-    """Returns at Ctrl-C."""
+def wait_for_interrupt(announce: Callable[[], None] = lambda: None) -> None:
+    """Returns at Ctrl-C, which may come as soon as `announce` has said that it is waited for."""
     try:
+        announce()
         while True:
             time.sleep(3600.0)
     except KeyboardInterrupt:

@@ -66,6 +66,5 @@ class WatchedReplay:
 
     def wait(self) -> None:
         """Keeps the page until Ctrl-C, then takes it off."""
-        self._console.print("the view stays until Ctrl-C", highlight=False)
-        wait_for_interrupt()
+        wait_for_interrupt(lambda: self._console.print("the view stays until Ctrl-C", highlight=False))
         self._page.close()
