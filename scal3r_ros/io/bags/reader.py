@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.errors import GeometryError, SequenceError
+from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.se3 import rotation_from_quat_xyzw, se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.io.bags.file import BagFile, TopicSummary
@@ -24,7 +24,7 @@ from scal3r_ros.io.bags.topics import TRUE_DEPTH_TOPIC, TRUE_POSE_TOPIC, typesto
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
 from scal3r_ros.io.images.decoding import ImageError, decode_compressed_image, decode_image
 from scal3r_ros.io.images.grey_range import GreyRange
-from scal3r_ros.io.images.rectifier import Rectifier
+from scal3r_ros.io.images.rectifier import Rectifier, first_usable
 from scal3r_ros.mapping.values import SensorSample
 from scal3r_ros.reconstruction.protocol import Frame
 
@@ -203,26 +203,17 @@ class BagReader:
         return names[0]
 
     def _first_calibration(self) -> CameraCalibration | None:
-        """The first that can be used: some drivers send zeros, or worse, until their calibration is loaded."""
         if self.camera_info_topic is None:
             return None
-        unusable = None
-        for raw in self._bag.messages([self.camera_info_topic]):
-            try:
-                calibration = CameraCalibration.from_message(_deserialize(raw))
-            except SequenceError:
-                continue
-            if calibration.is_calibrated:
-                try:
-                    Rectifier(calibration)
-                except GeometryError:
-                    unusable = unusable or calibration
-                else:
-                    return calibration
-        if unusable is not None:
-            return unusable  # what is wrong with it is said when it is used
-        logger.warning("camera_info on %s is all zeros: the camera is not calibrated", self.camera_info_topic)
-        return None
+        found = first_usable(self._calibrations(self.camera_info_topic))
+        if found is None:
+            logger.warning("camera_info on %s is all zeros: the camera is not calibrated", self.camera_info_topic)
+        return found
+
+    def _calibrations(self, topic: str) -> Iterator[CameraCalibration]:
+        for raw in self._bag.messages([topic]):
+            with suppress(SequenceError):
+                yield CameraCalibration.from_message(_deserialize(raw))
 
     def _calibration_of(self, file: Path) -> CameraCalibration:
         for raw in self._bag.messages([self.image_topic]):

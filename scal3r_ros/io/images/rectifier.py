@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import cv2
@@ -16,6 +17,24 @@ from scal3r_ros.io.images.decoding import ImageError
 
 UNKNOWN_SIZE = 1 << 16
 """Stands for the size of a sensor that a driver leaves at 0, until the first image."""
+
+
+def first_usable(calibrations: Iterable[CameraCalibration]) -> CameraCalibration | None:
+    """The first that images can be rectified by: some drivers send zeros, or worse, until theirs is loaded.
+
+    Where there is none, the first that is not all zeros: what is wrong with it is said when it is used.
+    """
+    unusable = None
+    for calibration in calibrations:
+        if not calibration.is_calibrated:
+            continue
+        try:
+            Rectifier(calibration)
+        except GeometryError:
+            unusable = unusable or calibration
+        else:
+            return calibration
+    return unusable
 
 
 class Rectifier:
