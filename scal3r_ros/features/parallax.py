@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.geometry.projection import rays_of
 from scal3r_ros.reconstruction.protocol import Features
 
 Array = NDArray[np.float64]
@@ -22,7 +23,7 @@ def parallax(before: Features, after: Features, camera: Intrinsics) -> float:
     _, i, j = np.intersect1d(before.ids, after.ids, assume_unique=True, return_indices=True)
     if not len(i):
         return float("inf")
-    there, here = _rays(camera.on_unit_plane(before.uv)[i]), _rays(camera.on_unit_plane(after.uv)[j])
+    there, here = rays_of(camera.on_unit_plane(before.uv)[i]), rays_of(camera.on_unit_plane(after.uv)[j])
     weight, left = np.ones(len(i)), np.zeros(len(i))
     for _ in range(_ROUNDS):  # Kabsch, with Cauchy weights
         U, _, Vt = np.linalg.svd((here * weight[:, None]).T @ there)
@@ -30,8 +31,3 @@ def parallax(before: Features, after: Features, camera: Intrinsics) -> float:
         left = np.linalg.norm(np.cross(there @ R.T, here), axis=1)
         weight = 1.0 / (1.0 + np.square(left / max(float(np.median(left)), 1e-9)))
     return float(np.median(left)) * camera.fx
-
-
-def _rays(xy: Array) -> Array:
-    rays = np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
-    return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))

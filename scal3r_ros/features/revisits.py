@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.features.wide_baseline import View, found_by_homography, homography, inside
+from scal3r_ros.features.wide_baseline import PLANE_PX, View, found_by_homography, homography, inside
 from scal3r_ros.reconstruction.protocol import Features
 
 Array = NDArray[np.float64]
@@ -25,8 +25,6 @@ _IN_SIGHT = 0.4
 _TRIED = 3
 """Earlier views that are tried for a new one."""
 _MOST_FOUND = 100
-_PLANE_PX = 6.0
-"""Distance from a homography, for an image 640 pixels wide."""
 
 
 @dataclass
@@ -113,4 +111,4 @@ def _homography(before: View, now: View) -> Array | None:
     if len(i) < _LEAST_COMMON:
         return None
     there, here = before.features.uv[i].astype(np.float64), now.features.uv[j].astype(np.float64)
-    return homography(there, here, _PLANE_PX * now.grey.shape[1] / 640.0)
+    return homography(there, here, PLANE_PX * now.grey.shape[1] / 640.0)

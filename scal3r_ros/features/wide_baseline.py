@@ -29,7 +29,7 @@ _MIN_SHARE = 0.3
 _WINDOW = 15
 _LEVELS = 2
 _MAX_FORWARD_BACKWARD = 1.0
-_PLANE_PX, _EPIPOLAR_PX = 6.0, 2.0
+PLANE_PX, _EPIPOLAR_PX = 6.0, 2.0
 """Distances for an image 640 pixels wide."""
 _NEIGHBOURS = 4
 
@@ -77,7 +77,7 @@ def found_by_features(view: View, now: View) -> Features | None:
     if int(agreeing.sum()) < _MIN_MATCHES:
         return None
     there, here = there[agreeing], here[agreeing]
-    H = homography(there, here, _PLANE_PX * unit)
+    H = homography(there, here, PLANE_PX * unit)
     return None if H is None else _refined(view, now, H, there, here)
 
 

@@ -61,3 +61,9 @@ def project(points: ArrayLike, intrinsics: Intrinsics) -> tuple[NDArray[np.float
     u = intrinsics.fx * points_[..., 0] / safe + intrinsics.cx
     v = intrinsics.fy * points_[..., 1] / safe + intrinsics.cy
     return np.stack([u, v], axis=-1), z
+
+
+def rays_of(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit vectors (n, 3) through points (n, 2) on the z = 1 plane."""
+    rays = np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
+    return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))

@@ -14,6 +14,7 @@ from scal3r_ros.features.klt import KltConfig
 from scal3r_ros.features.pnp import CameraPose, pose_from_points
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.geometry.projection import rays_of
 from scal3r_ros.mapping.values import PoseSource
 from scal3r_ros.reconstruction.protocol import Features
 
@@ -143,8 +144,7 @@ class PoseTracker:
         self._firsts = _FirstObservations(firsts.ids[alive], firsts.rays[alive], firsts.centres[alive])
 
     def _add_points(self, features: Features, xy: NDArray[np.float64], T: NDArray[np.float64], sigma: float) -> None:
-        rays = np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
-        rays = (rays / np.linalg.norm(rays, axis=1, keepdims=True)) @ T[:3, :3].T
+        rays = rays_of(xy) @ T[:3, :3].T
         firsts = self._firsts
         _, now, first = np.intersect1d(features.ids, firsts.ids, assume_unique=True, return_indices=True)
         points, good = _midpoints(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from scal3r_ros.geometry.projection import rays_of
 from scal3r_ros.reconstruction.geometric.triangulation import MIN_COMMON, TrackTable, common_points
 
 Array = NDArray[np.float64]
@@ -18,7 +19,7 @@ def rotation_between(xy_i: Array, xy_j: Array) -> Array:
 
     Three rounds of trimming (Kabsch).
     """
-    rays_i, rays_j = _rays(xy_i), _rays(xy_j)
+    rays_i, rays_j = rays_of(xy_i), rays_of(xy_j)
     keep = np.ones(len(rays_i), bool)
     R = np.eye(3)
     for _ in range(4):
@@ -43,7 +44,7 @@ def is_pure_rotation(table: TrackTable, T_ref_cam: Array, first: int, sigma: flo
             return None
         base, xy_base, xy = pair
         R = rotation_between(xy_base, xy)
-        left = np.linalg.norm(_rays(xy_base) - _rays(xy) @ R.T, axis=1)
+        left = np.linalg.norm(rays_of(xy_base) - rays_of(xy) @ R.T, axis=1)
         if np.percentile(left, 75) > TURN_SIGMA * sigma:  # not the median: most points may be far away
             return None
         poses[frame, :3, :3] = poses[base, :3, :3] @ R
@@ -77,8 +78,3 @@ def _earliest_common(table: TrackTable, first: int, frame: int) -> tuple[int, Ar
         if len(xy) >= MIN_COMMON:
             return base, xy_base, xy
     return None
-
-
-def _rays(xy: Array) -> Array:
-    rays = np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
-    return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
