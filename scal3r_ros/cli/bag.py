@@ -17,7 +17,15 @@ from scal3r_ros.geometry.trajectory import Trajectory, nearest_in_time
 from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
 from scal3r_ros.io.bags.writer import BagWriter
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
-from scal3r_ros.io.images.folder import find_images, frame_number, read_depth, read_image, stamps_of_names
+from scal3r_ros.io.images.folder import (
+    find_images,
+    frame_number,
+    read_depth,
+    read_image,
+    stamps_of_names,
+    upright_camera,
+    upright_turns,
+)
 from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.io.sources import SourceOptions, open_source
 from scal3r_ros.io.trajectories import even_stamps, read_times, read_trajectory
@@ -63,7 +71,12 @@ def bag(
 
     grey_range = GreyRange()
     first = read_image(paths[0], grey_range)
-    calibration = read_calibration(calib, first.shape[1], first.shape[0])
+    turns, calibration = upright_camera(
+        upright_turns(paths[0]),
+        first.shape[0],
+        first.shape[1],
+        lambda height, width: read_calibration(calib, width, height),
+    )
     with BagWriter(out, storage) as writer:
         for path, stamp_ns in track(
             list(zip(paths, stamps_ns.tolist(), strict=False)), "writing", console=console, transient=True
@@ -75,11 +88,11 @@ def bag(
                     f"{first.shape[1]}×{first.shape[0]}; a bag holds one camera"
                 )
             writer.write_camera_info(stamp_ns, calibration)
-            writer.write_image(stamp_ns, image)
+            writer.write_image(stamp_ns, np.rot90(image, turns))
             if stamp_ns in poses:
                 writer.write_pose(stamp_ns, poses[stamp_ns])
             if path in depths:
-                writer.write_depth(stamp_ns, read_depth(depths[path]))
+                writer.write_depth(stamp_ns, np.rot90(read_depth(depths[path]), turns))
     written = set(stamps_ns[: len(paths)].tolist())
     console.print(
         f"{out}: {len(paths)} images, {len(written & set(poses))} true poses, "

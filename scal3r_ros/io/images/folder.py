@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +22,10 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.io.stamps import stamps_ns
+
+logger = logging.getLogger(__name__)
+
+Camera = TypeVar("Camera")
 
 AUXILIARY = re.compile(
     r"(?<![a-z])(depth|masks?|labels?|seg|semantics?|segmentation|instances?|normals?|disp|disparity|flow|conf|confidence)"
@@ -117,6 +123,19 @@ def upright_turns(path: Path) -> int:
             return EXIF_TURNS.get(picture.getexif().get(PIL.ExifTags.Base.Orientation, 1), 0)
     except (OSError, ValueError, SyntaxError):
         return 0
+
+
+def upright_camera(turns: int, height: int, width: int, camera_of: Callable[[int, int], Camera]) -> tuple[int, Camera]:
+    """Quarter turns for images of `height` × `width` pixels as stored, and `camera_of` (height, width) after them.
+
+    None where the calibration is for images as they are stored: `camera_of` raises `SequenceError` for others.
+    """
+    if turns:
+        with suppress(SequenceError):
+            camera = camera_of(*((width, height) if turns % 2 else (height, width)))
+            logger.info("the images are turned upright, as the EXIF of the first of them says")
+            return turns, camera
+    return 0, camera_of(height, width)
 
 
 def usual_size(paths: Sequence[Path]) -> tuple[int, int] | None:

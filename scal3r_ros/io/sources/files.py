@@ -6,7 +6,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -21,7 +20,7 @@ from scal3r_ros.io.bags.topics import FIRST_STAMP_NS
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
 from scal3r_ros.io.datasets import ImageSequence
 from scal3r_ros.io.images.decoding import ImageError
-from scal3r_ros.io.images.folder import read_image, usual_size
+from scal3r_ros.io.images.folder import read_image, upright_camera, usual_size
 from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.io.images.rectifier import Rectifier
 from scal3r_ros.io.sources.source import SourceOptions
@@ -115,7 +114,9 @@ class ImageFiles(_Images):
         """The rectified RGB frames; files that cannot be decoded, or have another size, are counted in `dropped`."""
         grey_range = GreyRange()
         size = usual_size(self._sequence.paths)
-        turns, rectifier = (0, None) if size is None else self._upright(*size)
+        turns, rectifier = 0, None
+        if size is not None:  # one turn for all: however a photographer held the camera later, it is one camera
+            turns, rectifier = upright_camera(self._sequence.quarter_turns, *size, self._rectifier)
         index = 0
         for path, stamp_ns in zip(self._sequence.paths, self._sequence.stamps_ns.tolist(), strict=True):
             try:
@@ -131,19 +132,6 @@ class ImageFiles(_Images):
                 continue
             yield Frame(index, stamp_ns, image, rectifier.intrinsics)
             index += 1
-
-    def _upright(self, height: int, width: int) -> tuple[int, Rectifier]:
-        """Quarter turns of the images, and their camera: as stored, where the calibration is for that size only.
-
-        One turn for all, that of the first: however a photographer held the camera later, it is one camera.
-        """
-        turns = self._sequence.quarter_turns
-        if turns:
-            with suppress(SequenceError):
-                rectifier = self._rectifier(*((width, height) if turns % 2 else (height, width)))
-                logger.info("the images are turned upright, as the EXIF of the first of them says")
-                return turns, rectifier
-        return 0, self._rectifier(height, width)
 
 
 class Video(_Images):

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.ExifTags
+import PIL.Image
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -9,6 +11,7 @@ from typer.testing import CliRunner
 from scal3r_ros.cli.bag import bag
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.io.bags.reader import BagReader
+from scal3r_ros.io.sources import SourceOptions, open_source
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 COUNT = 6
@@ -86,6 +89,38 @@ def test_times_with_a_clock_of_their_own_keep_it(images: Path) -> None:
     run(images, "--calib", root / "calib.txt", "--times", root / "times.txt", "-o", root / "bag")
     with BagReader(root / "bag") as reader:
         assert next(reader.frames()).stamp_ns == 1_600_000_000_500_000_000
+
+
+@pytest.mark.parametrize(
+    ("calib", "is_turned"),
+    [
+        ("20 0 5.5\n0 20 7.5\n0 0 1\n", True),
+        ("image_width: 16\nimage_height: 12\nfx: 20\nfy: 20\ncx: 7.5\ncy: 5.5\n", False),
+    ],
+    ids=["calibrated upright", "calibrated as stored"],
+)
+def test_photographs_are_turned_upright_with_their_depth_as_by_replay(
+    images: Path, calib: str, is_turned: bool
+) -> None:
+    root = images.parent
+    for path in sorted(images.glob("*.png")):
+        exif = PIL.Image.Exif()
+        exif[PIL.ExifTags.Base.Orientation] = 6
+        pixels = np.array(PIL.Image.open(path))
+        PIL.Image.fromarray(pixels).save(path, exif=exif)
+    cv2.imwrite(str(root / "depth" / "000000.png"), np.arange(12 * 16, dtype=np.uint16).reshape(12, 16) + 1)
+    (root / "calib.yaml").write_text(calib)
+    run(images, "--calib", root / "calib.yaml", "--rate", 10, "--depth", root / "depth", "-o", root / "bag")
+    with BagReader(root / "bag") as reader:
+        written = next(reader.frames())
+        _, depth = next(reader.depth_frames())
+    options = SourceOptions(calib=root / "calib.yaml", rate_hz=10.0)
+    replayed = next(open_source(images, options).frames())
+    np.testing.assert_array_equal(written.image, replayed.image)
+    assert written.intrinsics == replayed.intrinsics
+    assert written.image.shape == ((16, 12, 3) if is_turned else (12, 16, 3))
+    upper_left = depth[0, 0] * 1000
+    assert upper_left == pytest.approx(16 * 11 + 1 if is_turned else 1)  # turned by the clock, the lower left comes up
 
 
 def test_wrong_input_leaves_no_bag(images: Path) -> None:
