@@ -11,14 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from scal3r_ros.io.bags.messages import RawMessage, TopicKey, scan
+from scal3r_ros.io.bags.sqlite_pages import SqlitePages
 
 SUMMARY = "SELECT topic_id, COUNT(*), MIN(timestamp), MAX(timestamp) FROM messages GROUP BY topic_id"
-MESSAGES = "SELECT topic_id, timestamp, data FROM messages"
+MESSAGES = "SELECT id, topic_id, timestamp, data FROM messages"
+MESSAGE_COLUMNS = 4
+TOPIC_COLUMNS = (5, 6)
+"""Of both tables by their number of columns: id, topic_id, timestamp and data; id, name, type and others."""
 UNREADABLE_LOG = "its write-ahead log cannot be read where it lies; copy the bag to a folder that can be written to"
 
 
 class SqliteFile:
-    """See `BagPart`. Of a file without its end the rows that are whole are read, in the order of writing.
+    """See `BagPart`. Of a damaged file the rows that are whole are read, in the order of writing.
 
     Raises:
         OSError: the file cannot be read.
@@ -54,12 +58,15 @@ class SqliteFile:
             return
         keys = [key for key, (name, _) in self._topics.items() if topics is None or name in topics]
         marks = ",".join("?" * len(keys))
+        last: tuple[int, int] | None = None
         try:
-            rows = self._connection.execute(f"{MESSAGES} WHERE topic_id IN ({marks}) ORDER BY timestamp", keys)
-            for key, stamp_ns, data in rows:
+            rows = self._connection.execute(f"{MESSAGES} WHERE topic_id IN ({marks}) ORDER BY timestamp, id", keys)
+            for row, key, stamp_ns, data in rows:
+                last = (stamp_ns, row)
                 yield RawMessage(*self._topics[key], stamp_ns, data)
         except sqlite3.Error as error:
             self.damage = self.damage or str(error)
+            yield from (message for message in self._salvaged(last) if topics is None or message.topic in topics)
 
     def _open(self) -> None:
         log = self._path.with_name(self._path.name + "-wal")
@@ -105,25 +112,16 @@ class SqliteFile:
         if spans:
             self.first_ns, self.last_ns = min(first for first, _ in spans), max(last for _, last in spans)
 
-    def _salvaged(self) -> Iterator[RawMessage]:
-        connection = self._connect("&immutable=1")
-        try:
-            # Without it SQLite refuses a file that is shorter than its header says, even where the rows are whole.
-            connection.execute("PRAGMA writable_schema=ON")
-            topics = {key: (name, kind) for key, name, kind in connection.execute("SELECT id, name, type FROM topics")}
-            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-            waiting: list[RawMessage] = []
-            # By row, not by the index on time: an index page that is missing must not cost the rows.
-            for key, stamp_ns, data in connection.execute(f"{MESSAGES} NOT INDEXED"):
-                if key not in topics:
+    def _salvaged(self, after: tuple[int, int] | None = None) -> Iterator[RawMessage]:
+        """The messages whose rows are whole, in the order of writing: all, or those `after` a stamp and row number."""
+        with SqlitePages(self._path) as pages:
+            topics: dict[int, TopicKey] = {}
+            for columns in TOPIC_COLUMNS:
+                for key, (_, name, kind, *_) in pages.rows(columns):
+                    if isinstance(name, str) and isinstance(kind, str):
+                        topics[key] = (name, kind)
+            for row, (_, topic, stamp_ns, data) in pages.rows(MESSAGE_COLUMNS):
+                if not (isinstance(topic, int) and isinstance(stamp_ns, int) and isinstance(data, bytes)):
                     continue
-                # SQLite reads a missing page as zeros, and notices only where another should follow. So a message of
-                # several pages is known to be whole once the next such has been read; the last one never is.
-                if len(data) > page_bytes:
-                    yield from waiting
-                    waiting.clear()
-                waiting.append(RawMessage(*topics[key], stamp_ns, data))
-        except sqlite3.Error:
-            return
-        finally:
-            connection.close()
+                if topic in topics and (after is None or (stamp_ns, row) > after):
+                    yield RawMessage(*topics[topic], stamp_ns, data)
