@@ -18,6 +18,8 @@ from scal3r_ros.io.stamps import stamps_ns as stamps_of_times
 KITTI_COLUMNS = 12
 MATRIX_COLUMNS = 16
 TUM_COLUMNS = 8
+EUROC_COLUMNS = 17
+EUROC_HINT = "; where these are poses of EuRoC's body, give the folder of the sequence, which knows where the camera is"
 ROTATION_TOLERANCE = 1e-2
 
 
@@ -60,6 +62,7 @@ def read_trajectory(path: Path, stamps_ns: NDArray[np.int64] | None = None, rate
     else:
         raise SequenceError(
             f"trajectory file {path} has {columns} columns, but 12 (KITTI), 16 (4×4) or 8 (TUM) are expected"
+            + (EUROC_HINT if columns == EUROC_COLUMNS else "")
         )
     _check_rotations(T, path)
     if np.any(np.diff(stamps) <= 0):
@@ -103,15 +106,17 @@ def times_bytes(stamps_ns: NDArray[np.int64]) -> bytes:
 
 
 def _read_words(path: Path) -> list[list[str]]:
-    """The words of each line; lines that start with # are left out."""
+    """The words of each line; lines that start with # are left out, and a first line of names."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise SequenceError(f"file {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SequenceError(f"file {path} is no text file") from error
     words = [line.replace(",", " ").split() for line in lines]
     rows = [row for row in words if row and not row[0].startswith("#")]
+    if rows and rows[0][0][0].isalpha() and not _is_number(rows[0][0]):
+        rows = rows[1:]
     if not rows:
         raise SequenceError(f"file {path} holds no numbers")
     return rows
@@ -141,6 +146,15 @@ def _decimal(word: str, path: Path) -> Decimal:
         return Decimal(word)
     except InvalidOperation:
         raise SequenceError(f"file {path} holds the time {word!r}, which is no number") from None
+
+
+def _is_number(word: str) -> bool:
+    """Also `nan` and `inf`, which are no names."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _poses_from_tum(numbers: NDArray[np.float64], path: Path) -> NDArray[np.float64]:

@@ -73,6 +73,7 @@ def test_poses_without_enough_stamps_are_refused(tmp_path: Path) -> None:
     [
         ("", "holds no numbers"),
         ("1 2 3\n", "3 columns"),
+        (",".join(["1"] * 17) + "\n", "poses of EuRoC's body, give the folder"),
         ("1 2 3\n1 2\n", "no table"),
         ("1 2 x\n", "no table"),
         ("1 0 0 0 0 0 0 nan\n", "not finite"),
@@ -148,6 +149,13 @@ def test_times_may_stand_before_the_names_of_the_images(tmp_path: Path) -> None:
     lines = ["#timestamp [ns],filename", *(f"{stamp},{stamp}.png" for stamp in (1_403_636_579_763_555_584, 10**18 * 2))]
     (tmp_path / "data.csv").write_text("\n".join(lines))
     assert read_times(tmp_path / "data.csv").tolist() == [1_403_636_579_763_555_584, 10**18 * 2]
+
+
+def test_tables_may_begin_with_names_and_a_byte_order_mark(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("time,x,y,z,qx,qy,qz,qw\n1.5,4,5,6,0,0,0,1\n2.5,1,2,3,0,0,0,1\n", encoding="utf-8-sig")
+    assert read_times(table).tolist() == [1_500_000_000, 2_500_000_000]
+    assert read_trajectory(table).T_ref_cam[:, 0, 3].tolist() == [4, 1]
 
 
 def test_times_that_fit_into_no_stamp_are_one_sentence(tmp_path: Path) -> None:

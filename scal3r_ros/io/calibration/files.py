@@ -11,7 +11,7 @@ from pathlib import Path
 from scal3r_ros.errors import GeometryError, SequenceError
 from scal3r_ros.io.calibration.calibration import CameraCalibration
 from scal3r_ros.io.calibration.camera import lens_of
-from scal3r_ros.io.calibration.text_forms import from_kitti_raw, from_ost, from_rows
+from scal3r_ros.io.calibration.text_forms import from_colmap_cameras, from_kitti_raw, from_ost, from_rows, is_colmap
 from scal3r_ros.io.calibration.tree_forms import from_tree, read_tree
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ FARTHEST_CENTRE = 0.3
 FORMS = (
     "KITTI's calib.txt or calib_cam_to_cam.txt, a 3×3 matrix, a row `fx fy cx cy`, a CameraInfo, the YAML or ost.txt "
     "of ROS camera calibration, YAML, XML or JSON with a camera matrix or with fx, fy, cx and cy, Kalibr's "
-    "camchain.yaml, EuRoC's sensor.yaml, or the settings of ORB-SLAM"
+    "camchain.yaml, EuRoC's sensor.yaml, COLMAP's cameras.txt, settings of ORB-SLAM, stella_vslam, VINS or Basalt"
 )
 
 
@@ -81,6 +81,8 @@ def _parse(text: str, width: int, height: int, camera: int) -> CameraCalibration
         return from_ost(text)
     is_xml = text.lstrip().startswith("<?xml")
     rows = "\n".join(line.partition("#")[0] for line in text.splitlines())
+    if is_colmap(rows):
+        return from_colmap_cameras(rows, camera)
     if not is_xml and (":" not in rows or re.search(r"^P\d*:", rows, re.MULTILINE)):
         return from_rows(rows, width, height, camera)
     return from_tree(read_tree(text), camera)

@@ -1,4 +1,4 @@
-"""Calibrations as lines of numbers: KITTI's two forms, a matrix, and the INI file of ROS camera calibration.
+"""Calibrations as lines of numbers: KITTI's two forms, a matrix, COLMAP's, and the INI file of ROS camera calibration.
 
 Each function raises ValueError, KeyError or IndexError where the text has another form.
 """
@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 
 from scal3r_ros.io.calibration.calibration import CameraCalibration
+from scal3r_ros.io.calibration.colmap_camera import PARAMETERS, from_colmap
 
 PUNCTUATION = str.maketrans(",;[]()", "      ")
 
@@ -59,6 +60,18 @@ def from_kitti_raw(text: str, width: int, height: int, camera: int) -> CameraCal
         k, d, r = values[f"K_{number}"], values[f"D_{number}"], values[f"R_rect_{number}"]
         return CameraCalibration(width, height, "plumb_bob", tuple(d), tuple(k), tuple(r), tuple(p))
     return CameraCalibration.pinhole(rectified_width, rectified_height, [*p[0:3], *p[4:7], *p[8:11]])
+
+
+def is_colmap(text: str) -> bool:
+    """Whether a text is COLMAP's `cameras.txt`, without its comments."""
+    words = text.split()
+    return len(words) > 1 and words[1] in PARAMETERS
+
+
+def from_colmap_cameras(text: str, camera: int) -> CameraCalibration:
+    """A camera of COLMAP's `cameras.txt`: `number model width height parameters…` a line."""
+    _, model, width, height, *values = [line.split() for line in text.splitlines() if line.strip()][camera]
+    return from_colmap(model, int(width), int(height), [float(value) for value in values])
 
 
 def from_ost(text: str) -> CameraCalibration:

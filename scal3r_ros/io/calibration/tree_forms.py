@@ -1,4 +1,5 @@
-"""Calibrations as YAML, JSON or XML: ROS camera calibration, OpenCV, Open3D, Kalibr, EuRoC, ORB-SLAM and plain names.
+"""Calibrations as YAML, JSON or XML: ROS camera calibration, OpenCV, Open3D, Kalibr, EuRoC, plain names, and the
+settings of ORB-SLAM, stella_vslam, VINS and Basalt.
 
 Functions raise ValueError, TypeError, KeyError or AttributeError where the content has another form.
 """
@@ -21,10 +22,19 @@ DISTORTION = (
     *("dist_coefs", "dist", "D", "D1", "distortion", "coeffs"),
 )
 SIZES = (("image_width", "image_height"), ("width", "height"), ("imageWidth", "imageHeight"), ("w", "h"))
+IMAGE_SIZES = (("width", "cols"), ("height", "rows"))
 FOCAL_LENGTHS = (("fx", "fy"), ("fl_x", "fl_y"))
 CENTRES = (("cx", "cy"), ("ppx", "ppy"))
 COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3")
+FISHEYE_COEFFICIENTS = ("k1", "k2", "k3", "k4")
 ORB_PREFIXES = ("Camera1", "Camera")
+KINDS = {"": COEFFICIENTS, "pinhole": COEFFICIENTS, "perspective": COEFFICIENTS, "rectified": COEFFICIENTS,
+         "fisheye": FISHEYE_COEFFICIENTS,
+         "kannalabrandt": FISHEYE_COEFFICIENTS, "kannalabrandt8": FISHEYE_COEFFICIENTS,
+         "kb4": FISHEYE_COEFFICIENTS}  # fmt: skip
+"""Coefficients by the camera model that the settings of a program name, in small letters without signs between."""
+KANNALA_BRANDT = {"mu": "fx", "mv": "fy", "u0": "cx", "v0": "cy", "k2": "k1", "k3": "k2", "k4": "k3", "k5": "k4"}
+"""VINS counts the coefficients of this model by the power of the angle."""
 
 
 def read_tree(text: str) -> Mapping[str, Any]:
@@ -50,8 +60,9 @@ def from_tree(tree: Mapping[str, Any], camera: int) -> CameraCalibration:
     """Whichever of the forms the content has."""
     if f"cam{camera}" in tree:
         return _from_kalibr(tree[f"cam{camera}"])
-    if any(f"{prefix}.fx" in tree for prefix in ORB_PREFIXES):
-        return _from_orb_slam(tree)
+    settings = _settings(tree, camera)
+    if settings is not None:
+        return _from_settings(settings)
     if isinstance(tree.get("intrinsics"), list):
         return _from_kalibr(tree)
     return _from_matrices(tree)
@@ -71,7 +82,8 @@ def _from_matrices(tree: Mapping[str, Any]) -> CameraCalibration:
             [float(first(names)) for names in zip(*of, strict=True)] for of in (FOCAL_LENGTHS, CENTRES)
         )
         k = (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
-        d = d or tuple(float(lower.get(name, 0.0)) for name in COEFFICIENTS)
+        names = FISHEYE_COEFFICIENTS if _is_fisheye(lower) else COEFFICIENTS
+        d = d or tuple(float(lower.get(name, 0.0)) for name in names)
     r = _numbers(first(("rectification_matrix", "r")) or IDENTITY_R)
     width, height = (int(first(names) or 0) for names in zip(*SIZES, strict=True))
     p = _numbers(first(("projection_matrix", "p")) or ())
@@ -82,14 +94,19 @@ def _from_matrices(tree: Mapping[str, Any]) -> CameraCalibration:
     named = lower.get("distortion_model", lower.get("camera_model", ""))
     model = "" if str(named).lower() in ("", "pinhole", "perspective") else str(named)
     if not model:
-        fisheye = bool(lower.get("fisheye_model", lower.get("fisheye", 0)))
-        model = "fisheye" if fisheye else "rational_polynomial" if len(d) >= 8 else "plumb_bob"
+        model = "fisheye" if _is_fisheye(lower) else "rational_polynomial" if len(d) >= 8 else "plumb_bob"
     binning = tuple(max(1, int(lower.get(name, 1))) for name in ("binning_x", "binning_y"))
     region = lower.get("roi", {})
     roi = tuple(int(region.get(name, 0)) for name in ("x_offset", "y_offset", "width", "height"))
     return CameraCalibration(
         width, height, model, d, k, r, p, (binning[0], binning[1]), (roi[0], roi[1], roi[2], roi[3])
     )
+
+
+def _is_fisheye(lower: Mapping[str, Any]) -> bool:
+    model = str(lower.get("distortion_model", lower.get("camera_model", ""))).lower()
+    named = any(word in model for word in ("fisheye", "equi", "kannala", "kb4"))
+    return named or bool(lower.get("fisheye_model", lower.get("fisheye", 0)))
 
 
 def _by_rows(k: tuple[float, ...]) -> tuple[float, ...]:
@@ -111,16 +128,38 @@ def _from_kalibr(tree: Mapping[str, Any]) -> CameraCalibration:
     return CameraCalibration(width, height, model, d, pinhole.k, pinhole.r, pinhole.p)
 
 
-def _from_orb_slam(tree: Mapping[str, Any]) -> CameraCalibration:
-    """The settings of ORB-SLAM2 and 3."""
-    prefix = next(name for name in ORB_PREFIXES if f"{name}.fx" in tree)
-    fx, fy, cx, cy = (float(tree[f"{prefix}.{name}"]) for name in ("fx", "fy", "cx", "cy"))
-    width, height = (int(tree.get(f"Camera.{name}", 0)) for name in ("width", "height"))
-    fisheye = str(tree.get("Camera.type", "")).startswith("Kannala")
-    names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3")
-    d = tuple(float(tree.get(f"{prefix}.{name}", 0.0)) for name in names)
+def _settings(tree: Mapping[str, Any], camera: int) -> Mapping[str, Any] | None:
+    """The names of one camera in the settings of ORB-SLAM, stella_vslam, VINS or Basalt; None in other files."""
+    prefix = next((name for name in ORB_PREFIXES if f"{name}.fx" in tree), None)
+    if prefix is not None:
+        parts = [(key.rpartition("."), value) for key, value in tree.items()]
+        return {name: value for (before, _, name), value in parts if before in ("Camera", prefix)}
+    if isinstance(tree.get("Camera"), dict):
+        return dict(tree["Camera"])
+    if "projection_parameters" in tree or "mirror_parameters" in tree:
+        named = {**tree.get("distortion_parameters", {}), **tree.get("projection_parameters", {})}
+        if "mu" in named:
+            named = {KANNALA_BRANDT[name]: value for name, value in named.items() if name in KANNALA_BRANDT}
+        sizes = {name: tree.get(f"image_{name}", 0) for name in ("width", "height")}
+        return {**named, **sizes, "model": tree.get("model_type", "")}
+    if isinstance(tree.get("value0"), dict):
+        one = tree["value0"]["intrinsics"][camera]
+        width, height = tree["value0"].get("resolution", [[0, 0]] * (camera + 1))[camera]
+        return {**one["intrinsics"], "width": width, "height": height, "model": one["camera_type"]}
+    return None
+
+
+def _from_settings(values: Mapping[str, Any]) -> CameraCalibration:
+    """A camera of `fx`, `fy`, `cx`, `cy`, coefficients by name, and perhaps its model and the size of its images."""
+    kind = str(values.get("model", values.get("type", "")))
+    names = KINDS.get("".join(filter(str.isalnum, kind.lower())))
+    if names is None:
+        raise GeometryError(f"its camera model is {kind}; only pinhole and fisheye are supported")
+    fx, fy, cx, cy = (float(values[name]) for name in ("fx", "fy", "cx", "cy"))
+    width, height = (int(values.get(name) or values.get(other) or 0) for name, other in IMAGE_SIZES)
+    d = tuple(float(values.get(name, 0.0)) for name in names)
     pinhole = CameraCalibration.pinhole(width, height, (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0))
-    model = "equidistant" if fisheye else "plumb_bob"
+    model = "equidistant" if names == FISHEYE_COEFFICIENTS else "plumb_bob"
     return CameraCalibration(width, height, model, d, pinhole.k, pinhole.r, pinhole.p)
 
 
@@ -134,8 +173,8 @@ def _numbers(value: Any) -> tuple[float, ...]:
 def _value(node: Any) -> Any:
     """A node of OpenCV's FileStorage as values of Python and NumPy."""
     if node.isMap():
-        matrix = node.mat()
-        return matrix if matrix is not None else {key: _value(node.getNode(key)) for key in node.keys()}  # noqa: SIM118
+        names = node.keys()
+        return node.mat() if "data" in names else {name: _value(node.getNode(name)) for name in names}
     if node.isSeq():
         return [_value(node.at(index)) for index in range(node.size())]
     return node.string() if node.isString() else node.real()

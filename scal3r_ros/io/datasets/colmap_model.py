@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.errors import SequenceError
+from scal3r_ros.errors import GeometryError, SequenceError
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.io.calibration import CameraCalibration
+from scal3r_ros.io.calibration.colmap_camera import PARAMETERS, from_colmap
 from scal3r_ros.io.datasets.sequence import ImageSequence
 from scal3r_ros.io.images.folder import natural_key
 from scal3r_ros.io.trajectories import even_stamps
@@ -24,10 +24,6 @@ RATE_HZ = 10.0
 MODELS = ("sparse/0", "sparse", "dslr_calibration_undistorted", "dslr_calibration_jpg", "colmap/sparse/0", "")
 ETH3D_MODELS = ("dslr_calibration_undistorted", "dslr_calibration_jpg")
 IMAGES = ("images", "")
-NAMES = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV")
-"""COLMAP's camera models by their number in binary files."""
-PARAMETERS = {"SIMPLE_PINHOLE": 3, "PINHOLE": 4, "SIMPLE_RADIAL": 4, "RADIAL": 5, "OPENCV": 8, "OPENCV_FISHEYE": 8,
-              "FULL_OPENCV": 12}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,11 @@ def read_colmap(folder: Path) -> ImageSequence:
     stamps = even_stamps(len(chosen), RATE_HZ)
     T = se3.invert(np.stack([image.T_cam_world for image, _ in chosen]))
     kind = "ETH3D" if model.name in ETH3D_MODELS else "COLMAP"
-    calibration = _calibration(cameras[camera], model)
+    taken = cameras[camera]
+    try:
+        calibration = from_colmap(taken.model, taken.width, taken.height, taken.values)
+    except GeometryError as error:
+        raise SequenceError(f"COLMAP model {model} cannot be used: {error}") from error
     return ImageSequence(
         kind, folder.name, tuple(path for _, path in chosen), stamps, calibration, Trajectory(stamps, T)
     )
@@ -108,7 +108,7 @@ def _read_binary(model: Path) -> tuple[dict[int, _Camera], list[_Image]]:
     with (model / "cameras.bin").open("rb") as file:
         for _ in range(_unpack(file, "Q")[0]):
             number, kind, width, height = _unpack(file, "iiQQ")
-            name = NAMES[kind]
+            name = tuple(PARAMETERS)[kind]
             cameras[number] = _Camera(name, width, height, _unpack(file, f"{PARAMETERS[name]}d"))
     with (model / "images.bin").open("rb") as file:
         for _ in range(_unpack(file, "Q")[0]):
@@ -125,20 +125,3 @@ def _read_binary(model: Path) -> tuple[dict[int, _Camera], list[_Image]]:
 def _unpack(file: BinaryIO, layout: str) -> tuple[Any, ...]:
     size = struct.calcsize("<" + layout)
     return struct.unpack("<" + layout, file.read(size))
-
-
-def _calibration(camera: _Camera, model: Path) -> CameraCalibration:
-    """COLMAP's pixels have their corners, not their centres, at whole numbers."""
-    v = camera.values
-    one_focal = camera.model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
-    fx, fy, cx, cy, *d = (v[0], *v) if one_focal else v
-    pinhole = CameraCalibration.pinhole(camera.width, camera.height, [fx, 0, cx - 0.5, 0, fy, cy - 0.5, 0, 0, 1])
-    if camera.model in ("SIMPLE_PINHOLE", "PINHOLE"):
-        return pinhole
-    kinds = {"SIMPLE_RADIAL": "plumb_bob", "RADIAL": "plumb_bob", "OPENCV": "plumb_bob",
-             "OPENCV_FISHEYE": "equidistant", "FULL_OPENCV": "rational_polynomial"}  # fmt: skip
-    if camera.model not in kinds:
-        raise SequenceError(f"COLMAP model {model} has a camera of model {camera.model}; use one of {', '.join(NAMES)}")
-    length = {"plumb_bob": 5, "equidistant": 4, "rational_polynomial": 8}[kinds[camera.model]]
-    lens = tuple([*d, 0.0, 0.0, 0.0, 0.0][:length]) if kinds[camera.model] == "plumb_bob" else tuple(d)
-    return CameraCalibration(camera.width, camera.height, kinds[camera.model], lens, pinhole.k, pinhole.r, pinhole.p)

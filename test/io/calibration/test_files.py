@@ -62,6 +62,7 @@ CAMERA = {
     "distortion_model": "radtan",
     "distortion_coeffs": [-0.3, 0.1, 0.001, 0.002],
 }
+NAMED = {"fx": 500, "fy": 510, "cx": 320, "cy": 240, "k1": -0.3, "k2": 0.1, "p1": 0.001, "p2": 0.002}
 EUROC = {**CAMERA, "sensor_type": "camera", "distortion_model": "radial-tangential"}
 EUROC["distortion_coefficients"] = EUROC.pop("distortion_coeffs")
 OTHER = {**CAMERA, "intrinsics": [400, 400, 300, 200]}
@@ -100,6 +101,14 @@ CAMERA_INFO = yaml.safe_dump(
         '%YAML:1.0\n---\nCamera.type: "PinHole"\nCamera1.fx: 500.\nCamera1.fy: 510.\nCamera1.cx: 320.\n'
         "Camera1.cy: 240.\nCamera1.k1: -0.3\nCamera1.k2: 0.1\nCamera1.p1: 0.001\nCamera1.p2: 0.002\n"
         "Camera.width: 640\nCamera.height: 480\n",
+        '%YAML:1.0\n---\nCamera.model: "perspective"\nCamera.fx: 500\nCamera.fy: 510\nCamera.cx: 320\nCamera.cy: 240\n'
+        "Camera.k1: -0.3\nCamera.k2: 0.1\nCamera.p1: 0.001\nCamera.p2: 0.002\nCamera.cols: 640\nCamera.rows: 480\n",
+        yaml.safe_dump({"Camera": {"setup": "monocular", "model": "perspective", **NAMED, "cols": 640, "rows": 480}}),
+        "%YAML:1.0\n---\nmodel_type: PINHOLE\ncamera_name: camera\nimage_width: 640\nimage_height: 480\n"
+        "distortion_parameters:\n   k1: -0.3\n   k2: 0.1\n   p1: 0.001\n   p2: 0.002\n"
+        "projection_parameters:\n   fx: 500\n   fy: 510\n   cx: 320\n   cy: 240\n",
+        "# Camera list with one line of data per camera:\n#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]\n"
+        "1 OPENCV 640 480 500 510 320.5 240.5 -0.3 0.1 0.001 0.002\n",
         "# oST version 5.0 parameters\n\n\n[image]\n\nwidth\n640\n\nheight\n480\n\n[narrow_stereo]\n\n"
         "camera matrix\n500.0 0.0 320.0\n0.0 510.0 240.0\n0.0 0.0 1.0\n\ndistortion\n-0.3 0.1 0.001 0.002\n\n"
         "rectification\n1 0 0\n0 1 0\n0 0 1\n\nprojection\n500 0 320 0\n0 510 240 0\n0 0 1 0\n",
@@ -150,6 +159,10 @@ CAMERA_INFO = yaml.safe_dump(
         "Kalibr",
         "EuRoC",
         "ORB-SLAM3",
+        "OpenVSLAM",
+        "stella_vslam",
+        "VINS",
+        "COLMAP",
         "ost.txt",
         "a row",
         "a row with comments",
@@ -208,6 +221,33 @@ def test_fisheye_of_camera_calibration_is_equidistant(tmp_path: Path, line: str)
     assert lens_of(calibration.distortion_model, calibration.d) == lens_of("equidistant", (0.1, 0.2, 0, 0))
 
 
+FISHEYE = {"fx": 500, "fy": 510, "cx": 320, "cy": 240, "k1": 0.1, "k2": 0.02, "k3": 0.003, "k4": 0.0004}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        yaml.safe_dump({"Camera": {"model": "fisheye", **FISHEYE, "cols": 640, "rows": 480}}),
+        "%YAML:1.0\n---\nCamera.model: fisheye\n" + "".join(f"Camera.{name}: {x}\n" for name, x in FISHEYE.items()),
+        "%YAML:1.0\n---\nCamera.type: KannalaBrandt8\n"
+        + "".join(f"Camera.{name}: {x}\n" for name, x in FISHEYE.items()),
+        "%YAML:1.0\n---\nmodel_type: KANNALA_BRANDT\nimage_width: 640\nimage_height: 480\nprojection_parameters:\n"
+        "   k2: 0.1\n   k3: 0.02\n   k4: 0.003\n   k5: 0.0004\n   mu: 500\n   mv: 510\n   u0: 320\n   v0: 240\n",
+        json.dumps(
+            {"value0": {"intrinsics": [{"camera_type": "kb4", "intrinsics": FISHEYE}], "resolution": [[640, 480]]}}
+        ),
+        json.dumps({**FISHEYE, "camera_model": "OPENCV_FISHEYE"}),
+        "1 OPENCV_FISHEYE 640 480 500 510 320.5 240.5 0.1 0.02 0.003 0.0004\n",
+    ],
+    ids=["stella_vslam", "OpenVSLAM", "ORB-SLAM3", "VINS", "Basalt", "nerfstudio", "COLMAP"],
+)
+def test_the_same_fisheye_in_every_form(tmp_path: Path, text: str) -> None:
+    calibration = read_calibration(write(tmp_path, text), 640, 480)
+    assert CameraModel.of(calibration).raw == CameraModel.of(PINHOLE).raw
+    lens = lens_of(calibration.distortion_model, calibration.d)
+    assert (lens.model, lens.coefficients) == ("equidistant", (0.1, 0.02, 0.003, 0.0004))
+
+
 def test_kitti_raw_gives_the_camera_of_the_images_at_hand(tmp_path: Path) -> None:
     text = (
         "calib_time: 09-Jan-2012 13:57:47\ncorner_dist: 9.95e-02\nS_02: 1392 512\n"
@@ -233,6 +273,10 @@ def test_kitti_raw_gives_the_camera_of_the_images_at_hand(tmp_path: Path) -> Non
         ("camera_matrix: [", "none of the known forms"),
         ("fx: 500\nfy: 500\n", "none of the known forms"),
         (yaml.safe_dump({"cam0": {**CAMERA, "camera_model": "omni"}}), "its camera model is omni"),
+        (yaml.safe_dump({"Camera": {**NAMED, "model": "equirectangular"}}), "its camera model is equirectangular"),
+        ("%YAML:1.0\n---\nmodel_type: MEI\nmirror_parameters:\n   xi: 2.1\n", "its camera model is MEI"),
+        ("1 FOV 640 480 500 510 320 240 0.9\n", "none of the known forms"),
+        ("1 OPENCV 640 480 500 510 320 240\n", "model OPENCV with 4 parameters"),
         ("-500 -500 320 240\n", "focal lengths"),
         ("500 500 1280 240\n", "principal point"),
         ("0 0 320\n0 0 240\n0 0 1\n", "focal lengths"),
