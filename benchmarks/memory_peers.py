@@ -2,16 +2,17 @@
 
     python benchmarks/memory_peers.py                      two boxes of two ranks
     python benchmarks/memory_peers.py --ranks 1            two nodes with one device each
-    python benchmarks/memory_peers.py --preset medium --rounds 12
+    python benchmarks/memory_peers.py --preset medium --pairs 60
     python benchmarks/memory_peers.py --out out/memory_peers
 
-Box A maps chunk after chunk of random images on random weights, in turns of a few steps with an equal box that shares
+Box A maps chunk after chunk of random images on random weights, step by step in turn with an equal box that shares
 nothing. A's peer B maps a chunk a rank every two seconds; it is stopped by SIGSTOP with its workers, goes on, is
-killed, started again. Each turn of A is compared with the turn of the other box beside it, so that the load of the
-machine, which is the same for both, does not count. Prints a table and writes memory_peers.json.
+killed, started again. Each step of A is compared with the step of the other box beside it, so that the load of the
+machine, which is the same for both, does not count. B, which would have a machine of its own, runs at low priority.
+Prints a table and writes memory_peers.json.
 
 A step takes as many chunks as a box has ranks. Its wait is all the time that it spends to take the peers' sums and to
-give what it has learned to be sent (`peer_wait_s` of the diagnostics).
+give what it has learned to be sent (`peer_wait_s` of the diagnostics), on the clock.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ from scal3r_ros.reconstruction.protocol import Chunk, Frame
 FRAMES = 3
 IMAGE = (64, 128)
 PERIOD_S, DEADLINE_S = 1.0, 3.0
-STEPS_OF_A_TURN = 8
 REST_OF_B_S = 2.0
+NICENESS_OF_B = 10
 DRAWS = 2000
 
 
@@ -121,6 +122,7 @@ class Peer:
 
 
 def _map_on(name: str, rendezvous: str, preset: str, ranks: int, ready: Connection) -> None:
+    os.nice(NICENESS_OF_B)
     box = Box(name, rendezvous, preset, ranks)
     ready.send("ready")
     while True:
@@ -135,18 +137,16 @@ def _chunk(index: int) -> Chunk:
     return Chunk(index, tuple(Frame(FRAMES * index + i, i + 1, image, None) for i, image in enumerate(images)), 0)
 
 
-def _phase(name: str, a: Box, alone: Box, rounds: int) -> dict[str, Any]:
-    """Turns of both boxes, the one that begins changing from round to round; the peers do what they do meanwhile."""
+def _phase(name: str, a: Box, alone: Box, pairs: int) -> dict[str, Any]:
+    """Steps of both boxes, the one that begins changing from pair to pair; the peers do what they do meanwhile."""
     took: dict[Box, list[float]] = {a: [], alone: []}
-    ratios, waits = [], []
-    for number in range(rounds):
-        medians = {}
+    waits = []
+    for number in range(pairs):
         for box in (a, alone) if number % 2 else (alone, a):
-            steps = [box.step() for _ in range(STEPS_OF_A_TURN)]
-            took[box] += [seconds for seconds, _ in steps]
-            medians[box] = float(np.median(took[box][-STEPS_OF_A_TURN:]))
-            waits += [waited for _, waited in steps] if box is a else []
-        ratios.append(medians[a] / medians[alone])
+            seconds, waited = box.step()
+            took[box].append(seconds)
+            waits += [waited] if box is a else []
+    ratios = [one / other for one, other in zip(took[a], took[alone], strict=True)]
     low, high = _interval(ratios)
     return {
         "peer": name,
@@ -192,7 +192,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="small", help="shape of the network")
     parser.add_argument("--ranks", type=int, default=2, help="devices of each box")
-    parser.add_argument("--rounds", type=int, default=10, help="turns of both boxes in each phase")
+    parser.add_argument("--pairs", type=int, default=80, help="steps of either box in each phase")
     parser.add_argument("--out", type=Path, default=Path("out/memory_peers"), help="folder for memory_peers.json")
     return parser.parse_args()
 
@@ -222,7 +222,7 @@ def main() -> None:
             (b.start, "started again"),
         ):
             change()
-            rows.append(_phase(phase, a, alone, arguments.rounds))
+            rows.append(_phase(phase, a, alone, arguments.pairs))
             print(json.dumps(rows[-1]), flush=True)
     finally:
         with contextlib.suppress(psutil.Error):

@@ -93,3 +93,24 @@ def test_a_reply_of_a_worker_does_not_wait_until_the_gradient_before_it_is_read(
     free.set()
     assert read.wait(PATIENCE_S)
     box.close()
+
+
+def test_a_file_of_gradients_gives_back_every_bit_and_one_that_has_none_is_an_error(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def numbers(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    G = {3: FastWeights(numbers(1, 4, 8), numbers(1, 8, 4), numbers(1, 8, 4).mT), 11: gradient_of(Chunk(0, (), 0))[3]}
+    write_gradients(tmp_path / "own", G)
+    read = read_gradients(tmp_path / "own")
+    (tmp_path / "own").unlink()
+    assert list(read) == [3, 11]
+    for layer, expected in G.items():
+        assert all(torch.equal(one, other) for one, other in zip(read[layer], expected, strict=True))
+    write_gradients(tmp_path / "nothing", {})
+    assert read_gradients(tmp_path / "nothing") == {}
+    (tmp_path / "torn").write_bytes(b"{}"[:1])
+    for name in ("gone", "torn"):
+        with pytest.raises(OSError, match=name):
+            read_gradients(tmp_path / name)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from scal3r_ros.model import FastWeights
 from scal3r_ros.sync.devices.memory.box_memory import read_gradients, write_gradients
 from scal3r_ros.sync.devices.messages import Loaded, PeerSum, Reply, Written
+
+_CURRENT = 2
+"""Sums that are in use: none, which is version 0, and the newest."""
 
 
 class PeerSums:
@@ -44,8 +46,8 @@ class PeerSums:
         """Takes the sum of that version from now on, and forgets older ones."""
         begin = time.perf_counter()
         self._current = self._sums[version]
-        for old in [number for number in self._sums if 0 < number < version]:
-            del self._sums[old]
+        if len(self._sums) > _CURRENT:
+            self._tasks.put(lambda: self._forget(version))  # to give back that much memory takes time
         self.waited_s += time.perf_counter() - begin
 
     def load(self, message: PeerSum) -> None:
@@ -60,7 +62,7 @@ class PeerSums:
         while True:
             task = self._tasks.get()
             # A file that is gone was replaced by a newer one; a full disk costs freshness only.
-            with contextlib.suppress(OSError, SafetensorError), self._stream():
+            with contextlib.suppress(OSError), self._stream():
                 task()
 
     def _load(self, message: PeerSum) -> None:
@@ -72,8 +74,12 @@ class PeerSums:
             torch.cuda.current_stream(self._device).synchronize()
         self._send(Loaded(message.version))
 
+    def _forget(self, version: int) -> None:
+        for old in [number for number in self._sums if 0 < number < version]:
+            del self._sums[old]
+
     def _write(self, path: Path, gradients: Mapping[int, FastWeights]) -> None:
-        write_gradients(path, {layer: FastWeights(*(w.cpu() for w in G)) for layer, G in gradients.items()})
+        write_gradients(path, gradients)
         self._send(Written(path))
 
     def _stream(self) -> contextlib.AbstractContextManager[object]:

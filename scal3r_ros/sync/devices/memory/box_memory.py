@@ -10,15 +10,16 @@ all answer with the same memory.
 from __future__ import annotations
 
 import itertools
+import json
 import logging
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
 
 from scal3r_ros.errors import Scal3rError
 from scal3r_ros.model import FastWeights, MemoryRule
@@ -26,6 +27,8 @@ from scal3r_ros.model.memory.snapshot import Snapshot, read_snapshot, write_snap
 from scal3r_ros.sync.peers.peers import MemoryPeers
 
 _CHECK_S = 0.5
+_HEAD, _NUMBER = 16384, 4
+"""Bytes of a file of gradients before the first number, and of a number."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,9 +50,9 @@ class BoxMemory:
         self._offer = offer
         self._ask = ask
         self._own: Mapping[int, FastWeights] = {}
-        self._lock = threading.Lock()  # of `_own` and `_wanted`
-        self._wanted: Path | None = None
-        self._own_chunks = self._wanted_chunks = 0
+        self._lock = threading.Lock()  # of `_own`
+        self._wanted: tuple[Path, int] | None = None
+        self._own_chunks = 0
         self._waited_s = 0.0
         self._numbers = itertools.count(1)
         self._closing = threading.Event()
@@ -86,9 +89,8 @@ class BoxMemory:
         `waited_s`: how long these chunks have waited for peers.
         """
         begin = time.perf_counter()
-        path = self._folder / f"own{next(self._numbers)}.safetensors"
-        with self._lock:
-            self._wanted, self._wanted_chunks = path, chunks
+        path = self._folder / f"own{next(self._numbers)}"
+        self._wanted = path, chunks  # without the lock, for which a thread may wait that waits for a CPU itself
         self._ask(path)
         self._waited_s += waited_s + time.perf_counter() - begin
 
@@ -139,14 +141,15 @@ class BoxMemory:
         while (path := self._written.get()) is not None:
             try:
                 gradients = read_gradients(path)
-            except (OSError, SafetensorError) as error:
+            except OSError as error:
                 _log.warning("what this box has learned could not be read for its peers: %s", error)
                 continue
             finally:
                 path.unlink(missing_ok=True)
             with self._lock:
-                if path == self._wanted:
-                    self._own, self._own_chunks = gradients, self._wanted_chunks
+                wanted = self._wanted
+                if wanted is not None and path == wanted[0]:
+                    self._own, self._own_chunks = gradients, wanted[1]
 
     def _distribute(self) -> None:
         before: Path | None = None
@@ -155,7 +158,7 @@ class BoxMemory:
             if self._closing.is_set():
                 return
             self._peers.changed.clear()
-            path = self._folder / f"peers{version}.safetensors"
+            path = self._folder / f"peers{version}"
             try:
                 write_gradients(path, self._peers.totals())
             except OSError as error:
@@ -168,18 +171,39 @@ class BoxMemory:
 
 
 def write_gradients(path: Path, gradients: Mapping[int, FastWeights]) -> None:
-    """Writes gradients by layer; raises `OSError`."""
-    tensors = {f"{layer}.{name}": w.contiguous() for layer, G in gradients.items() for name, w in G._asdict().items()}
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
+    """Writes gradients by layer, from any device; raises `OSError`.
+
+    Only the copies take time, and those let other threads of the process run: a library that makes bytes of tensors
+    would stop the chunk's thread meanwhile.
+    """
+    shapes = {layer: [list(w.shape) for w in G] for layer, G in gradients.items()}
+    head = json.dumps(shapes).encode().ljust(_HEAD)
+    if len(head) > _HEAD:
+        raise OSError(f"gradients of {len(gradients)} layers are more than a file is made for")
+    numbers = _HEAD // _NUMBER + sum(w.numel() for G in gradients.values() for w in G)
+    with path.open("wb") as file:
+        file.write(head)
+        file.flush()
+        os.posix_fallocate(file.fileno(), 0, numbers * _NUMBER)  # a full disk is an error here, and a signal later
+    place = torch.from_file(str(path), shared=True, size=numbers)[_HEAD // _NUMBER :]
+    for G in gradients.values():
+        for w in G:
+            place[: w.numel()].copy_(w.detach().reshape(-1))
+            place = place[w.numel() :]
 
 
 def read_gradients(path: Path) -> Mapping[int, FastWeights]:
-    """Gradients that `write_gradients` wrote, on the CPU; raises `OSError` or `SafetensorError`."""
-    tensors = load_file(path)
-    layers = sorted({int(name.partition(".")[0]) for name in tensors})
+    """Gradients that `write_gradients` wrote, on the CPU; raises `OSError` where the file is gone or none of those."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        numbers = os.fstat(file.fileno()).st_size // _NUMBER
+    try:
+        shapes = {int(layer): [torch.Size(shape) for shape in of_layer] for layer, of_layer in json.loads(head).items()}
+        place = torch.from_file(str(path), size=numbers)[_HEAD // _NUMBER :]
+    except (ValueError, RuntimeError) as error:
+        raise OSError(f"{path.name} has no gradients: {error}") from error
+    parts = iter(torch.split(place, [shape.numel() for of_layer in shapes.values() for shape in of_layer]))
     return {
-        layer: FastWeights(*(tensors[f"{layer}.{name}"].clone() for name in FastWeights._fields)) for layer in layers
+        layer: FastWeights(*(next(parts).view(shape).clone() for shape in of_layer))
+        for layer, of_layer in shapes.items()
     }
