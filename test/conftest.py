@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ os.environ.setdefault("ROS_LOG_DIR", str(Path(sys.prefix) / "log"))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # each worker of pytest-xdist is a process of its own
 
+
+# An example may take as long as it does: whether a test passes must not depend on the machine.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 pytest_plugins = ["box_room", "browser"]
 

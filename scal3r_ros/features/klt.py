@@ -198,8 +198,11 @@ class KltTracker:
         strength = cv2.cornerMinEigenVal(grey, 5)
         margin = config.window // 2 + 1
         strength[:margin], strength[-margin:], strength[:, :margin], strength[:, -margin:] = 0, 0, 0, 0
-        for x, y in self._uv.astype(int):
-            strength[max(0, y - cell // 2) : y + cell // 2 + 1, max(0, x - cell // 2) : x + cell // 2 + 1] = 0
+        taken = np.zeros((height, width), np.uint8)
+        x, y = self._uv.astype(int).T
+        taken[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] = 1
+        side = 2 * (cell // 2) + 1
+        strength[cv2.dilate(taken, np.ones((side, side), np.uint8)) > 0] = 0
         tiles = strength[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell).transpose(0, 2, 1, 3)
         cells = tiles.reshape(rows * columns, cell * cell)
         best = cells.argmax(axis=1)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import expm
 
 from scal3r_ros.geometry import se3
 
 Array = NDArray[np.float64]
+
+_SMALL = 1e-8
+"""Below it two terms of a series are exact to rounding, and a quotient is of numbers that may have no digits left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +85,20 @@ class Sim3:
 
 
 def _translation_jacobian(rotvec: Array, log_scale: float) -> Array:
-    """V (3, 3) = ∫₀¹ exp(τ (λ I + [ω]×)) dτ, read off the exponential of an augmented matrix (Van Loan, 1978)."""
-    augmented = np.zeros((6, 6))
-    augmented[:3, :3] = se3.hat(rotvec) + log_scale * np.eye(3)
-    augmented[:3, 3:] = np.eye(3)
-    return np.asarray(expm(augmented)[:3, 3:], np.float64)
+    """V (3, 3) = ∫₀¹ exp(τ (λ I + [ω]×)) dτ.
+
+    The matrix is normal, so that V follows from its eigenvalues: λ along the axis, λ ± i |ω| across it.
+    """
+    angle = float(np.linalg.norm(rotvec))
+    axis = rotvec / angle if angle > 0.0 else np.zeros(3)
+    along, across = _mean_exponential(complex(log_scale)), _mean_exponential(complex(log_scale, angle))
+    on_axis = np.outer(axis, axis)
+    return along.real * on_axis + across.real * (np.eye(3) - on_axis) + across.imag * se3.hat(axis)
+
+
+def _mean_exponential(z: complex) -> complex:
+    """∫₀¹ exp(τ z) dτ."""
+    return complex(np.expm1(z) / z) if abs(z) > _SMALL else 1.0 + z / 2.0
 
 
 def rows_of(transforms: Iterable[Sim3]) -> Array:

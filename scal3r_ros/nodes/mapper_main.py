@@ -6,6 +6,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+SWITCH_INTERVAL_S = 0.0005
+"""How long a thread of the node may keep the interpreter from the one that poses images: Python's 5 ms, once for each
+library call of that thread, would add up to more than the work itself."""
+
 if TYPE_CHECKING:
     from scal3r_ros.nodes.ros.process import RunnableNode
 
@@ -28,6 +32,7 @@ def _make() -> RunnableNode:
     from scal3r_ros.nodes.mapper.core_log import forward_core_log
     from scal3r_ros.nodes.mapper.node import MapperNode
 
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     node: MapperNode[MapperNodeConfig] = MapperNode(
         MapperNodeConfig,
         lambda config: build_mapper(config, node.get_fully_qualified_name(), config.separate_process),

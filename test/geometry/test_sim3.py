@@ -2,8 +2,10 @@
 
 import gtsam
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import expm
 
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.sim3 import Sim3
@@ -25,6 +27,18 @@ def test_exponential_is_gtsams_with_rotation_and_translation_swapped(xi):
     oracle = gtsam.Similarity3.Expmap(xi[[3, 4, 5, 0, 1, 2, 6]])
     for point, moved in zip(POINTS, S.apply(POINTS), strict=True):
         np.testing.assert_allclose(moved, oracle.transformFrom(point), atol=1e-7)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-12, 1e-8, 1e-5, 0.3, 3.1])
+@pytest.mark.parametrize("log_scale", [0.0, -1e-12, 1e-8, 1e-5, -0.7, 2.0])
+def test_exponential_is_that_of_the_matrix_to_rounding(angle, log_scale):
+    rotvec = angle * np.array([2.0, -1.0, 2.0]) / 3.0
+    generator = np.zeros((4, 4))
+    generator[:3, :3] = se3.hat(rotvec) + log_scale * np.eye(3)
+    generator[:3, 3] = [1.0, -2.0, 3.0]
+    S = Sim3.from_log([1.0, -2.0, 3.0, *rotvec, log_scale])
+    np.testing.assert_allclose(S.matrix, expm(generator), rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(S.log()[:3], [1.0, -2.0, 3.0], rtol=1e-12)
 
 
 @given(similarity, similarity)

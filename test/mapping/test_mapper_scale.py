@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scal3r_ros.geometry.trajectory import Trajectory
@@ -103,7 +103,6 @@ def test_samples_that_make_no_sense_end_nothing(oracle, street, drain: Drain) ->
     assert mapper.scale.estimate() is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=3, max_size=3), st.floats(-np.pi, np.pi))
 def test_upright_takes_up_to_z_by_the_least_turn(direction: list[float], yaw: float) -> None:
     up = np.array([*direction[:2], direction[2] + 1.5])

@@ -23,7 +23,7 @@ from scal3r_ros.nodes.mapper.monitor import HealthMonitor
 from scal3r_ros.nodes.mapper.output.map_publishers import CORRECTION_PERIOD_S, MapPublishers, MapSource
 from scal3r_ros.nodes.mapper.output.navigation import NavigationPublishers
 from scal3r_ros.nodes.mapper.output.run_result import RunResult
-from scal3r_ros.nodes.mapper.output.scale_publisher import SCALE_PERIOD_S, ScalePublisher
+from scal3r_ros.nodes.mapper.output.scale_publisher import ScalePublisher
 from scal3r_ros.nodes.mapper.output.update_sink import UpdateSink
 from scal3r_ros.nodes.mapper.stages.pipeline import Pipeline
 from scal3r_ros.nodes.mapper.stages.serial_executor import SerialExecutor
@@ -41,11 +41,11 @@ SAVE_TIMEOUT_S = 30.0
 TF_STATIC_WAIT_S = 1.0
 """How long the first poses wait for /tf_static to connect the camera with the base."""
 
-PATH_PERIOD_S = 0.2
-"""How often the path is extended: publishing one of 2000 poses takes 16 ms."""
+TICKS_BETWEEN_LOOKS = 2
+"""Every so many repetitions of map → odom the node also looks whether path, scale or global cloud are due.
 
-DUE_PERIOD_S = 0.2
-"""How often the node looks whether the global cloud is due."""
+One timer for all: rclpy takes about a millisecond to call one, in which the threads of the camera have to wait.
+"""
 
 
 class MappingSession:
@@ -79,12 +79,8 @@ class MappingSession:
         self._base_missing = False
         self._storage = SerialExecutor("storage")
         self._stored: Future[str] | None = None
-        self._timers = [
-            steady_timer(node, CORRECTION_PERIOD_S, self._publishers.repeat_correction),
-            steady_timer(node, DUE_PERIOD_S, self._pipeline.publish_due),
-            steady_timer(node, PATH_PERIOD_S, self._publishers.extend_path),
-            steady_timer(node, SCALE_PERIOD_S, self._scale.publish),
-        ]
+        self._ticks = 0
+        self._timer = steady_timer(node, CORRECTION_PERIOD_S, self._tick)
         self._node = node
 
     @property
@@ -179,14 +175,21 @@ class MappingSession:
         stopped = self._storage.shutdown(time.monotonic() + SAVE_TIMEOUT_S, lambda: False) and stopped
         if self._sink.unwritten:
             self._write_result()
-        for timer in self._timers:
-            self._node.destroy_timer(timer)
+        self._node.destroy_timer(self._timer)
         self._monitor.close()
         self._publishers.close()
         self._navigation.close()
         self._scale.close()
         self._mapper.close()
         return stopped
+
+    def _tick(self) -> None:
+        self._publishers.repeat_correction()
+        self._ticks += 1
+        if self._ticks % TICKS_BETWEEN_LOOKS == 0:
+            self._pipeline.publish_due()
+            self._publishers.extend_path()
+            self._scale.publish()
 
     def _error(self, sentence: str) -> None:
         self._log.error(sentence)

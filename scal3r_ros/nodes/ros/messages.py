@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Transform, TransformStamped, Vector3
-from nav_msgs.msg import MapMetaData, OccupancyGrid, Odometry, Path
+from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
+from nav_msgs.msg import MapMetaData, OccupancyGrid, Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
@@ -95,17 +94,6 @@ def odometry_message(
     linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = map(float, twist.velocity)
     message.twist.covariance = twist.covariance.reshape(36)
     return message
-
-
-def path_message(frame: str, stamps_ns: Sequence[int] | NDArray[np.int64], T_frame_child: Array) -> Path:
-    """Path of poses (n, 4, 4) in `frame`; stamped as its last pose, 0 where it has none."""
-    stamps = [int(stamp) for stamp in stamps_ns]
-    path = Path(header=Header(stamp=stamp_message(stamps[-1] if stamps else 0), frame_id=frame))
-    path.poses = [
-        PoseStamped(header=Header(stamp=stamp_message(stamp), frame_id=frame), pose=pose_message(T))
-        for stamp, T in zip(stamps, T_frame_child, strict=True)
-    ]
-    return path
 
 
 def cloud_to_message(nanoseconds: int, frame: str, cloud: PointCloud) -> PointCloud2:

@@ -117,16 +117,6 @@ def test_a_large_cloud_is_packed_without_a_copy_by_bytes():
     assert time.process_time() - start < 0.5
 
 
-def test_path_keeps_stamps_and_poses():
-    stamps = np.array([1, 2, 3], np.int64) * 10**9
-    poses = np.stack([pose(seed) for seed in range(3)])
-    message = conversion.path_message("map", stamps, poses)
-    assert conversion.stamp_ns(message.header.stamp) == 3 * 10**9
-    assert [conversion.stamp_ns(item.header.stamp) for item in message.poses] == list(stamps)
-    got = np.array([[item.pose.position.x, item.pose.position.y, item.pose.position.z] for item in message.poses])
-    np.testing.assert_allclose(got, poses[:, :3, 3])
-
-
 @given(st.integers(0, 5000), st.integers(2, 100))
 def test_thinned_indices_are_spread_and_keep_both_ends(count, limit):
     chosen = conversion.thinned(count, limit)

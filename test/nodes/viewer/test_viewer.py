@@ -13,16 +13,19 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 import rclpy
 from browser import Page
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from scal3r_ros.mapping.values import PointCloud
-from scal3r_ros.nodes.ros.messages import cloud_to_message, loop_markers, path_message
+from scal3r_ros.nodes.ros.messages import cloud_to_message, loop_markers
 from scal3r_ros.nodes.ros.qos import LATCHED, STREAM
 from scal3r_ros.nodes.viewer import node as viewer_node
 from scal3r_ros.nodes.viewer.node import ViewerNode
@@ -75,8 +78,7 @@ def test_points_add_up_and_a_loop_brings_the_whole_map(published: Published, pag
     published.points.publish(cloud_to_message(1, "map", wall(300)))
     published.spin_until(lambda: view.points_shown == 300)
     assert published.mapper.count_subscribers("image") == 0  # a player would begin before the mapper is there
-    poses = np.tile(np.eye(4), (5, 1, 1))
-    published.path.publish(path_message("map", list(range(1, 6)), poses))
+    published.path.publish(Path(poses=[PoseStamped(header=Header(stamp=Time(nanosec=1 + i))) for i in range(5)]))
     page.open(view.url)
     page.wait_until(lambda: published.executor.spin_once(timeout_sec=0.01) or page.points() >= 0)
     published.spin_until(lambda: published.mapper.count_subscribers("image") == 1)
@@ -85,7 +87,7 @@ def test_points_add_up_and_a_loop_brings_the_whole_map(published: Published, pag
     published.spin_until(lambda: published.map.get_subscription_count() == 1)
     published.map.publish(cloud_to_message(6, "map", wall(100)))
     published.spin_until(lambda: view.points_shown == 100)
-    published.path.publish(path_message("map", [], np.zeros((0, 4, 4))))
+    published.path.publish(Path())
     published.spin_until(lambda: view.points_shown == 0)
 
 

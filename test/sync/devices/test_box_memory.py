@@ -17,7 +17,7 @@ from scal3r_ros.reconstruction.protocol import Chunk
 from scal3r_ros.sync.devices.chunk_parallel import ChunkParallelReconstructor
 from scal3r_ros.sync.devices.memory import box_memory
 from scal3r_ros.sync.devices.memory.background import PeerSums
-from scal3r_ros.sync.devices.memory.box_memory import BoxMemory
+from scal3r_ros.sync.devices.memory.box_memory import BoxMemory, read_gradients, write_gradients
 from scal3r_ros.sync.peers.config import MemoryPeersConfig
 from scal3r_ros.sync.peers.peers import MemoryPeers
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped, TransformStamped
+from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry, Path
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
@@ -21,6 +20,7 @@ from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.trajectory import Trajectory
 from scal3r_ros.mapping.values import FramePose, MapUpdate, PointCloud
 from scal3r_ros.nodes.mapper.activity import Activity
+from scal3r_ros.nodes.mapper.output.path import PathBuffer
 from scal3r_ros.nodes.mapper.output.rate_limited_transform import RateLimitedTransform
 from scal3r_ros.nodes.mapper.output.topic import Topic
 from scal3r_ros.nodes.mapper.output.velocity import VelocityMeter
@@ -30,7 +30,6 @@ from scal3r_ros.nodes.ros.messages import (
     cloud_to_message,
     loop_markers,
     odometry_message,
-    path_message,
     thinned,
     transform_message,
 )
@@ -43,7 +42,6 @@ CORRECTION_PERIOD_S = 0.1
 """How often map → odom is sent while no image brings it along, in seconds."""
 
 EMPTY_CLOUD = PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
-EMPTY_TRAJECTORY = Trajectory(np.zeros(0, np.int64), np.zeros((0, 4, 4)))
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class MapPublishers:
         self._map_changed = False
         self._correcting = RateLimitedTransform(config.output.correction_step_m, config.output.correction_step_deg)
         self._here = np.zeros(3)  # the base in odom
-        self._path_poses: list[PoseStamped] = []
+        self._path_poses = PathBuffer(config.map_frame)
         self._path_grew = False
         self._T_cam_base: Array | None = None
         self._newest_ns: int | None = None  # of the poses
@@ -165,13 +163,7 @@ class MapPublishers:
         with self._lock:
             if not self._path_grew:
                 return
-            self._path_grew = False
-            limit = self._config.output.path_max_poses
-            poses = [self._path_poses[index] for index in thinned(len(self._path_poses), limit)]
-            if len(self._path_poses) > 2 * limit:
-                self._path_poses = poses
-            header = Header(stamp=poses[-1].header.stamp, frame_id=self._config.map_frame)
-            self._path.publish(Path(header=header, poses=poses))
+            self._send_path()
 
     def clear(self) -> None:
         """Replaces path and map by empty ones, and starts as before the first image."""
@@ -180,7 +172,7 @@ class MapPublishers:
             self._forget()
             self._map_changed = False
             if published:
-                self._path.publish(path_message(self._config.map_frame, [], EMPTY_TRAJECTORY.T_ref_cam))
+                self._send_path()
                 self._map.publish(cloud_to_message(newest_ns, self._config.map_frame, EMPTY_CLOUD))
                 self._loops.publish(loop_markers(newest_ns, self._config.map_frame, np.zeros((0, 2, 3))))
 
@@ -189,7 +181,7 @@ class MapPublishers:
         self._T_cam_base = None
         self._newest_ns = self._image_ns = None
         self._sent_s = 0.0
-        self._path_poses, self._path_grew = [], False
+        self._path_poses, self._path_grew = PathBuffer(self._config.map_frame), False
         self._velocity.forget()
 
     def _give_pose(self, pose: FramePose, T_odom_base: Array) -> None:
@@ -204,7 +196,7 @@ class MapPublishers:
                 transform_message(pose.stamp_ns, config.map_frame, config.odom_frame, T_map_odom),
             ]
         )
-        self._path_poses += path_message(config.map_frame, [pose.stamp_ns], (T_map_odom @ T_odom_base)[None]).poses
+        self._path_poses.append(pose.stamp_ns, T_map_odom @ T_odom_base)
         self._path_grew = True
         covariance = base_covariance(pose.covariance, pose.T_odom_cam, T_odom_base)
         extrapolated = not pose.source.measured
@@ -233,9 +225,16 @@ class MapPublishers:
         with self._lock:
             chosen = thinned(len(trajectory), self._config.output.path_max_poses)
             T_map_base = trajectory.T_ref_cam[chosen] @ self._T_cam_base_now()
-            path = path_message(self._config.map_frame, trajectory.stamps_ns[chosen], T_map_base)
-            self._path_poses, self._path_grew = list(path.poses), False
-            self._path.publish(path)
+            self._path_poses.replace(trajectory.stamps_ns[chosen], T_map_base)
+            self._send_path()
+
+    def _send_path(self) -> None:
+        self._path_grew = False
+        limit = self._config.output.path_max_poses
+        chosen = thinned(len(self._path_poses), limit)
+        self._path.publish(self._path_poses.message(chosen))
+        if len(self._path_poses) > 2 * limit:
+            self._path_poses.keep(chosen)
 
     def _publish_loops(self) -> None:
         with self._lock:

@@ -16,9 +16,6 @@ from scal3r_ros.nodes.ros.messages import stamp_ns, transform_message
 from scal3r_ros.nodes.ros.parameters import NodeConfig
 from scal3r_ros.nodes.ros.qos import LATCHED
 
-SCALE_PERIOD_S = 0.2
-"""How often the node looks whether scale has changed."""
-
 _NOTICEABLE = 1e-5
 """Share by which scale has to change to be published again."""
 

@@ -1,14 +1,13 @@
 """Samples come in any order and are asked for by time."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scal3r_ros.mapping.scale.sources.sample_buffer import SampleBuffer
 from scal3r_ros.mapping.values import Fix
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(0, 50), st.integers(0, 50))
 def test_between_gives_what_lies_there_and_a_neighbour_on_either_side(stamps, first, length):
     buffer = SampleBuffer[Fix]()
