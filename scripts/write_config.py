@@ -42,6 +42,8 @@ PROFILES = {
         {
             "initial_median_depth_m": 2.0,
             "map.voxel_size": 0.02,
+            "geometric.lag.readout_s": 0.02,
+            "geometric.lag.readout_sigma_s": 0.01,
             "window.max_turn": 0.1,
             "window.min_common": 0.7,
             "tracker.revisits": 30,

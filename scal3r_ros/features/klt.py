@@ -122,12 +122,19 @@ class KltTracker:
         self.follow(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8))
         return self.replenish()
 
-    def peek(self, grey: NDArray[np.uint8]) -> Features:
-        """The points of the last image that are found in `grey` (h, w), which does not become the last one."""
+    def peek(self, grey: NDArray[np.uint8]) -> tuple[Features, NDArray[np.float32]]:
+        """The points of the last image that are found in `grey` (h, w), which does not become the last one, and how far
+        they have moved (n, 2).
+        """
         if self._last is None or grey.shape != self._last.shape or not len(self._ids):
-            return Features(np.empty(0, np.int64), np.empty((0, 2), np.float32))
+            return Features(np.empty(0, np.int64), np.empty((0, 2), np.float32)), np.empty((0, 2), np.float32)
         uv, good = self._followed(self._last, grey)
-        return Features(self._ids[good], uv[good])
+        return Features(self._ids[good], uv[good]), (uv - self._uv)[good]
+
+    @property
+    def flow(self) -> NDArray[np.float32]:
+        """How far the points (n, 2) of the last image have moved since the one before; new ones as their neighbours."""
+        return self._flow
 
     def follow(self, grey: NDArray[np.uint8]) -> Features:
         """The points of the last image that are found in `grey` (h, w), the next one: the first half of `track`."""
@@ -148,7 +155,7 @@ class KltTracker:
         distance = np.abs(self._uv[:, None] - found.uv[None]).max(axis=2).min(axis=1)
         kept = (distance > apart) & ~np.isin(self._ids, found.ids)
         ids, uv = np.concatenate([self._ids[kept], found.ids]), np.concatenate([self._uv[kept], found.uv])
-        flow = np.concatenate([self._flow[kept], np.zeros_like(found.uv)])
+        flow = np.concatenate([self._flow[kept], self._neighbouring_flow(found.uv)])
         order = np.argsort(ids, kind="stable")
         self._ids, self._uv, self._flow = ids[order], uv[order].astype(np.float32), flow[order]
 

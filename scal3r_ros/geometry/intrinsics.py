@@ -14,6 +14,7 @@ class Intrinsics:
 
     `fx, fy` focal lengths and `cx, cy` principal point, all in pixels. `radial` is the coefficient k of what distortion
     rectification has left: the ray through a = (x, y, 1) is seen at a (1 + k (x² + y²)). 0 for most cameras.
+    `readout_s` is the time from the exposure of the first row to that of the last; 0 for a global shutter.
     """
 
     fx: float
@@ -23,6 +24,7 @@ class Intrinsics:
     width: int
     height: int
     radial: float = 0.0
+    readout_s: float = 0.0
 
     @property
     def K(self) -> NDArray[np.float64]:
@@ -31,7 +33,7 @@ class Intrinsics:
 
     def fault(self, width: int, height: int) -> str:
         """What makes this no camera of an image of `width` × `height` pixels; empty where nothing does."""
-        numbers = (self.fx, self.fy, self.cx, self.cy, self.radial)
+        numbers = (self.fx, self.fy, self.cx, self.cy, self.radial, self.readout_s)
         if not np.isfinite(numbers).all():
             return "not all its numbers are finite"
         if self.fx <= 0 or self.fy <= 0:
@@ -55,7 +57,7 @@ class Intrinsics:
         sx, sy = width / self.width, height / self.height
         return Intrinsics(
             self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height,
-            self.radial,
+            self.radial, self.readout_s,
         )  # fmt: skip
 
 

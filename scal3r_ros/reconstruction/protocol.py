@@ -22,12 +22,26 @@ class Features:
     """Tracked image points of one frame: the same id in two frames is the same scene point.
 
     `ids` (n,) int64, ascending and unique; `uv` (n, 2) float32 pixels of the rectified image. `blur` is the factor by
-    which they are less precise than those of a sharp image.
+    which they are less precise than those of a sharp image. `velocity` (n, 2) float32 is their motion
+    in the image in pixels/s, None where it is not known.
     """
 
     ids: NDArray[np.int64]
     uv: NDArray[np.float32]
     blur: float = 1.0
+    velocity: NDArray[np.float32] | None = None
+
+    def on_unit_plane(self, camera: Intrinsics) -> NDArray[np.float64]:
+        """Places (n, 2) on the z = 1 plane where the points were when the middle row of the image was exposed."""
+        uv = self.uv.astype(np.float64)
+        return camera.on_unit_plane(uv - camera.readout_s * self.per_readout(camera))
+
+    def per_readout(self, camera: Intrinsics) -> NDArray[np.float64]:
+        """How far (n, 2) in pixels the points are from there, for each second that the image takes to be read out."""
+        if self.velocity is None:
+            return np.zeros((len(self.uv), 2))
+        row = (self.uv[:, 1:].astype(np.float64) + 0.5) / camera.height - 0.5
+        return np.asarray(row * self.velocity)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ _NEWEST, _OLDER = 3, 2
 _APART_PX = 3.0
 MOST_TRACKS = 1.5
 """Points that are followed at most, those of earlier views among them, over those that are followed otherwise."""
+LONGEST_S = 0.15
+"""Time between two images from which on they say little of how fast points move while the second is exposed."""
 MOST_SKIPPED = 4
 """Blurred images in a row that points are only looked for in; then they are followed from these as well."""
 
@@ -49,6 +51,8 @@ class FeatureTracker:
     the rotation that a gyroscope has measured, and by local features. As long as nothing connects the new images to
     the old ones the tracker is `adrift`: new points are followed, and every image is tried again.
 
+    Features bring the velocity of their points, which a rolling shutter is corrected by.
+
     A blurred or dark image is posed by what is found in it, and passed over: points are followed from the sharp one
     before it into the one after it.
 
@@ -66,6 +70,7 @@ class FeatureTracker:
         self._skipped = 0
         self.rematched = 0
         self._last_count = 0
+        self._followed_ns: int | None = None
         self._begin()
 
     @property
@@ -76,6 +81,7 @@ class FeatureTracker:
     def reset(self) -> None:
         """Forgets all views; ids count on."""
         self._klt.reset()
+        self._followed_ns = None
         self.gyro.clear()
         self._meter.clear()
         self._begin()
@@ -90,7 +96,8 @@ class FeatureTracker:
         blur = self._meter.blur(grey)
         if blur >= BLURRED and self._last is not None and self._skipped < MOST_SKIPPED and not self._adrift:
             self._skipped += 1
-            return replace(self._klt.peek(grey), blur=blur)
+            features, moved = self._klt.peek(grey)
+            return replace(features, blur=blur, velocity=self._velocity(moved, frame.stamp_ns))
         self._skipped = 0
         followed = self._klt.follow(grey)
         few = len(followed.ids) < max(MIN_FOUND, LOST_SHARE * self._last_count)
@@ -105,7 +112,14 @@ class FeatureTracker:
         self._last_count = len(features.ids)
         if not self._adrift and len(features.ids) >= 2 * MIN_FOUND:
             self._remember(_Kept(View(grey, features), frame.stamp_ns))
-        return replace(features, blur=blur)
+        velocity = self._velocity(self._klt.flow, frame.stamp_ns)
+        self._followed_ns = frame.stamp_ns
+        return replace(features, blur=blur, velocity=velocity)
+
+    def _velocity(self, moved: NDArray[np.float32], stamp_ns: int) -> NDArray[np.float32] | None:
+        """Pixels a second (n, 2) of points that `moved` (n, 2) since the image they were followed from."""
+        seconds = (stamp_ns - self._followed_ns) * 1e-9 if self._followed_ns is not None else np.inf
+        return (moved / seconds).astype(np.float32) if 0.0 < seconds <= LONGEST_S else None
 
     def _begin(self) -> None:
         self._last: _Kept | None = None

@@ -95,10 +95,10 @@ class FoundCamera:
         return FoundCamera(submap.geometry.intrinsics[-1].scaled(width, height), frame.intrinsics is None)
 
     def with_calibration(self, calibrated: Intrinsics | None) -> Intrinsics | None:
-        """A frame's own calibration with the distortion that was found to be left in it.
+        """A frame's own calibration with the distortion that was found to be left in it, and the readout found.
 
         Without one, the guessed intrinsics, or None where the camera has a calibration that this frame lacks.
         """
         if calibrated is None:
             return self.intrinsics if self.guessed else None
-        return replace(calibrated, radial=self.intrinsics.radial)
+        return replace(calibrated, radial=self.intrinsics.radial, readout_s=self.intrinsics.readout_s)

@@ -58,7 +58,7 @@ def frame_poses(
         if seen.intrinsics is None:
             continue
         _, of_frame, of_points = np.intersect1d(seen.features.ids, ids, assume_unique=True, return_indices=True)
-        xy = seen.intrinsics.on_unit_plane(seen.features.uv)[of_frame]
+        xy = seen.features.on_unit_plane(seen.intrinsics)[of_frame]
         found = pose_from_points(points[of_points], xy, guess, seen.features.blur * sigma_px / seen.intrinsics.fx)
         if found is not None:
             poses[seen.index] = found.T_ref_cam

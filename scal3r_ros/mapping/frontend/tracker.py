@@ -100,7 +100,7 @@ class PoseTracker:
     def pose(self, features: Features, intrinsics: Intrinsics) -> Tracked:
         """The camera of the next frame; extrapolated where too few points are in view, slower and slower."""
         assert self._last is not None
-        xy = intrinsics.on_unit_plane(features.uv)
+        xy = features.on_unit_plane(intrinsics)
         guess = self._last @ self._velocity
         sigma = features.blur * self._config.sigma / intrinsics.fx
         self._take_up_again(features.ids)

@@ -53,7 +53,7 @@ class FrameLog:
 
         `camera` is the one that took it, None where it is not known; the log keeps it as a pinhole camera.
         """
-        camera = None if camera is None else replace(camera, radial=0.0)
+        camera = None if camera is None else replace(camera, radial=0.0, readout_s=0.0)
         start, end = self._starts[-1], self._count
         row = start + int(np.searchsorted(self._index[start:end], index))
         if row == end or self._index[row] != index:

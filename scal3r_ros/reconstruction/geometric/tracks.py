@@ -25,9 +25,11 @@ def track_table(features: Sequence[Features], intrinsics: Sequence[Intrinsics]) 
     """All tracks seen in at least two of the frames, each of which has its own intrinsics."""
     ids = np.concatenate([item.ids for item in features])
     frame = np.concatenate([np.full(len(item.ids), number) for number, item in enumerate(features)])
-    xy = np.concatenate([camera.on_unit_plane(item.uv) for item, camera in zip(features, intrinsics, strict=True)])
+    pairs = list(zip(features, intrinsics, strict=True))
+    xy = np.concatenate([item.on_unit_plane(camera) for item, camera in pairs])
+    shift = np.concatenate([item.per_readout(camera) / [camera.fx, camera.fy] for item, camera in pairs])
     _, of_row, counts = np.unique(ids, return_inverse=True, return_counts=True)
     often = counts[of_row] >= 2
     unique, track = np.unique(ids[often], return_inverse=True)
     order = np.lexsort((frame[often], track))
-    return TrackTable(unique, track[order], frame[often][order], xy[often][order])
+    return TrackTable(unique, track[order], frame[often][order], xy[often][order], shift[often][order])

@@ -16,17 +16,20 @@ class TrackTable:
     """Observations of a chunk's tracks, in rows sorted by track and then by frame.
 
     `ids` (n,) int64 ascending; `track` (m,) index into `ids`; `frame` (m,) frame number in the chunk; `xy` (m, 2)
-    normalised image coordinates (z = 1 plane).
+    normalised image coordinates (z = 1 plane). `shift` (m, 2) is how far a rolling shutter moves them for each second
+    that it takes, None where that is not known.
     """
 
     ids: NDArray[np.int64]
     track: NDArray[np.int64]
     frame: NDArray[np.int64]
     xy: NDArray[np.float64]
+    shift: NDArray[np.float64] | None = None
 
     def select(self, observations: NDArray[np.bool_]) -> TrackTable:
         """The table with only some observations; `ids` and their numbering stay."""
-        return TrackTable(self.ids, self.track[observations], self.frame[observations], self.xy[observations])
+        shift = None if self.shift is None else self.shift[observations]
+        return TrackTable(self.ids, self.track[observations], self.frame[observations], self.xy[observations], shift)
 
     def lengths(self) -> NDArray[np.int64]:
         """Number of observations (n,) of each track."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from scal3r_ros.features.klt import KltConfig, KltTracker
@@ -42,6 +44,20 @@ def test_a_turn_of_a_third_of_the_image_keeps_tracks(
     assert not tracker.adrift
     _, i, j = np.intersect1d(before.ids, after.ids, return_indices=True)
     assert np.median(np.abs(before.uv[i] - after.uv[j] - [image.shape[1] // 3, 0])) < 0.1
+
+
+def test_points_bring_their_velocity_unless_the_images_are_too_far_apart(
+    street_frames: list[SimulatedFrame], street_camera: Intrinsics
+) -> None:
+    image = street_frames[0].image
+    frames = frames_of([turned(image, pixels) for pixels in (4, 8, 12)], street_camera)
+    frames[2] = replace(frames[2], stamp_ns=frames[1].stamp_ns + 10**9)
+    tracker = FeatureTracker(CONFIG)
+    first, second, third = (tracker.track(frame) for frame in frames)
+    assert first.velocity is None
+    assert third.velocity is None
+    assert second.velocity is not None
+    np.testing.assert_allclose(np.median(second.velocity, axis=0), [-40.0, 0.0], atol=0.5)
 
 
 def test_tracks_go_on_after_a_second_of_black(street_frames: list[SimulatedFrame], street_camera: Intrinsics) -> None:

@@ -84,7 +84,7 @@ def restarted(
     if first is None:
         return None
     seen = table.select(table.frame >= first)
-    seen = TrackTable(seen.ids, seen.track, seen.frame - first, seen.xy)
+    seen = TrackTable(seen.ids, seen.track, seen.frame - first, seen.xy, seen.shift)
     fresh = without_start(seen, frames - first, sigma, config)
     if fresh.health is not ChunkHealth.OK:
         return None

@@ -1,4 +1,4 @@
-"""Bundle adjustment of a window, and what it says of the radial coefficient of its camera."""
+"""Bundle adjustment of a window, and what it says of its camera: radial coefficient, time of a rolling shutter."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 CAUCHY_WIDTH = 2.0
 """Residual, in standard deviations, at which an observation counts half."""
 _TRIES = 6
+_SHARED = 2
+"""Coefficients that all cameras share, in the last rows of the equations."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,17 @@ class AdjustedWindow:
     """`T_ref_cam` (s, 4, 4) and `points` (n, 3) as in the table.
 
     `radial` is the coefficient that the window's tracks would agree with best were it free, everything else following
-    it, with one over its variance in `radial_information`. `equations` (6 f + 1, 6 f + 1) are the normal equations of
-    the f free cameras' motions and that coefficient, points eliminated.
+    it, with one over its variance in `radial_information`. `late_s` is how much longer
+    the camera takes to read out an image than `table` was corrected for, likewise. `equations`
+    (6 f + 2, 6 f + 2) are the normal equations of the f free cameras' motions and those two, points eliminated.
     """
 
     T_ref_cam: Array
     points: Array
     radial: float
     radial_information: float
+    late_s: float
+    late_information: float
     equations: Array
 
 
@@ -44,10 +49,10 @@ def adjust_window(
     `table.xy` is as the camera has it: with its distortion by the coefficient `radial`. `sigma` is one standard
     deviation of an image point on the z = 1 plane. Where fewer than two cameras are fixed the scale is free: it stays
     near where it was. `expected` (n, 2), as in the table, is the inverse depth at which the first camera that sees a
-    point should see it, and one over the standard deviation of that, 0 where nothing is expected. `blur` (s,) is the
-    factor by which the points of each frame are less precise than `sigma`, 1 where it is not given.
+    point should see it, and one over the standard deviation of that, 0 where nothing is expected. `blur` (m,) is the
+    factor by which each observation is less precise than `sigma`, 1 where it is not given.
     """
-    sigmas = np.full(len(T_ref_cam), sigma) * (1.0 if blur is None else blur)
+    sigmas = np.full(len(table.track), sigma) * (1.0 if blur is None else blur)
     used, point = np.unique(table.track, return_inverse=True)
     start = np.searchsorted(point, np.arange(len(used) + 1)).astype(np.int64)
     frame, xy = np.ascontiguousarray(table.frame, np.int64), np.ascontiguousarray(table.xy, np.float64)
@@ -58,12 +63,13 @@ def adjust_window(
     depths = np.zeros((len(used), 2)) if expected is None else np.ascontiguousarray(expected[used], np.float64)
     P, damping = np.ascontiguousarray(points[used]), 1e-4
     inverse, gradient = np.empty((len(used), 3, 3)), np.empty((len(used), 3))
-    mixed, mixed_radial = np.empty((len(frame), 6, 3)), np.empty((len(used), 3))
+    mixed, mixed_shared = np.empty((len(frame), 6, 3)), np.empty((len(used), 2, 3))
+    shift = np.zeros((len(frame), 2)) if table.shift is None else np.ascontiguousarray(table.shift, np.float64)
 
     def equations(damping: float) -> tuple[Array, Array]:
         return reduced_equations(
-            start, frame, slot, count, xy, depths, R, c, P, radial, sigmas, CAUCHY_WIDTH, damping,
-            inverse, gradient, mixed, mixed_radial,
+            start, frame, slot, count, xy, depths, R, c, P, radial, shift, sigmas, CAUCHY_WIDTH, damping,
+            inverse, gradient, mixed, mixed_shared,
         )  # fmt: skip
 
     def cost_of(R: Array, c: Array, P: Array) -> float:
@@ -74,17 +80,17 @@ def adjust_window(
         converged = True
         for _ in range(_TRIES):
             S, g = equations(damping)
-            S, g = S[:-1, :-1], g[:-1]
+            S, g = S[:-_SHARED, :-_SHARED], g[:-_SHARED]
             S[np.diag_indices_from(S)] *= 1.0 + damping
             S[np.diag_indices_from(S)] += 1e-9
             try:
-                step = np.append(-cho_solve(cho_factor(S), g), 0.0)
+                step = np.append(-cho_solve(cho_factor(S), g), np.zeros(_SHARED))
             except LinAlgError:
                 damping *= 10.0
                 continue
-            moved_P = P + point_steps(start, frame, slot, inverse, gradient, mixed, mixed_radial, step)
+            moved_P = P + point_steps(start, frame, slot, inverse, gradient, mixed, mixed_shared, step)
             moved_R, moved_c = R.copy(), c.copy()
-            motion = step[:-1].reshape(-1, 6)
+            motion = step[:-_SHARED].reshape(-1, 6)
             moved_R[free] = R[free] @ Rotation.from_rotvec(motion[:, :3]).as_matrix()
             moved_c[free] += motion[:, 3:]
             moved = cost_of(moved_R, moved_c, moved_P)
@@ -99,14 +105,18 @@ def adjust_window(
     T, all_points = T_ref_cam.copy(), points.copy()
     T[:, :3, :3], T[:, :3, 3], all_points[used] = R, c, P
     S, g = equations(0.0)
-    return AdjustedWindow(T, all_points, *_radial(radial, S, g), S)
+    return AdjustedWindow(T, all_points, *_shared(radial, S, g, -2), *_shared(0.0, S, g, -1), S)
 
 
-def _radial(used: float, S: Array, g: Array) -> tuple[float, float]:
-    """The best coefficient by one Newton step from the one `used`, all others following, and its information."""
-    others = S[:-1, :-1] + 1e-6 * np.diag(np.maximum(np.diag(S)[:-1], 1.0))
-    both = np.linalg.solve(others, np.stack([S[:-1, -1], g[:-1]], axis=1))
-    information = float(S[-1, -1] - S[-1, :-1] @ both[:, 0])
+def _shared(used: float, S: Array, g: Array, row: int) -> tuple[float, float]:
+    """The best value of the coefficient in a `row` of the equations, and its information.
+
+    By one Newton step from the value `used`; the cameras follow, the other coefficient stays.
+    """
+    cameras, by_coefficient = S[:-_SHARED, :-_SHARED], S[:-_SHARED, row]
+    others = cameras + 1e-6 * np.diag(np.maximum(np.diag(cameras), 1.0))
+    both = np.linalg.solve(others, np.stack([by_coefficient, g[:-_SHARED]], axis=1))
+    information = float(S[row, row] - by_coefficient @ both[:, 0])
     if not information > 0:
         return used, 0.0
-    return used - float(g[-1] - S[-1, :-1] @ both[:, 1]) / information, information
+    return used - float(g[row] - by_coefficient @ both[:, 1]) / information, information

@@ -22,13 +22,19 @@ from scal3r_ros.reconstruction.geometric.motion.values import (
 from scal3r_ros.reconstruction.geometric.tracks import track_table
 from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, consistent, triangulate
 from scal3r_ros.reconstruction.geometric.window.adjustment import AdjustedWindow, adjust_window
+from scal3r_ros.reconstruction.geometric.window.coefficient import SharedCoefficient
 from scal3r_ros.reconstruction.geometric.window.depth_prior import MOST_NEED, expected_depth, need_of_prior
-from scal3r_ros.reconstruction.geometric.window.distortion import LeftDistortion
 from scal3r_ros.reconstruction.geometric.window.health import contradiction
+from scal3r_ros.reconstruction.geometric.window.shutter import imprecision, read_out_later, with_common_error
 from scal3r_ros.reconstruction.geometric.window.step_covariance import step_covariance
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkHealth, Features
 
 Array = NDArray[np.float64]
+
+_LOOSENESS = (3.0, 1.0, 1.0, 1.0, 1.0)
+"""How many times as far off as usual observations may be in the rounds of adjusting a window; two are enough, unless
+what is found of the readout still changes."""
+_STEADY_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,17 @@ class LagConfig:
         "while the camera moves; 0 takes the calibration as exact, as a camera with a rolling shutter that is turned "
         "quickly should",
         minimum=0.0, maximum=0.2,
+    )  # fmt: skip
+    readout_s: float = parameter(
+        0.0,
+        "time that the camera takes to read out an image from its first row to its last: a rolling shutter; 0 for a "
+        "global one",
+        unit="s", minimum=0.0, maximum=0.1,
+    )  # fmt: skip
+    readout_sigma_s: float = parameter(
+        0.0,
+        "standard deviation of that time, which is then found while the camera moves; 0 takes it as exact",
+        unit="s", minimum=0.0, maximum=0.1,
     )  # fmt: skip
 
 
@@ -82,7 +99,8 @@ class _Kept:
 
 
 class FixedLagWindow:
-    """State: the newest keyframes with their tracks, poses and points, and what is known of the camera's distortion.
+    """State: the newest keyframes with their tracks, poses and points, and what is known of the camera's distortion and
+    shutter.
 
     The frame of reference is the first camera of the newest chunk, at the scale of the first one.
     """
@@ -92,12 +110,14 @@ class FixedLagWindow:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all keyframes and the distortion."""
+        """Forget all keyframes, the distortion and the shutter."""
         self.begin()
-        self._distortion = LeftDistortion(self._config.radial_sigma, self._config.keyframes / 8)
+        config = self._config
+        self._distortion = SharedCoefficient(config.radial_sigma, config.keyframes / 8)
+        self._readout = SharedCoefficient(config.readout_sigma_s, config.keyframes / 8, config.readout_s)
 
     def begin(self) -> None:
-        """Forget all keyframes; the camera's distortion stays known."""
+        """Forget all keyframes; the camera's distortion and shutter stay known."""
         self._kept: _Kept | None = None
         self._adjusted: tuple[AdjustedWindow, NDArray[np.bool_]] | None = None
         self._need = 0.0  # of expected depth in the newest window
@@ -125,13 +145,13 @@ class FixedLagWindow:
         seen = (*(kept.features if kept else ()), *features[fresh:])
         if kept is not None:
             start = KnownStart(kept.T, kept.ids, kept.points, near_depth)
-        camera = replace(camera, radial=self._distortion.value)
+        camera = self._as_known(camera)
         table = track_table(seen, [camera] * len(seen))
         first = len(seen) - len(chunk.frames)
         blur = np.array([item.blur for item in seen])
 
         def refine(table: TrackTable, T: Array, points: Array, known: NDArray[np.bool_]) -> Motion:
-            return self._refined(table, T, points, known, camera.fx, blur)
+            return self._refined(table, T, points, known, camera, blur)
 
         motion = estimate_motion(table, len(seen), camera.fx, start, self._motion, refine, first)
         if kept is not None and motion.health is ChunkHealth.OK:
@@ -156,17 +176,22 @@ class FixedLagWindow:
             T_ref_cam=to_now @ motion.T_ref_cam[first:],
             points=motion.points @ to_now[:3, :3].T + to_now[:3, 3],
         )
-        camera = replace(camera, radial=self._distortion.value)
+        camera = self._as_known(camera)
         if kept is None or not adjusted:
             return WindowMotion(motion, camera, None)
         before = slice(len(kept.index) - kept.newest, len(kept.index))
         return WindowMotion(motion, camera, T_now, self._covariance(before, slice(first, len(seen))))
 
+    def _as_known(self, camera: Intrinsics) -> Intrinsics:
+        return replace(camera, radial=self._distortion.value, readout_s=self._readout.value)
+
     def _covariance(self, before: slice, now: slice) -> Array:
         """Of the step between two chunks in the window that was adjusted last."""
         assert self._adjusted is not None
         found, free = self._adjusted
-        return step_covariance(found.equations, free, found.T_ref_cam, before, now, self._distortion.sigma)
+        return step_covariance(
+            found.equations, free, found.T_ref_cam, before, now, self._distortion.sigma, self._readout.sigma
+        )
 
     def _keep(
         self, index: tuple[int, ...], newest: int, features: tuple[Features, ...], motion: Motion, first: int, T: Array
@@ -182,22 +207,24 @@ class FixedLagWindow:
         )
 
     def _refined(
-        self, table: TrackTable, T: Array, points: Array, known: NDArray[np.bool_], focal: float, blur: Array
+        self, table: TrackTable, T: Array, points: Array, known: NDArray[np.bool_], camera: Intrinsics, blur: Array
     ) -> Motion:
-        """Two adjustments with the outliers taken out before each; what is learnt of the distortion is kept.
+        """Adjustments with the outliers taken out before each; what is learnt of distortion and shutter is kept.
 
-        `blur` (s,) is how much less precise the points of each frame are.
+        `table` is corrected for the readout of `camera`; `blur` (s,) is how much less precise the points of each frame
+        are.
         """
         config = self._motion
-        sigma, count = config.sigma / focal, len(T)
+        sigma, count = config.sigma / camera.fx, len(T)
         free = np.arange(count) >= max(1, min(self._config.fixed, count - self._config.keyframes + self._config.fixed))
         free &= np.isin(np.arange(count), table.frame)
-        radial = self._distortion.value
-        for looseness in (3.0, 1.0):
+        radial, readout_s = self._distortion.value, camera.readout_s
+        for number, looseness in enumerate(_LOOSENESS):
             self._need = need = need_of_prior(table, T, sigma)
             expected = expected_depth(table, T, points, known, need, sigma)
             points, known = expected.points, expected.known
-            kept = consistent(table, points, known, T, looseness * config.outlier * sigma * blur[table.frame])
+            spread = imprecision(table, blur, sigma, self._readout.sigma)
+            kept = consistent(table, points, known, T, looseness * config.outlier * sigma * spread)
             shown = replace(kept, xy=with_radial(kept.xy, radial))
             found = adjust_window(
                 shown,
@@ -208,19 +235,26 @@ class FixedLagWindow:
                 sigma=sigma,
                 max_iterations=config.iterations,
                 expected=expected.inverse_depth,
-                blur=blur,
+                blur=imprecision(shown, blur, sigma, self._readout.sigma),
             )
             T, points = _at_scale_of(T, found.T_ref_cam, found.points, free)
+            take_in = self._readout.add if number == 0 else self._readout.revise
+            take_in(readout_s + found.late_s, with_common_error(found.late_information, shown, sigma))
+            later_s = self._readout.value - readout_s
+            table, readout_s = read_out_later(table, later_s), self._readout.value
             again = triangulate(table, T)
             more = ~known & (again.angle > narrowest_angle(sigma, config))
             points, known = np.where(more[:, None], again.points, points), known | more
+            if number > 0 and abs(later_s) < _STEADY_S:
+                break
         self._adjusted = (found, free)
         self._distortion.add(found.radial, found.radial_information)
-        final = consistent(table, points, known, T, config.outlier * sigma * blur[table.frame])
+        spread = imprecision(table, blur, sigma, self._readout.sigma)
+        final = consistent(table, points, known, T, config.outlier * sigma * spread)
         used = np.unique(final.track)
         share = len(final.track) / max(1, int((known[table.track]).sum()))
-        spread = point_spread(final, points, T, sigma)[used]
-        return Motion(T, table.ids[used], points[used], spread, ChunkHealth.OK, "", share)
+        spread_of_points = point_spread(final, points, T, sigma)[used]
+        return Motion(T, table.ids[used], points[used], spread_of_points, ChunkHealth.OK, "", share)
 
 
 def _at_scale_of(T: Array, adjusted_T: Array, points: Array, free: NDArray[np.bool_]) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 Both chunks are functionals of the same cameras: a chunk's place is the mean of its centres, its rotation the mean of
 theirs, its scale the spread of its centres. So what frames have in common drops out, and so does the gauge.
-Source: Schmidt's consider covariance for what is not estimated with the cameras, the radial coefficient.
+Source: Schmidt's consider covariance for what is not estimated with the cameras: radial coefficient and readout.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ _LEAST_INFORMATION = 1e-12
 
 
 def step_covariance(
-    equations: Array, free: NDArray[np.bool_], T_ref_cam: Array, before: slice, now: slice, radial_sigma: float
-) -> Array:
+    equations: Array, free: NDArray[np.bool_], T_ref_cam: Array, before: slice, now: slice, radial_sigma: float,
+    late_sigma: float = 0.0,
+) -> Array:  # fmt: skip
     """Covariance (7, 7) of δ in `S_before_now @ Sim3.from_log(δ)`, in the order of `Sim3.log`.
 
     `equations` (n, n) are those of `kernels.reduced_equations` at the solution `T_ref_cam` (s, 4, 4) of the `free` (s,)
     cameras; `before` and `now` are the keyframes of both chunks, each in the frame of its first camera;
-    `radial_sigma` is one standard deviation of the radial coefficient.
+    `radial_sigma` and `late_sigma`, in s, are standard deviations of the radial coefficient and of the readout.
     """
-    information, by_radial = equations[:-1, :-1], equations[:-1, -1]
+    information, by_shared = equations[:-2, :-2], equations[:-2, -2:]
     scale = 1.0 / np.sqrt(np.maximum(np.diag(information), 1e-300))
     values, vectors = eigh(information * np.outer(scale, scale))
     known = values > _LEAST_INFORMATION * values[-1]
     root = scale[:, None] * vectors[:, known] / np.sqrt(values[known])
-    drawn = root @ (root.T @ by_radial) * radial_sigma  # by one standard deviation of the coefficient
+    drawn = root @ (root.T @ by_shared) * [radial_sigma, late_sigma]  # by one standard deviation of each coefficient
     J = np.zeros((7, 6 * len(T_ref_cam)))
     _add_chunk(J, T_ref_cam, now, T_ref_cam[now], 1.0)
     _add_chunk(J, T_ref_cam, before, T_ref_cam[now], -1.0)
     J = J.reshape(7, len(T_ref_cam), 6)[:, free].reshape(7, -1)
-    half = np.concatenate([J @ root, (J @ drawn)[:, None]], axis=1)
+    half = np.concatenate([J @ root, J @ drawn], axis=1)
     T_now = T_ref_cam[now][0]
     axes = np.eye(7)
     axes[:3, :3] = axes[3:6, 3:6] = T_now[:3, :3].T

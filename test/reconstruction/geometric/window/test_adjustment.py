@@ -54,7 +54,7 @@ def test_it_finds_what_gtsam_finds(world: Any, drive: Any, blurred: float) -> No
     given = world(drive(12), points=250, noise_px=0.4, outliers=0.03)
     free = np.arange(12) >= 3
     start = disturbed(given.T_ref_cam, given.points, free)
-    own = adjust_window(given.table, *start, free, 0.0, sigma=SIGMA, max_iterations=60, blur=blur)
+    own = adjust_window(given.table, *start, free, 0.0, sigma=SIGMA, max_iterations=60, blur=blur[given.table.frame])
     other = by_gtsam(given.table, *start, free, blur)
     assert np.abs(own.T_ref_cam[:, :3, 3] - other[:, :3, 3]).max() < 2e-3
     turned = np.swapaxes(own.T_ref_cam[:, :3, :3], 1, 2) @ other[:, :3, :3]

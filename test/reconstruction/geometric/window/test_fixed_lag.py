@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scal3r_ros.geometry import se3
+from scal3r_ros.geometry.alignment import align_sim3
 from scal3r_ros.geometry.intrinsics import Intrinsics, with_radial
 from scal3r_ros.reconstruction.geometric.motion.values import MotionConfig
 from scal3r_ros.reconstruction.geometric.triangulation import TrackTable
@@ -86,6 +88,69 @@ def test_distortion_is_learnt_on_the_way_and_takes_the_drift_with_it(world: Any,
     assert learning[-1].camera.radial == pytest.approx(0.03, abs=0.008)
     steady = through(FixedLagWindow(LagConfig(), MotionConfig()), chunks)
     assert steady[-1].camera.radial == 0.0
+
+
+def rolled(T: np.ndarray, points: int, readout_s: float, seed: int = 3) -> list[Chunk]:
+    """Points seen at 30 Hz by a camera that moves all the time, each at the time of its row, with their velocity."""
+    rng, period = np.random.default_rng(seed), 1.0 / 30.0
+    where = np.column_stack([rng.uniform(-4, 4, points), rng.uniform(-3, 3, points), rng.uniform(2, 6, points)])
+
+    def rolled_at(number: int) -> np.ndarray:
+        late, uv = np.zeros(points), np.empty((points, 2))
+        for _ in range(3):  # the row says when it was exposed, and that where the point is
+            frame = np.clip(number + late, 0, len(T) - 1.001)
+            base = frame.astype(int)
+            pose = se3.interpolate(T[base], T[base + 1], frame - base)
+            local = np.einsum("nji,nj->ni", pose[:, :3, :3], where - pose[:, :3, 3])
+            uv = CAMERA.pixels_of(local[:, :2] / np.where(local[:, 2:] > 0.3, local[:, 2:], np.nan))
+            late = np.nan_to_num((uv[:, 1] + 0.5) / CAMERA.height - 0.5) * readout_s / period
+        return uv
+
+    frames, before = [], rolled_at(0)
+    for number in range(1, len(T) - 1):
+        uv = rolled_at(number)
+        inside = (uv > 0).all(axis=1) & (uv < [CAMERA.width, CAMERA.height]).all(axis=1)
+        ids = np.flatnonzero(inside & np.isfinite(before).all(axis=1))
+        noisy = uv[ids] + rng.normal(0, 0.2, (len(ids), 2))
+        velocity = ((uv - before)[ids] / period).astype(np.float32)
+        features = Features(ids, noisy.astype(np.float32), velocity=velocity)
+        frames.append(Frame(number, number, np.zeros((4, 6, 3), np.uint8), CAMERA, features))
+        before = uv
+    keyframes = frames[::3]
+    starts = range(0, len(keyframes) - SIZE + 1, SIZE - SHARED)
+    return [Chunk(k, tuple(keyframes[at : at + SIZE]), SHARED if k else 0) for k, at in enumerate(starts)]
+
+
+def by_hand(count: int) -> np.ndarray:
+    """30 poses a second of a camera that is moved to and fro by decimetres, and turned by up to 60 degrees a second."""
+    time = np.arange(count) / 30.0
+    way = 0.25 * np.stack([np.sin(2.1 * time), np.sin(1.7 * time + 1.0), 0.6 * np.sin(1.3 * time)], axis=1)
+    turn = 0.25 * np.stack([np.sin(3.1 * time), np.sin(3.7 * time + 0.5), np.sin(2.3 * time)], axis=1)
+    return np.stack([se3.se3(se3.rotation_exp(w), t) for w, t in zip(turn, way, strict=True)])
+
+
+def error_of(found: list[WindowMotion], T: np.ndarray) -> float:
+    own = joined(found)
+    true = T[1 : 1 + 3 * len(own) : 3]
+    fit = align_sim3(own[:, :3, 3], true[:, :3, 3])
+    return float(np.sqrt(np.square(fit.transform.apply(own[:, :3, 3]) - true[:, :3, 3]).sum(axis=1).mean()))
+
+
+def test_a_rolling_shutter_is_learnt_on_the_way() -> None:
+    T = by_hand(170)
+    chunks = rolled(T, 500, 0.025)
+    learning = FixedLagWindow(LagConfig(readout_s=0.02, readout_sigma_s=0.01), MotionConfig())
+    found = through(learning, chunks)
+    assert found[-1].camera.readout_s == pytest.approx(0.025, abs=0.002)
+    steady = through(FixedLagWindow(LagConfig(), MotionConfig()), chunks)
+    assert steady[-1].camera.readout_s == 0.0
+    assert error_of(found, T) < 0.4 * error_of(steady, T)
+
+
+def test_a_global_shutter_is_found_out_where_a_rolling_one_was_expected() -> None:
+    chunks = rolled(by_hand(170), 500, 0.0)
+    window = FixedLagWindow(LagConfig(readout_s=0.02, readout_sigma_s=0.01), MotionConfig())
+    assert through(window, chunks)[-1].camera.readout_s == pytest.approx(0.0, abs=0.003)
 
 
 def test_two_runs_are_equal_and_a_reset_forgets(world: Any, drive: Any) -> None:
