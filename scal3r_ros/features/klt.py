@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from scal3r_ros.configuration import parameter
 from scal3r_ros.reconstruction.protocol import Features
@@ -232,5 +233,4 @@ class KltTracker:
         known = len(self._flow)
         if known == 0:
             return np.zeros_like(uv)
-        distance = ((uv[:, None] - self._uv[None, :known]) ** 2).sum(axis=2)
-        return self._flow[distance.argmin(axis=1)]
+        return self._flow[cKDTree(self._uv[:known]).query(uv)[1]]

@@ -44,11 +44,11 @@ def _contrast(grey: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean difference (4,) of neighbouring pixels to the right, below and along both diagonals, at half the size."""
     height, width = grey.shape
     size = (max(2, width // 2), max(2, height // 2))
-    small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.int16)
-    steps = (
-        small[:, 1:] - small[:, :-1],
-        small[1:] - small[:-1],
-        small[1:, 1:] - small[:-1, :-1],
-        small[1:, :-1] - small[:-1, 1:],
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    pairs = (
+        (small[:, 1:], small[:, :-1]),
+        (small[1:], small[:-1]),
+        (small[1:, 1:], small[:-1, :-1]),
+        (small[1:, :-1], small[:-1, 1:]),
     )
-    return np.array([float(np.abs(step).mean()) for step in steps])
+    return np.array([cv2.norm(one, other, cv2.NORM_L1) / one.size for one, other in pairs])
