@@ -5,7 +5,8 @@
 
 This process listens to the images and to `odometry`; an image's latency is the time between hearing of one and of the
 other. Images that came before the first pose wait for the first chunk and are left out. Prints a row a run, with the
-machine's load in its last minute; the images that came while a loop was in work are not separated, the tail shows them.
+machine's load in its last minute, and writes the latency of each image to `latency_*.csv`; the images that came while a
+loop was in work are not separated, the tail shows them.
 `--set separate_process=false` keeps the reconstructor in the node.
 """
 
@@ -51,10 +52,11 @@ class Listener(Node):
         self.poses.setdefault(_stamp(message), time.monotonic())
 
     def latencies_ms(self) -> np.ndarray:
-        """Of all images that were heard and got a pose, from the first pose on."""
+        """Of all images (n, 2) that were heard and got a pose, from the first pose on: seconds since that, latency."""
         begun = min(self.poses.values(), default=0.0)
         both = [stamp for stamp in self.images.keys() & self.poses.keys() if self.images[stamp] >= begun]
-        return np.array([1000 * max(0.0, self.poses[stamp] - self.images[stamp]) for stamp in sorted(both)])
+        heard = np.array([[self.images[stamp], self.poses[stamp]] for stamp in sorted(both)])
+        return np.stack([heard[:, 0] - begun, 1000 * np.maximum(heard[:, 1] - heard[:, 0], 0.0)], axis=1)
 
 
 def main() -> None:
@@ -119,7 +121,9 @@ def run(arguments: argparse.Namespace, loops: bool) -> dict[str, float | int]:
     executor.shutdown()
     spinning.join()
     rclpy.shutdown()
-    latency = listener.latencies_ms()
+    rows = listener.latencies_ms()
+    np.savetxt(arguments.out / f"latency_{loops}.csv", rows, "%.4f", ",", header="seconds,latency_ms", comments="")
+    latency = rows[:, 1]
     quantiles = np.quantile(latency, [0.5, 0.95, 0.99, 0.999, 1.0])
     return {
         "images": int(counts["frames_in"]), "posed": int(counts["frames_posed"]), "heard": len(latency),

@@ -39,7 +39,7 @@ SAVE_TIMEOUT_S = 30.0
 """How long a map that is being saved is waited for when the node has to stop."""
 
 TF_STATIC_WAIT_S = 1.0
-"""How long the first poses wait for /tf_static to connect the camera with the base."""
+"""How long after the first image /tf_static is waited for to connect the camera with the base, by the first poses."""
 
 TICKS_BETWEEN_LOOKS = 2
 """Every so many repetitions of map → odom the node also looks whether path, scale or global cloud are due.
@@ -77,6 +77,7 @@ class MappingSession:
         self._scale = ScalePublisher(node, config, mapper.scale)
         self._monitor = HealthMonitor(node, config, mapper, self._pipeline, self._source, self._statistics)
         self._base_missing = False
+        self._first_image_s: float | None = None
         self._storage = SerialExecutor("storage")
         self._stored: Future[str] | None = None
         self._ticks = 0
@@ -198,6 +199,8 @@ class MappingSession:
         self._log.warning(sentence)
 
     def _take_image(self, message: Image | CompressedImage) -> None:
+        if self._first_image_s is None:
+            self._first_image_s = time.monotonic()
         self._monitor.saw_image()
         self._sensors.saw_image(message.header.frame_id)
         if self._result is not None:
@@ -216,7 +219,8 @@ class MappingSession:
     def _T_base_cam(self) -> NDArray[np.float64] | None:
         """Where the camera sits on the base; None as long as that is not known: /tf_static may come late."""
         camera, base = self._config.camera_frame or self._camera.frame_id, self._config.base_frame
-        T_base_cam = self._statics.lookup(base, camera, 0.0 if self._base_missing else TF_STATIC_WAIT_S)
+        since_s = 0.0 if self._first_image_s is None else time.monotonic() - self._first_image_s
+        T_base_cam = self._statics.lookup(base, camera, 0.0 if self._base_missing else TF_STATIC_WAIT_S - since_s)
         if T_base_cam is None and not self._base_missing:
             self._log.warning(
                 f"/tf_static does not connect {base!r} with the camera's frame {camera!r}, so the two are taken as one "
