@@ -1,5 +1,6 @@
 """The node over a real middleware, with a mapper whose poses are known."""
 
+import itertools
 import time
 
 import numpy as np
@@ -112,9 +113,17 @@ def test_a_transform_of_the_camera_that_comes_late_is_taken_over(make_node, benc
     assert waiting(lambda: len(outputs["odometry"]) == 6)
     tree = TFMessage(transforms=[transform_message(0, "base_link", "camera_optical", T_BASE_CAM)])
     bench.publish("/tf_static", tree, latched=True)
-    (stamp,) = send(1, first_s=1000.6)
+    tenths = itertools.count(6)
+
+    def taken_over() -> bool:  # an image may overtake the transform
+        send(1, first_s=1000.0 + next(tenths) / 10)
+        return "is used from here on" in log_lines()
+
+    assert waiting(taken_over)
+    x = next(tenths) / 10
+    (stamp,) = send(1, first_s=1000.0 + x)
     assert waiting(lambda: stamp in transforms(outputs["tf"], "base_link"))
-    expected = [0.6 - 1.0, 0.0, -1.5]  # the base is 1 m behind and 1.5 m below the camera
+    expected = [x - 1.0, 0.0, -1.5]  # the base is 1 m behind and 1.5 m below the camera
     np.testing.assert_allclose(transforms(outputs["tf"], "base_link")[stamp][:3, 3], expected, atol=1e-6)
     assert log_lines().count("is used from here on") == 1
 
