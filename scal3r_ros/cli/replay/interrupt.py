@@ -1,4 +1,6 @@
-"""Ctrl-C while a recording is mapped: the first ends the drive, and what was mapped is written; the second ends all."""
+"""Ctrl-C, or the signal to end, while a recording is mapped: the first ends the drive, and what was mapped is written;
+the second ends all.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,17 @@ from types import FrameType
 from typing import TypeVar
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+"""Exit code after either."""
 
 T = TypeVar("T")
 
 
 @contextmanager
 def first_interrupt() -> Iterator[threading.Event]:
-    """An event that is set by the first Ctrl-C; the next raises `KeyboardInterrupt`, as all do outside of the context.
+    """An event that is set by the first Ctrl-C or SIGTERM, by which containers and services are stopped.
 
-    On another thread than the main one, which hears no signals, it is never set.
+    The next ones do what they do outside of the context. On another thread than the main one, which hears no signals,
+    it is never set.
     """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -29,12 +32,14 @@ def first_interrupt() -> Iterator[threading.Event]:
     def note(number: int, frame: FrameType | None) -> None:
         pressed.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def until(pressed: threading.Event, items: Iterable[T]) -> Iterator[T]:

@@ -159,18 +159,19 @@ def test_two_replays_write_equal_bytes(scal3r: Scal3r, street_bag: Path, tmp_pat
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_interrupt_ends_the_drive_and_what_was_mapped_is_written(
-    scal3r: Scal3r, street_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scal3r: Scal3r, street_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     push = OnlineMapper.push
 
     def interrupted(mapper: OnlineMapper, frame: Frame) -> list[MapUpdate]:
         if frame.index == 20:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return push(mapper, frame)
 
     monkeypatch.setattr(OnlineMapper, "push", interrupted)
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--save-map", tmp_path / "map", *SMALL)
     assert done.code == 130
     assert "interrupted: writing what was mapped" in done.err
@@ -178,7 +179,7 @@ def test_the_first_interrupt_ends_the_drive_and_what_was_mapped_is_written(
     assert len(read_trajectory(tmp_path / "out" / "trajectory.tum")) == 21
     assert (tmp_path / "out" / "map.ply").stat().st_size > 1000
     assert any((tmp_path / "map").iterdir())
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
 
 
 def test_only_so_many_images_are_taken(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
