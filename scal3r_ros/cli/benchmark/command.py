@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table as Printed
 
 from scal3r_ros.cli.benchmark.html import benchmark_page
+from scal3r_ros.cli.benchmark.printing import print_table
 from scal3r_ros.cli.benchmark.runner import LOG_FILE, RunOutcome, default_jobs, run_all
 from scal3r_ros.cli.benchmark.scoring import Row, score_run
 from scal3r_ros.cli.benchmark.sets import PROTOCOLS, Benchmark, Found, profile_file, sequences_in
@@ -98,9 +97,10 @@ def benchmark(
     }
     tables = {name: table for name, table in every_table.items() if table is not None}
     _write(target, protocol.title, tables, rows, options)
+    console = Console(highlight=False, markup=False)
     for table in tables.values():
-        _print(table)
-    Console(highlight=False).print(f"report: {target / 'benchmark.html'}", soft_wrap=True, markup=False)
+        print_table(table, console)
+    console.print(f"report: {target / 'benchmark.html'}", soft_wrap=True)
     if all(row.comparison is None for row in rows):
         raise typer.Exit(1)
 
@@ -131,15 +131,3 @@ def _write(target: Path, title: str, tables: dict[str, Table], rows: list[Row], 
         title, "The protocol stands in docs/benchmarks.md", list(tables.values()), rows, " ".join(options)
     )
     write_atomically(target / "benchmark.html", html.encode())
-
-
-def _print(table: Table) -> None:
-    printed = Printed(*table.header, title=table.title, box=box.SIMPLE_HEAD, title_justify="left")
-    for column in printed.columns[1:]:
-        column.justify = "right"
-    for row in table.rows:
-        printed.add_row(*row)
-    console = Console(highlight=False, markup=False)
-    console.print(printed)
-    for note in table.notes:
-        console.print(note, soft_wrap=True)

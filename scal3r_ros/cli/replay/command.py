@@ -200,12 +200,11 @@ def replay(
         mapper.occupancy.placed(),
     )
     lost = f"; dropped: {_reasons(dropped)}" if dropped else ""
-    console.print(
+    summary = (
         f"{len(trajectory)} of {taken} images posed in {seconds:.1f} s ({taken / seconds:.1f} images/s, "
-        f"{recorded_s / seconds:.2f} × real time), {len(cloud.points)} points; result in {out}{lost}",
-        highlight=False,
-        markup=False,
+        f"{recorded_s / seconds:.2f} × real time), {len(cloud.points)} points; result in {out}{lost}"
     )
+    console.print(summary, highlight=False, markup=False, soft_wrap=True)
     if counters["submaps_unlocalized"]:
         console.print(
             f"[yellow]The map of {escape(str(load_map))} was not found again: this drive is a separate map.[/]"

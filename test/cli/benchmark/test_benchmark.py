@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from evo.core import metrics
 from evo.core.trajectory import PosePath3D
+from rich.console import Console
 
 from scal3r_ros.cli.benchmark.html import benchmark_page
+from scal3r_ros.cli.benchmark.printing import print_table
 from scal3r_ros.cli.benchmark.scoring import truth_at
 from scal3r_ros.cli.benchmark.tables import Table
 from scal3r_ros.geometry.intrinsics import Intrinsics
@@ -60,6 +63,27 @@ def test_a_table_with_many_columns_leaves_the_page_as_wide_as_the_window(chromiu
     assert shown.evaluate("document.documentElement.scrollWidth") <= 1280
     assert shown.locator("th").last.inner_text() == "average"
     shown.close()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_printed_table_shortens_no_cell(width: int) -> None:
+    header = ("method", *(f"sequence_{number:02d} [m]" for number in range(12)), "average")
+    rows = tuple(
+        (name, *(f"{1000 + 7 * at}.5" for at in range(len(header) - 1)))
+        for name in ("ORB-SLAM2", "scal3r_ros, geometric")
+    )
+    page = Console(width=width, file=io.StringIO(), highlight=False)
+    print_table(Table("ATE", header, rows, ("A note on it all.",)), page)
+    text = page.file.getvalue()
+    assert "…" not in text
+    assert text.count("[m]") == 12
+    for cells in rows:
+        lines = [line.split() for line in text.splitlines() if line.strip().startswith(cells[0])]
+        name = cells[0].split()
+        assert all(line[: len(name)] == name for line in lines)
+        assert [cell for line in lines for cell in line[len(name) :]] == list(cells[1:])
+    assert max(map(len, text.splitlines())) <= width
+    assert text.rstrip().endswith("A note on it all.")
 
 
 def test_tables_hold_what_evo_measures_and_lost_sequences_are_named(
