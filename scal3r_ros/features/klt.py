@@ -153,7 +153,7 @@ class KltTracker:
         """
         if not len(found.ids):
             return
-        distance = np.abs(self._uv[:, None] - found.uv[None]).max(axis=2).min(axis=1)
+        distance = cKDTree(found.uv).query(self._uv, p=np.inf)[0]
         kept = (distance > apart) & ~np.isin(self._ids, found.ids)
         ids, uv = np.concatenate([self._ids[kept], found.ids]), np.concatenate([self._uv[kept], found.uv])
         flow = np.concatenate([self._flow[kept], self._neighbouring_flow(found.uv)])

@@ -6,12 +6,12 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from scal3r_ros.nodes.ros.process import RunnableNode
+
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread of the node may keep the interpreter from the one that poses images: Python's 5 ms, once for each
 library call of that thread, would add up to more than the work itself."""
-
-if TYPE_CHECKING:
-    from scal3r_ros.nodes.ros.process import RunnableNode
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,13 +22,15 @@ class PathBuffer:
 
     def __init__(self, frame: str) -> None:
         self._text = _text(frame)
-        doubles = _aligned(8 + len(self._text))
+        # In the bytes of a pose that begins at a multiple of eight.
+        self._text_end = 8 + len(self._text)
+        self._doubles = _aligned(self._text_end)
         self._layout = np.dtype(
             {
                 "names": ["sec", "nanosec", "frame", "pose"],
                 "formats": ["<i4", "<u4", f"V{len(self._text)}", ("<f8", 7)],
-                "offsets": [0, 4, 8, doubles],
-                "itemsize": doubles + 7 * 8,
+                "offsets": [0, 4, 8, self._doubles],
+                "itemsize": self._doubles + 7 * 8,
             }
         )
         self._records = np.zeros(0, self._layout)
@@ -64,9 +66,8 @@ class PathBuffer:
             return _LITTLE_ENDIAN + head
         # The first pose begins wherever the head ends, and all others at a multiple of eight bytes.
         body = chosen.tobytes()
-        text_end, doubles = 8 + len(self._text), self._layout.fields["pose"][1]  # type: ignore[index]
-        gap = bytes(-(len(head) + text_end) % _ALIGNMENT)
-        return b"".join((_LITTLE_ENDIAN, head, body[:text_end], gap, body[doubles:]))
+        gap = bytes(-(len(head) + self._text_end) % _ALIGNMENT)
+        return b"".join((_LITTLE_ENDIAN, head, body[: self._text_end], gap, body[self._doubles :]))
 
     def _packed(self, stamps_ns: NDArray[np.int64], T: NDArray[np.float64]) -> NDArray[np.void]:
         records = np.zeros(len(stamps_ns), self._layout)

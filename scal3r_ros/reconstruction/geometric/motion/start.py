@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -84,7 +84,7 @@ def restarted(
     if first is None:
         return None
     seen = table.select(table.frame >= first)
-    seen = TrackTable(seen.ids, seen.track, seen.frame - first, seen.xy, seen.shift)
+    seen = replace(seen, frame=seen.frame - first)
     fresh = without_start(seen, frames - first, sigma, config)
     if fresh.health is not ChunkHealth.OK:
         return None

@@ -10,15 +10,13 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.spatial.transform import Rotation
 
 from scal3r_ros.reconstruction.geometric.triangulation import TrackTable
-from scal3r_ros.reconstruction.geometric.window.kernels import point_steps, reduced_equations, robust_cost
+from scal3r_ros.reconstruction.geometric.window.kernels import SHARED, point_steps, reduced_equations, robust_cost
 
 Array = NDArray[np.float64]
 
 CAUCHY_WIDTH = 2.0
 """Residual, in standard deviations, at which an observation counts half."""
 _TRIES = 6
-_SHARED = 2
-"""Coefficients that all cameras share, in the last rows of the equations."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def adjust_window(
     depths = np.zeros((len(used), 2)) if expected is None else np.ascontiguousarray(expected[used], np.float64)
     P, damping = np.ascontiguousarray(points[used]), 1e-4
     inverse, gradient = np.empty((len(used), 3, 3)), np.empty((len(used), 3))
-    mixed, mixed_shared = np.empty((len(frame), 6, 3)), np.empty((len(used), 2, 3))
+    mixed, mixed_shared = np.empty((len(frame), 6, 3)), np.empty((len(used), SHARED, 3))
     shift = np.zeros((len(frame), 2)) if table.shift is None else np.ascontiguousarray(table.shift, np.float64)
 
     def equations(damping: float) -> tuple[Array, Array]:
@@ -80,17 +78,17 @@ def adjust_window(
         converged = True
         for _ in range(_TRIES):
             S, g = equations(damping)
-            S, g = S[:-_SHARED, :-_SHARED], g[:-_SHARED]
+            S, g = S[:-SHARED, :-SHARED], g[:-SHARED]
             S[np.diag_indices_from(S)] *= 1.0 + damping
             S[np.diag_indices_from(S)] += 1e-9
             try:
-                step = np.append(-cho_solve(cho_factor(S), g), np.zeros(_SHARED))
+                step = np.append(-cho_solve(cho_factor(S), g), np.zeros(SHARED))
             except LinAlgError:
                 damping *= 10.0
                 continue
             moved_P = P + point_steps(start, frame, slot, inverse, gradient, mixed, mixed_shared, step)
             moved_R, moved_c = R.copy(), c.copy()
-            motion = step[:-_SHARED].reshape(-1, 6)
+            motion = step[:-SHARED].reshape(-1, 6)
             moved_R[free] = R[free] @ Rotation.from_rotvec(motion[:, :3]).as_matrix()
             moved_c[free] += motion[:, 3:]
             moved = cost_of(moved_R, moved_c, moved_P)
@@ -113,9 +111,9 @@ def _shared(used: float, S: Array, g: Array, row: int) -> tuple[float, float]:
 
     By one Newton step from the value `used`; the cameras follow, the other coefficient stays.
     """
-    cameras, by_coefficient = S[:-_SHARED, :-_SHARED], S[:-_SHARED, row]
+    cameras, by_coefficient = S[:-SHARED, :-SHARED], S[:-SHARED, row]
     others = cameras + 1e-6 * np.diag(np.maximum(np.diag(cameras), 1.0))
-    both = np.linalg.solve(others, np.stack([by_coefficient, g[:-_SHARED]], axis=1))
+    both = np.linalg.solve(others, np.stack([by_coefficient, g[:-SHARED]], axis=1))
     information = float(S[row, row] - by_coefficient @ both[:, 0])
     if not information > 0:
         return used, 0.0

@@ -19,6 +19,8 @@ from scal3r_ros.reconstruction.geometric.compiled import compiled
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
+SHARED = 2
+"""Coefficients that all cameras share, in the last rows of the equations."""
 _LEAST_DEPTH = 1e-9
 _BEHIND = 50.0
 """Residual, in standard deviations, of a point behind the camera."""
@@ -77,8 +79,8 @@ def reduced_equations(
     (p, 3, 3), `gradient` (p, 3), `mixed` (m, 6, 3) and `mixed_shared` (p, 2, 3).
     """
     last = 6 * free
-    S, g = np.zeros((last + 2, last + 2)), np.zeros(last + 2)
-    A, J, js = np.empty((2, 3)), np.empty((2, 6)), np.empty((2, 2))
+    S, g = np.zeros((last + SHARED, last + SHARED)), np.zeros(last + SHARED)
+    A, J, js = np.empty((2, 3)), np.empty((2, 6)), np.empty((SHARED, 2))
     H, h, W = np.empty((3, 3)), np.empty(3), np.empty((6, 3))
     for p in range(len(start) - 1):
         H[:] = 0.0
@@ -114,18 +116,18 @@ def reduced_equations(
                 gradient[p, i] += A[0, i] * e0 + A[1, i] * e1
                 for j in range(3):
                     H[i, j] += A[0, i] * A[0, j] + A[1, i] * A[1, j]
-            for q in range(2):
+            for q in range(SHARED):
                 for i in range(3):
                     mixed_shared[p, q, i] += js[q, 0] * A[0, i] + js[q, 1] * A[1, i]
                 g[last + q] += js[q, 0] * e0 + js[q, 1] * e1
-                for r in range(2):
+                for r in range(SHARED):
                     S[last + q, last + r] += js[q, 0] * js[r, 0] + js[q, 1] * js[r, 1]
             if slot[f] < 0:
                 continue
             k = 6 * slot[f]
             for i in range(6):
                 g[k + i] += J[0, i] * e0 + J[1, i] * e1
-                for q in range(2):
+                for q in range(SHARED):
                     S[k + i, last + q] += J[0, i] * js[q, 0] + J[1, i] * js[q, 1]
                 for j in range(6):
                     S[k + i, k + j] += J[0, i] * J[0, j] + J[1, i] * J[1, j]
@@ -146,9 +148,9 @@ def reduced_equations(
         V = inverse[p]
         for i in range(3):
             h[i] = V[i, 0] * gradient[p, 0] + V[i, 1] * gradient[p, 1] + V[i, 2] * gradient[p, 2]
-        for q in range(2):
+        for q in range(SHARED):
             g[last + q] -= mixed_shared[p, q, 0] * h[0] + mixed_shared[p, q, 1] * h[1] + mixed_shared[p, q, 2] * h[2]
-            for r in range(2):
+            for r in range(SHARED):
                 for i in range(3):
                     for j in range(3):
                         S[last + q, last + r] -= mixed_shared[p, q, i] * V[i, j] * mixed_shared[p, r, j]
@@ -161,7 +163,7 @@ def reduced_equations(
                 g[k + i] -= mixed[o, i, 0] * h[0] + mixed[o, i, 1] * h[1] + mixed[o, i, 2] * h[2]
                 for j in range(3):
                     W[i, j] = mixed[o, i, 0] * V[0, j] + mixed[o, i, 1] * V[1, j] + mixed[o, i, 2] * V[2, j]
-                for q in range(2):
+                for q in range(SHARED):
                     for j in range(3):
                         S[k + i, last + q] -= W[i, j] * mixed_shared[p, q, j]
             for other in range(start[p], start[p + 1]):
@@ -174,7 +176,7 @@ def reduced_equations(
                         S[k + i, n + j] -= (
                             W[i, 0] * mixed[other, j, 0] + W[i, 1] * mixed[other, j, 1] + W[i, 2] * mixed[other, j, 2]
                         )
-    for i in range(last + 2):
+    for i in range(last + SHARED):
         for j in range(min(i, last)):
             if j // 6 < i // 6:
                 S[i, j] = S[j, i]

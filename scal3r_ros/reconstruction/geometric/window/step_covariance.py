@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from scal3r_ros.geometry import se3
+from scal3r_ros.reconstruction.geometric.window.kernels import SHARED
 
 Array = NDArray[np.float64]
 
@@ -29,7 +30,7 @@ def step_covariance(
     cameras; `before` and `now` are the keyframes of both chunks, each in the frame of its first camera;
     `radial_sigma` and `late_sigma`, in s, are standard deviations of the radial coefficient and of the readout.
     """
-    information, by_shared = equations[:-2, :-2], equations[:-2, -2:]
+    information, by_shared = equations[:-SHARED, :-SHARED], equations[:-SHARED, -SHARED:]
     scale = 1.0 / np.sqrt(np.maximum(np.diag(information), 1e-300))
     values, vectors = eigh(information * np.outer(scale, scale))
     known = values > _LEAST_INFORMATION * values[-1]
