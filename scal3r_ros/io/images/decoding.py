@@ -22,11 +22,15 @@ class ImageError(SequenceError):
 
 @dataclass(frozen=True)
 class _Layout:
-    """How one pixel lies in memory, and the OpenCV conversion that makes it RGB; None where it is RGB already."""
+    """How one pixel lies in memory, and the OpenCV conversion that makes it RGB; None where it is RGB already.
+
+    `planes` is how many rows there are for each two of the picture: 3 where colours follow the grey values.
+    """
 
     dtype: str
     channels: int
     conversion: int | None
+    planes: int = 2
 
 
 # OpenCV names a Bayer pattern by its second row, ROS by its first: RGGB is OpenCV's BayerBG.
@@ -43,6 +47,10 @@ _LAYOUTS = {
     "8UC4": _Layout("u1", 4, cv2.COLOR_BGRA2RGB),
     "rgb16": _Layout("u2", 3, None),
     "bgr16": _Layout("u2", 3, cv2.COLOR_BGR2RGB),
+    "16UC3": _Layout("u2", 3, cv2.COLOR_BGR2RGB),
+    "rgba16": _Layout("u2", 4, cv2.COLOR_RGBA2RGB),
+    "bgra16": _Layout("u2", 4, cv2.COLOR_BGRA2RGB),
+    "16UC4": _Layout("u2", 4, cv2.COLOR_BGRA2RGB),
     "bayer_rggb8": _Layout("u1", 1, cv2.COLOR_BayerBG2RGB),
     "bayer_bggr8": _Layout("u1", 1, cv2.COLOR_BayerRG2RGB),
     "bayer_gbrg8": _Layout("u1", 1, cv2.COLOR_BayerGR2RGB),
@@ -55,7 +63,10 @@ _LAYOUTS = {
     "uyvy": _Layout("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
     "yuv422_yuy2": _Layout("u1", 2, cv2.COLOR_YUV2RGB_YUYV),
     "yuyv": _Layout("u1", 2, cv2.COLOR_YUV2RGB_YUYV),
+    "nv12": _Layout("u1", 1, cv2.COLOR_YUV2RGB_NV12, planes=3),
+    "nv21": _Layout("u1", 1, cv2.COLOR_YUV2RGB_NV21, planes=3),
 }
+_IN_SMALL_LETTERS = {encoding.lower(): layout for encoding, layout in _LAYOUTS.items()}
 
 ENCODINGS = tuple(_LAYOUTS)
 """Encodings of sensor_msgs/Image that `decode_image` understands."""
@@ -77,7 +88,7 @@ def decode_image(
     Raises:
         ImageError: the encoding is unknown, the size is zero, `step` is too short for a row, or data is missing.
     """
-    layout = _LAYOUTS.get(encoding)
+    layout = _IN_SMALL_LETTERS.get(encoding.strip().lower())
     if layout is None:
         raise ImageError(
             "unknown encoding",
@@ -94,17 +105,18 @@ def decode_image(
             "check what the camera driver publishes",
         )
     flat = np.frombuffer(data, np.uint8)
+    rows_there = height * layout.planes // 2
     # The last row may lack its padding.
-    needed = step * (height - 1) + row_bytes
+    needed = step * (rows_there - 1) + row_bytes
     if flat.size < needed:
         raise ImageError(
             "truncated data",
             f"image of {width}×{height} pixels in {encoding} has {flat.size} bytes, but needs {needed}; "
             "part of it got lost in transport",
         )
-    rows = np.lib.stride_tricks.as_strided(flat, (height, row_bytes), (step, 1), writeable=False)
+    rows = np.lib.stride_tricks.as_strided(flat, (rows_there, row_bytes), (step, 1), writeable=False)
     pixels = np.ascontiguousarray(rows).view(dtype).astype(dtype.newbyteorder("="), copy=False)
-    pixels = pixels.reshape((height, width) if layout.channels == 1 else (height, width, layout.channels))
+    pixels = pixels.reshape((rows_there, width) if layout.channels == 1 else (rows_there, width, layout.channels))
     try:
         rgb = pixels if layout.conversion is None else cv2.cvtColor(pixels, layout.conversion)
     except cv2.error:

@@ -48,6 +48,17 @@ def test_a_lasting_change_is_followed() -> None:
     assert (image == 255).mean() < 0.02
 
 
+@pytest.mark.parametrize(("first", "bits"), [(0, 12), (9, 14), (65_535, 12), (0, 16)])
+def test_a_black_or_white_image_at_the_start_costs_no_more_than_the_next(first: int, bits: int) -> None:
+    """Cameras begin with images that are not exposed yet."""
+    grey_range = GreyRange()
+    grey_range.to_8_bit(np.full_like(SCENE, first))
+    grey_range.to_8_bit(SCENE << (bits - 8))
+    image = grey_range.to_8_bit(SCENE << (bits - 8))
+    assert np.ptp(np.quantile(image, [0.01, 0.99])) > 150
+    assert np.corrcoef(image.ravel(), SCENE.ravel())[0, 1] > 0.999
+
+
 def test_messages_and_pictures_use_the_range_of_their_camera() -> None:
     data = (SCENE << 4).view(np.uint8).ravel()
     raw = decode_image("mono16", 240, 320, 640, False, data, GreyRange())
