@@ -15,7 +15,7 @@ MAGIC = b"\x28\xb5\x2f\xfd"
 
 def without_compression(path: Path) -> Path:
     """The name of a file before it was compressed."""
-    return path.with_suffix("") if path.suffix in SUFFIXES else path
+    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
 
 
 def decompress_file(path: Path, folder: Path) -> Path:

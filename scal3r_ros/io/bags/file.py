@@ -9,7 +9,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -21,21 +20,13 @@ from scal3r_ros.io.bags.mcap_file import McapFile
 from scal3r_ros.io.bags.messages import BagPart, RawMessage, TopicKey
 from scal3r_ros.io.bags.ros1 import Ros1File
 from scal3r_ros.io.bags.sqlite_file import SqliteFile
+from scal3r_ros.io.bags.topics import TopicSummary
 
 logger = logging.getLogger(__name__)
 
 METADATA = "metadata.yaml"
 FORMATS: Mapping[str, Callable[[Path], BagPart]] = {".mcap": McapFile, ".db3": SqliteFile, ".bag": Ros1File}
 """Reader by the suffix of a file. `metadata.yaml` may name another storage, or none: it is not asked."""
-
-
-@dataclass(frozen=True)
-class TopicSummary:
-    """One topic of a bag: its message type and how many messages it has."""
-
-    name: str
-    kind: str
-    count: int
 
 
 class BagFile:
@@ -131,7 +122,7 @@ class BagFile:
             if plain != file:
                 folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="bag_"))
                 opened = decompress_file(file, Path(folder))
-            part = FORMATS[plain.suffix](opened)
+            part = FORMATS[plain.suffix.lower()](opened)
         except OSError as error:
             raise SequenceError(f"bag {self.path} cannot be read: {error.strerror}") from error
         self._resources.callback(part.close)
@@ -156,7 +147,7 @@ class BagFile:
 
 def is_bag_file(path: Path) -> bool:
     """Whether the name is that of a file of a bag, compressed or not."""
-    return without_compression(path).suffix in FORMATS and path.is_file()
+    return without_compression(path).suffix.lower() in FORMATS and path.is_file()
 
 
 def is_bag(path: Path) -> bool:

@@ -18,9 +18,19 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.se3 import rotation_from_quat_xyzw, se3
 from scal3r_ros.geometry.trajectory import Trajectory
-from scal3r_ros.io.bags.file import BagFile, TopicSummary
+from scal3r_ros.io.bags.file import BagFile
 from scal3r_ros.io.bags.messages import RawMessage
-from scal3r_ros.io.bags.topics import TRUE_DEPTH_TOPIC, TRUE_POSE_TOPIC, typestore
+from scal3r_ros.io.bags.topics import (
+    COMPRESSED_TYPE,
+    IMAGE_TYPE,
+    TRUE_DEPTH_TOPIC,
+    TRUE_POSE_TOPIC,
+    TopicSummary,
+    choose_camera_info_topic,
+    choose_image_topic,
+    is_rectified_topic,
+    typestore,
+)
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
 from scal3r_ros.io.images.decoding import ImageError, decode_compressed_image, decode_image
 from scal3r_ros.io.images.grey_range import GreyRange
@@ -30,9 +40,6 @@ from scal3r_ros.reconstruction.protocol import Frame
 
 logger = logging.getLogger(__name__)
 
-IMAGE_TYPE = "sensor_msgs/msg/Image"
-COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 IMAGES_WITHOUT_STAMP = 8
 """So many zero stamps at the beginning mean a driver that sets none; fewer are single faults, or simulated time."""
 CDR_STAMP_END = 12
@@ -60,8 +67,12 @@ class BagReader:
         self._bag = BagFile(path)
         self._grey_range = GreyRange()
         try:
-            self.image_topic = self._choose_image_topic(image_topic)
-            self.camera_info_topic = None if calib is not None else self._choose_camera_info_topic(camera_info_topic)
+            self.image_topic = choose_image_topic(self._bag.path, self._bag.topics, image_topic, self._encoding_of)
+            self.camera_info_topic = None
+            if calib is None:
+                self.camera_info_topic = choose_camera_info_topic(
+                    self._bag.path, self._bag.topics, camera_info_topic, self.image_topic
+                )
             self._header_stamps = self._has_header_stamps()
             self.calibration = self._first_calibration() if calib is None else self._calibration_of(calib)
         except SequenceError:
@@ -158,49 +169,13 @@ class BagReader:
                 message = _deserialize(raw)
                 yield self._stamp_ns(message, raw), _depth_m(message, topic)
 
-    def _choose_image_topic(self, wanted: str | None) -> str:
-        kinds = {topic.name: topic.kind for topic in self._bag.topics if topic.count}
-        images = [
-            name for name, kind in kinds.items()
-            if kind in (IMAGE_TYPE, COMPRESSED_TYPE) and not name.endswith("/compressedDepth")
-        ]  # fmt: skip
-        if wanted is not None:
-            if wanted in images:
-                return wanted
-            raise SequenceError(
-                f"bag {self._bag.path} has no images on {wanted}; its image topics are {', '.join(images) or 'none'}"
-            )
-        # The compressed copy of a topic is no second camera.
-        images = [name for name in images if name.removesuffix("/compressed") == name or name[:-11] not in images]
-        if not images:
-            raise SequenceError(f"bag {self._bag.path} has no image topic; its topics are {', '.join(kinds)}")
-        if len(images) == 1:
-            return images[0]
-        calibrated = [name for name in images if kinds.get(camera_info_beside(name)) == CAMERA_INFO_TYPE]
-        if len(calibrated) == 1:
-            return calibrated[0]
-        raise SequenceError(
-            f"bag {self._bag.path} has several image topics; choose one with --image-topic: {', '.join(images)}"
-        )
-
-    def _choose_camera_info_topic(self, wanted: str | None) -> str | None:
-        names = [topic.name for topic in self._bag.topics if topic.kind == CAMERA_INFO_TYPE and topic.count]
-        if wanted is not None:
-            if wanted in names:
-                return wanted
-            raise SequenceError(
-                f"bag {self._bag.path} has no camera_info on {wanted}; it is on {', '.join(names) or 'no topic'}"
-            )
-        beside = camera_info_beside(self.image_topic)
-        if beside in names or not names:
-            return beside if names else None
-        if len(names) > 1:
-            raise SequenceError(
-                f"bag {self._bag.path} has no camera_info beside {self.image_topic}; choose one with "
-                f"--camera-info-topic: {', '.join(names)}"
-            )
-        logger.info("the calibration of %s is taken from %s, the only one in the bag", self.image_topic, names[0])
-        return names[0]
+    def _encoding_of(self, topic: str) -> str:
+        """How the first image on a topic is encoded; empty where it cannot be read."""
+        for raw in self._bag.messages([topic]):
+            with suppress(SequenceError):
+                message = _deserialize(raw)
+                return str(message.format if raw.kind == COMPRESSED_TYPE else message.encoding)
+        return ""
 
     def _first_calibration(self) -> CameraCalibration | None:
         if self.camera_info_topic is None:
@@ -250,17 +225,6 @@ class BagReader:
             self._grey_range,
         )
         return self._stamp_ns(message, raw), image
-
-
-def camera_info_beside(image_topic: str) -> str:
-    """The topic of the camera_info that belongs to an image topic by the rule of image_transport."""
-    base = image_topic.removesuffix("/compressed")
-    return base.rpartition("/")[0] + "/camera_info"
-
-
-def is_rectified_topic(image_topic: str) -> bool:
-    """Whether a topic holds rectified images by the names of image_proc: `image_rect`, `image_rect_color`, …"""
-    return image_topic.removesuffix("/compressed").rpartition("/")[2].startswith("image_rect")
 
 
 def _deserialize(raw: RawMessage) -> Any:

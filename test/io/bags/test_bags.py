@@ -10,7 +10,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import pytest
-from rosbags.rosbag2 import Writer
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from scal3r_ros.errors import SequenceError
 from scal3r_ros.geometry.intrinsics import Intrinsics
@@ -298,6 +298,40 @@ def test_several_cameras_are_named(tmp_path: Path) -> None:
     messages = {"/left/image": [image_message(0)], "/right/image": [image_message(0)]}
     with pytest.raises(SequenceError, match="choose one with --image-topic: /left/image, /right/image"):
         BagReader(write_messages(tmp_path / "bag", messages))
+
+
+def depth_message(encoding: str) -> Any:
+    depth = np.zeros((HEIGHT, WIDTH), np.float32 if encoding == "32FC1" else np.uint16)
+    return typestore().types["sensor_msgs/msg/Image"](
+        image_message(0).header, HEIGHT, WIDTH, encoding, 0, depth.nbytes // HEIGHT, depth.view(np.uint8).ravel()
+    )
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
+def test_depth_beside_the_pictures_is_no_second_camera(tmp_path: Path, encoding: str) -> None:
+    """As the bags of RGB-D cameras have it, those of TUM RGB-D among them."""
+    messages = {"/camera/rgb/image_color": [image_message(0)], "/camera/depth/image": [depth_message(encoding)]}
+    with BagReader(write_messages(tmp_path / "rgbd", messages)) as reader:
+        assert reader.image_topic == "/camera/rgb/image_color"
+    with BagReader(tmp_path / "rgbd", "/camera/depth/image") as reader:
+        assert reader.image_topic == "/camera/depth/image"
+    del messages["/camera/rgb/image_color"]
+    with pytest.raises(SequenceError, match=r"only depth images; .* --image-topic: /camera/depth/image"):
+        BagReader(write_messages(tmp_path / "depth", messages))
+    messages = {"/depth_camera/image": [image_message(0)]}  # a camera's name says nothing of its images
+    with BagReader(write_messages(tmp_path / "grey", messages)) as reader:
+        assert reader.image_topic == "/depth_camera/image"
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.SQLITE3, StoragePlugin.MCAP])
+def test_an_image_topic_without_a_message_is_named(tmp_path: Path, storage: StoragePlugin) -> None:
+    with Writer(tmp_path / "bag", version=9, storage_plugin=storage) as writer:
+        writer.add_connection("/camera/image", "sensor_msgs/msg/Image", typestore=typestore())
+        header = image_message(0).header
+        other = writer.add_connection("/chatter", header.__msgtype__, typestore=typestore())
+        writer.write(other, 1, typestore().serialize_cdr(header, header.__msgtype__))
+    with pytest.raises(SequenceError, match="has no image: there is no message on /camera/image"):
+        BagReader(tmp_path / "bag")
 
 
 def test_topics_are_named_where_none_has_images(tmp_path: Path) -> None:

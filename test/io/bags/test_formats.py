@@ -95,6 +95,19 @@ def test_split_bags_are_read_with_and_without_metadata(
 
 
 @pytest.mark.parametrize("storage", STORAGES)
+def test_suffixes_may_be_in_capitals(tmp_path: Path, storage: Storage) -> None:
+    file = storage_file(write_bag(tmp_path / "bag", storage))
+    (tmp_path / "copy").mkdir()
+    for name, content in (("A", file.read_bytes()), ("B", zstandard.ZstdCompressor().compress(file.read_bytes()))):
+        copy = tmp_path / "copy" / f"{name}{file.suffix}{'.ZSTD' if name == 'B' else ''}".upper()
+        copy.write_bytes(content)
+        assert_all_is_read(copy)
+        copy.rename(tmp_path / copy.name)
+    shutil.copy(tmp_path / f"A{file.suffix}".upper(), tmp_path / "copy")
+    assert_all_is_read(tmp_path / "copy")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
 def test_one_compressed_file_is_a_bag(tmp_path: Path, storage: Storage) -> None:
     file = storage_file(split_bag(tmp_path / "bag", storage, compress=True))
     first = next(path for path in sorted(file.parent.iterdir()) if path.suffix == ".zstd")
@@ -284,7 +297,9 @@ def test_the_last_file_of_a_split_recording_without_index_costs_only_its_own(tmp
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("name", ["run #2", "what?", "100%25", "e [data]", "a&immutable=0", "Straße 7"])
+@pytest.mark.parametrize(
+    "name", ["run #2", "what?", "100%25", "e [data]", "a&immutable=0", "Straße 7", "new\nline", "end "]
+)
 def test_any_path_is_written_and_read(tmp_path: Path, storage: Storage, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
