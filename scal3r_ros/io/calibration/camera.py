@@ -38,6 +38,10 @@ ALIASES = {
     "opencv_fisheye": EQUIDISTANT,
 }
 """Other names of the models, in lower case with underscores, as drivers and calibration programs write them."""
+SHORTEST_FOCAL = 0.05
+"""Focal length as a share of the images' width: a shorter one sees more than any lens."""
+FARTHEST_CENTRE = 1.5
+"""Distance of the principal point from the centre, as a share of the images' size: parts of images are cut out."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,21 @@ class CameraModel:
                 "which is another aspect ratio; publish the CameraInfo of these images"
             )
         return replace(self, raw=self.raw.scaled(width, height), rectified=self.rectified.scaled(width, height))
+
+
+def check_plausible(camera: Intrinsics) -> None:
+    """Whether a camera could have taken its images.
+
+    Raises:
+        GeometryError: no lens is so short, or the principal point is far outside of the images.
+    """
+    x, y = camera.cx / camera.width - 0.5, camera.cy / camera.height - 0.5
+    if min(camera.fx, camera.fy) < SHORTEST_FOCAL * camera.width or max(abs(x), abs(y)) > FARTHEST_CENTRE:
+        raise GeometryError(
+            f"CameraInfo has focal lengths of {camera.fx:g} and {camera.fy:g} pixels and its principal point at "
+            f"({camera.cx:g}, {camera.cy:g}), which no camera of {camera.width}×{camera.height} pixels has; calibrate "
+            "again, at this size"
+        )
 
 
 def lens_of(model: str, d: Sequence[float]) -> Lens:

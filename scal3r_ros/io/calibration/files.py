@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 FARTHEST_CENTRE = 0.3
 """Distance of the principal point from the centre, as a share of the images' size, beyond which a warning is due."""
+NEAR_CENTRE = 0.05
+"""Within this distance it is in the middle; one in the middle of the turned images belongs to those."""
 FORMS = (
     "KITTI's calib.txt or calib_cam_to_cam.txt, a 3×3 matrix, a row `fx fy cx cy`, a CameraInfo, the YAML or ost.txt "
     "of ROS camera calibration, YAML, XML or JSON with a camera matrix or with fx, fy, cx and cy, Kalibr's "
@@ -63,6 +65,12 @@ def read_calibration(path: Path, width: int, height: int, camera: int = 0) -> Ca
         raise SequenceError(
             f"calibration file {path} has its principal point ({calibration.k[2]:g}, {calibration.k[5]:g}) outside of "
             f"the {width}×{height} pixels of the images; is it for images of another size?"
+        )
+    turned = max(abs(calibration.k[2] / height - 0.5), abs(calibration.k[5] / width - 0.5))
+    if turned < NEAR_CENTRE < 2 * NEAR_CENTRE < max(abs(x - 0.5), abs(y - 0.5)):
+        raise SequenceError(
+            f"calibration file {path} has its principal point at ({calibration.k[2]:g}, {calibration.k[5]:g}), as for "
+            f"images of {height}×{width} pixels, but these have {width}×{height}; turn either of them"
         )
     if max(abs(x - 0.5), abs(y - 0.5)) > FARTHEST_CENTRE:
         logger.warning(

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from scal3r_ros.errors import GeometryError
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.io.calibration.calibration import CameraCalibration
-from scal3r_ros.io.calibration.camera import CameraModel
+from scal3r_ros.io.calibration.camera import CameraModel, check_plausible
 from scal3r_ros.io.images.decoding import ImageError
 
 UNKNOWN_SIZE = 1 << 16
 """Stands for the size of a sensor that a driver leaves at 0, until the first image."""
+LEAST_SEEN = 0.1
+"""Share of a rectified image that the lens has to see; less is left by coefficients that are no lens."""
 
 
 def first_usable(calibrations: Iterable[CameraCalibration]) -> CameraCalibration | None:
@@ -86,4 +88,18 @@ class Rectifier:
     def _prepare(self, calibration: CameraCalibration, size: tuple[int, int]) -> None:
         model = CameraModel.of(calibration.for_images(*size))
         maps = None if self._already_rectified or model.is_rectified else model.rectification_maps()
+        for camera in (model.raw, model.rectified):
+            check_plausible(camera)
+        if maps is not None and _share_inside(*maps) < LEAST_SEEN:
+            raise GeometryError(
+                f"CameraInfo's distortion coefficients {model.lens.coefficients} leave nothing of the images to see; "
+                "calibrate again"
+            )
         self._size, self._maps, self._intrinsics = size, maps, model.rectified
+
+
+def _share_inside(map_x: NDArray[np.float32], map_y: NDArray[np.float32]) -> float:
+    """Share of the rectified pixels that have one in the raw image, which is of the same size."""
+    height, width = map_x.shape
+    inside = (map_x >= 0) & (map_x <= width - 1) & (map_y >= 0) & (map_y <= height - 1)
+    return float(inside.mean())

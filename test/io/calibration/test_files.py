@@ -298,3 +298,11 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(SequenceError, match="no text file"):
         read_calibration(binary, 640, 480)
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (640, 360)])
+def test_a_matrix_for_images_that_lie_is_none_for_images_that_stand(tmp_path: Path, width: int, height: int) -> None:
+    path = write(tmp_path, f"500 0 {width / 2 + 3}\n0 500 {height / 2 - 4}\n0 0 1\n")
+    assert read_calibration(path, width, height).k[2] == width / 2 + 3
+    with pytest.raises(SequenceError, match=f"as for images of {width}×{height} pixels"):
+        read_calibration(path, height, width)

@@ -94,3 +94,19 @@ def test_images_that_are_rectified_already_keep_their_pixels_and_take_p() -> Non
     np.testing.assert_array_equal(rectifier.rectify(image), image)
     assert rectifier.intrinsics == Intrinsics(450.0, 460.0, 310.0, 230.0, 640, 480)
     assert not np.array_equal(Rectifier(bent).rectify(image), image)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"k": (0.78, 0, 0.5, 0, 1.06, 0.5, 0, 0, 1)}, "focal lengths of 0.78 and 1.06 pixels"),  # in image widths
+        ({"k": (5e5, 0, 3e5, 0, 5e5, 2e5, 0, 0, 1)}, r"principal point at \(300000, 200000\)"),
+        ({"p": (0.78, 0, 0.5, 0, 0, 1.06, 0.5, 0, 0, 0, 1, 0)}, "focal lengths of 0.78"),
+        ({"d": (1e6, 0, 0, 0, 0)}, "leave nothing of the images"),
+    ],
+)
+def test_what_can_be_no_camera_of_these_images_is_refused(
+    changes: dict[str, tuple[float, ...]], complaint: str
+) -> None:
+    with pytest.raises(GeometryError, match=complaint):
+        Rectifier(replace(FULL, **changes))
