@@ -77,6 +77,11 @@ def bag(
         first.shape[1],
         lambda height, width: read_calibration(calib, width, height),
     )
+    if turns and poses:
+        raise SequenceError(
+            f"the images in {folder.folder} are marked to be turned upright, and nothing tells whether the poses of "
+            f"{truth} are those of the camera before or after; turn the files themselves, and leave out the mark"
+        )
     with BagWriter(out, storage) as writer:
         for path, stamp_ns in track(
             list(zip(paths, stamps_ns.tolist(), strict=False)), "writing", console=console, transient=True

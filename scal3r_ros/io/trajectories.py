@@ -143,9 +143,12 @@ def _stamps(words: Sequence[str], path: Path) -> NDArray[np.int64]:
 
 def _decimal(word: str, path: Path) -> Decimal:
     try:
-        return Decimal(word)
+        time = Decimal(word)
     except InvalidOperation:
-        raise SequenceError(f"file {path} holds the time {word!r}, which is no number") from None
+        time = Decimal("nan")
+    if not time.is_finite():
+        raise SequenceError(f"file {path} holds the time {word!r}, which is no number")
+    return time
 
 
 def _is_number(word: str) -> bool:

@@ -162,3 +162,10 @@ def test_times_that_fit_into_no_stamp_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "times.txt").write_text("1e25\n2e25\n")
     with pytest.raises(SequenceError, match=r"times.txt cannot be used: the time 2E\+25 is too large"):
         read_times(tmp_path / "times.txt")
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-Infinity"])
+def test_a_time_that_is_not_finite_is_one_sentence(tmp_path: Path, word: str) -> None:
+    (tmp_path / "times.txt").write_text(f"1.5\n{word}\n")
+    with pytest.raises(SequenceError, match=f"the time '{word}', which is no number"):
+        read_times(tmp_path / "times.txt")

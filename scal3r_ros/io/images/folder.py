@@ -38,7 +38,13 @@ EARLIEST_S = 10**9
 EXIF_TURNS = {3: 2, 6: 3, 8: 1}
 """Quarter turns against the clock by the value of EXIF's Orientation; mirrored ones are none of a camera."""
 FIRST_IMAGES = 5
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".webp"}
+)
+OTHER_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".gif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".exr"})
+"""Of images that cannot be read."""
+SECONDS_NANOSECONDS = re.compile(r"(?<!\d)(\d{10})[_-](\d{9})$")
+"""The two numbers of a stamp of ROS at the end of a name."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +67,17 @@ def find_images(folder: Path) -> ImageFolder:
     if not folder.is_dir():
         raise SequenceError(f"image folder {folder} is no folder; give the folder that holds the images")
     paths = _images_in(folder)
+    others = sorted(path for path in folder.iterdir() if path.suffix.lower() in OTHER_SUFFIXES)
     if paths:
+        _warn_of_what_is_left_out(folder, paths, others)
         return ImageFolder(folder, _one_kind(folder, paths))
     below = {child: _images_in(child) for child in sorted(folder.iterdir()) if child.is_dir()}
     candidates = [child for child, images in below.items() if images]
     if len(candidates) > 1:
         candidates = [child for child in candidates if not AUXILIARY.search(child.name)] or candidates
     if not candidates:
-        raise SequenceError(f"image folder {folder} holds no images ({', '.join(sorted(SUFFIXES))})")
+        hint = f"; {others[0].name} and others like it cannot be read: convert them" if others else ""
+        raise SequenceError(f"image folder {folder} holds no images ({', '.join(sorted(SUFFIXES))}){hint}")
     if len(candidates) > 1:
         names = ", ".join(child.name for child in candidates)
         raise SequenceError(f"image folder {folder} has images in several folders ({names}); give one of them")
@@ -82,7 +91,7 @@ def stamps_of_names(paths: Sequence[Path]) -> NDArray[np.int64] | None:
     All may begin with the same word, as in `left_1403636579763555584.png`. Whole numbers count as times from a thousand
     million on: smaller ones are numbers of images; so are those behind a word with decimals.
     """
-    found = [TIME.fullmatch(path.stem) for path in paths]
+    found = [TIME.fullmatch(SECONDS_NANOSECONDS.sub(r"\1.\2", path.stem)) for path in paths]
     matches = [match for match in found if match is not None]
     if not matches or len(matches) < len(paths) or len({match["prefix"] for match in matches}) > 1:
         return None
@@ -133,7 +142,7 @@ def upright_camera(turns: int, height: int, width: int, camera_of: Callable[[int
     if turns:
         with suppress(SequenceError):
             camera = camera_of(*((width, height) if turns % 2 else (height, width)))
-            logger.info("the images are turned upright, as the EXIF of the first of them says")
+            logger.info("the images are turned upright, as the first of them is marked")
             return turns, camera
     return 0, camera_of(height, width)
 
@@ -170,8 +179,9 @@ def frame_number(path: Path) -> int | None:
 
 def natural_key(path: Path | str) -> list[tuple[int, int, str]]:
     """For sorting by name: numbers in it as numbers."""
-    words = re.split(r"(\d+)", Path(path).name)
-    return [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in words]
+    stem, suffix = Path(path).stem, Path(path).suffix
+    words = re.split(r"(\d+)", stem)
+    return [*((0, int(word), "") if word.isdecimal() else (1, 0, word) for word in words), (-1, 0, suffix)]
 
 
 def _decode(path: Path, flags: int) -> NDArray[np.generic]:
@@ -195,6 +205,15 @@ def _images_in(folder: Path) -> tuple[Path, ...]:
     if len(numbers) == len(found) and len({match["prefix"] for match in numbers.values()}) <= 1:
         return tuple(sorted(found, key=lambda path: (Decimal(numbers[path]["time"]), path.name)))
     return tuple(sorted(found, key=natural_key))
+
+
+def _warn_of_what_is_left_out(folder: Path, paths: Sequence[Path], others: Sequence[Path]) -> None:
+    if others:
+        logger.warning("%d images in %s are left out, as %s: convert them", len(others), folder, others[0].name)
+    with suppress(OSError, ValueError, SyntaxError), PIL.Image.open(paths[0]) as picture:
+        pages = getattr(picture, "n_frames", 1)
+        if pages > 1 and paths[0].suffix.lower() in (".tif", ".tiff"):
+            logger.warning("image %s has %d pages, of which the first is used: make a file of each", paths[0], pages)
 
 
 def _one_kind(folder: Path, paths: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -150,7 +151,8 @@ class Video(_Images):
                     raise SequenceError(f"video {path} holds no pictures")
                 self._count = container.streams.video[0].frames or None
         except (OSError, av.FFmpegError) as error:
-            raise SequenceError(f"video {path} cannot be read: {error.strerror or error}") from error
+            reason = "its index is missing, as where recording it was broken off" if _lacks_index(path) else ""
+            raise SequenceError(f"video {path} cannot be read: {reason or error.strerror or error}") from error
 
     @property
     def image_count(self) -> int | None:
@@ -160,7 +162,9 @@ class Video(_Images):
     def frames(self) -> Iterator[Frame]:
         """The rectified RGB frames, by the video's own times from a fixed start."""
         rectifier: Rectifier | None = None
-        last_ns, index = -1, 0
+        turns = 0
+        last_ns: int | None = None
+        index, end_ns = 0, 0
         try:
             with av.open(str(self._path)) as container:
                 stream = container.streams.video[0]
@@ -170,13 +174,17 @@ class Video(_Images):
                         self._drop(SequenceError(f"a picture of video {self._path} has no time"), "no time")
                         continue
                     stamp_ns = round(picture.pts * picture.time_base * 10**9)
-                    if stamp_ns <= last_ns:
+                    if last_ns is not None and stamp_ns <= last_ns:
                         self._drop(SequenceError(f"times of video {self._path} go back"), "time goes back")
                         continue
                     last_ns = stamp_ns
-                    upright = np.rot90(picture.to_ndarray(format="rgb24"), round(picture.rotation / 90))
-                    image = np.ascontiguousarray(upright, np.uint8)
-                    rectifier = rectifier or self._rectifier(*image.shape[:2])
+                    end_ns = stamp_ns + round((picture.duration or 0) * picture.time_base * 10**9)
+                    stored = picture.to_ndarray(format="rgb24")
+                    if rectifier is None:
+                        height, width = stored.shape[:2]
+                        turns, made = upright_camera(round(picture.rotation / 90) % 4, height, width, self._rectifier)
+                        rectifier = made
+                    image = np.ascontiguousarray(np.rot90(stored, turns), np.uint8)
                     try:
                         image = rectifier.rectify(image)
                     except ImageError as error:  # pictures change their size
@@ -184,23 +192,44 @@ class Video(_Images):
                         continue
                     yield Frame(index, FIRST_STAMP_NS + stamp_ns, image, rectifier.intrinsics)
                     index += 1
-                self._look_for_an_early_end(container, index, last_ns)
+                self._look_for_an_early_end(container, index, end_ns)
         except (OSError, av.FFmpegError) as error:
             self.damage = f"video {self._path} is damaged or cut off ({error}); what comes before is used"
             logger.warning("%s", self.damage)
 
-    def _look_for_an_early_end(self, container: InputContainer, count: int, last_ns: int) -> None:
+    def _look_for_an_early_end(self, container: InputContainer, count: int, end_ns: int) -> None:
         """Warns where the file promises more pictures than it has: FFmpeg takes a cut for the end."""
-        read = count + sum(self.dropped.values())
-        lasts_s = (container.duration or 0) / 10**6 if len(container.streams) == 1 else 0.0
-        if self._count is not None and read < FULL_SHARE * self._count:
+        read, end_s = count + sum(self.dropped.values()), end_ns * 1e-9
+        lasts_s = (container.duration or 0) / 10**6
+        missing_s = FULL_SHARE * lasts_s - end_s
+        # A video that was trimmed has pictures which are not to be shown, but lasts no longer than those that are.
+        if self._count is not None and read < FULL_SHARE * self._count and (missing_s > 0 or not lasts_s):
             promise = f"{read} of its {self._count} pictures"
-        elif last_ns * 1e-9 < FULL_SHARE * lasts_s - LONGEST_PICTURE_S:
-            promise = f"{max(0, last_ns) * 1e-9:.1f} of its {lasts_s:.1f} s"
+        elif missing_s > LONGEST_PICTURE_S and len(container.streams) == 1:
+            promise = f"{max(0.0, end_s):.1f} of its {lasts_s:.1f} s"
         else:
             return
         self.damage = f"video {self._path} is cut off: only {promise} can be read"
         logger.warning("%s", self.damage)
+
+
+def _lacks_index(path: Path) -> bool:
+    """Whether a file is an MP4 or MOV without its `moov`, which cameras write last."""
+    try:
+        with path.open("rb") as file:
+            end, at, kinds = file.seek(0, 2), 0, []
+            while at + 8 <= end:
+                file.seek(at)
+                size, kind = struct.unpack(">I4s", file.read(8))
+                kinds.append(kind)
+                if size == 1:  # a long one has its size behind its kind
+                    size = int.from_bytes(file.read(8), "big")
+                if size < 8:
+                    break
+                at += size
+    except OSError:
+        return False
+    return kinds[:1] == [b"ftyp"] and b"moov" not in kinds
 
 
 def _three_channels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

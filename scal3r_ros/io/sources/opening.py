@@ -51,13 +51,16 @@ def open_source(path: Path, options: SourceOptions | None = None) -> Source:
 
 
 def _images_of(path: Path) -> ImageFolder:
-    """The images of a folder; where it has bags instead, the error names those."""
+    """The images of a folder; where it has bags or videos instead, the error names those."""
     try:
         return find_images(path)
     except SequenceError:
         bags = [child.name for child in sorted(path.iterdir()) if is_bag(child)]
         if bags:
             raise SequenceError(f"folder {path} is no bag, but has bags in it; give {' or '.join(bags)}") from None
+        videos = [child.name for child in sorted(path.iterdir()) if child.suffix.lower() in VIDEO_SUFFIXES]
+        if videos:
+            raise SequenceError(f"folder {path} has videos in it; give {' or '.join(videos)}") from None
         raise
 
 

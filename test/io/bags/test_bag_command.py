@@ -123,6 +123,20 @@ def test_photographs_are_turned_upright_with_their_depth_as_by_replay(
     assert upper_left == pytest.approx(16 * 11 + 1 if is_turned else 1)  # turned by the clock, the lower left comes up
 
 
+def test_true_poses_of_photographs_that_are_turned_are_refused(images: Path) -> None:
+    """Whether they are of the camera before or after, no file tells."""
+    root = images.parent
+    for path in sorted(images.glob("*.png")):
+        exif = PIL.Image.Exif()
+        exif[PIL.ExifTags.Base.Orientation] = 6
+        PIL.Image.fromarray(np.rot90(np.array(PIL.Image.open(path))).copy()).save(path, exif=exif)
+    common = (images, "--calib", root / "calib.txt", "--rate", 10, "-o", root / "bag")
+    with pytest.raises(SequenceError, match="before or after; turn the files themselves"):
+        run(*common, "--truth", root / "poses.txt")
+    assert not (root / "bag").exists()
+    run(*common)
+
+
 def test_wrong_input_leaves_no_bag(images: Path) -> None:
     root, out = images.parent, images.parent / "bag"
     common = ("--calib", root / "calib.txt", "-o", out)

@@ -92,6 +92,8 @@ def test_names_that_are_seconds_are_ordered_and_give_the_stamps(tmp_path: Path) 
         ["1403636579763000000", "1403636579813000000"],
         ["left-1403636579763000000", "left-1403636579813000000"],
         ["cam0_1403636579.763", "cam0_1403636579.813"],
+        ["1403636579_763000000", "1403636579_813000000"],
+        ["left-1403636579-763000000", "left-1403636579-813000000"],
     ],
 )
 def test_names_are_times_in_whatever_unit_they_have(names: list[str]) -> None:
@@ -108,6 +110,13 @@ def test_decimals_behind_a_word_order_images_by_time(tmp_path: Path) -> None:
     paths = find_images(tmp_path).paths
     assert [path.stem for path in paths] == [names[1], names[2], names[0]]
     assert stamps_of_names(paths) is not None
+
+
+def test_a_name_without_a_number_comes_before_those_with_one(tmp_path: Path) -> None:
+    names = ["shot", "shot (1)", "shot (2)", "shot (10)"]
+    for name in names:
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((4, 4), np.uint8))
+    assert [path.stem for path in find_images(tmp_path).paths] == names
 
 
 def test_names_of_nanoseconds_are_times_and_numbers_of_images_are_not() -> None:

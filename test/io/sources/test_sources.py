@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -268,3 +269,67 @@ def test_a_folder_with_bags_in_it_names_them(tmp_path: Path) -> None:
         open_source(tmp_path / "first")
     with pytest.raises(SequenceError, match="no file and no folder"):
         open_source(Path("/dev/null"))
+
+
+def marked_as_turned(path: Path) -> Path:
+    """A video as a phone stores it upright: the turn by the clock stands in the matrix of its track."""
+    content = bytearray(video(path).read_bytes())
+    matrix = content.find(b"tkhd") + 44
+    one = 1 << 16
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_video_is_turned_upright_unless_the_calibration_is_for_it_as_stored(tmp_path: Path) -> None:
+    path = marked_as_turned(tmp_path / "portrait.mp4")
+    upright = read(path, assumed_fov_deg=90.0)[5]
+    assert upright.image.shape == (WIDTH, HEIGHT, 3)
+    assert upright.image[8, -4, 0] > 180 > 100 > upright.image[8, 4, 0]  # what was up is right
+    (tmp_path / "calib.txt").write_text(CALIB)
+    stored = read(path, calib=tmp_path / "calib.txt")[5]
+    assert stored.intrinsics == Intrinsics(50.0, 50.0, 31.5, 23.5, WIDTH, HEIGHT)
+    np.testing.assert_array_equal(np.rot90(stored.image, -1), upright.image)
+
+
+def test_a_video_whose_first_pictures_are_not_to_be_shown_is_whole(tmp_path: Path) -> None:
+    """As one that was trimmed on a phone; one whose recording was broken off has no index."""
+    with av.open(str(tmp_path / "trimmed.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for index in range(COUNT):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            frame.pts = index - 4
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with closing(open_source(tmp_path / "trimmed.mp4")) as source:
+        assert len(list(source.frames())) == COUNT - 4
+        assert source.damage is None
+    whole = video(tmp_path / "whole.mp4").read_bytes()
+    index_at = whole.rfind(b"moov") - 4
+    (tmp_path / "broken_off.mp4").write_bytes(whole[:index_at])
+    with pytest.raises(SequenceError, match="its index is missing"):
+        open_source(tmp_path / "broken_off.mp4")
+
+
+def test_a_folder_of_what_cannot_be_read_names_it(tmp_path: Path) -> None:
+    video(tmp_path / "drive.mp4")
+    with pytest.raises(SequenceError, match=r"has videos in it; give drive\.mp4"):
+        open_source(tmp_path)
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "IMG_1.HEIC").write_bytes(b"heic")
+    with pytest.raises(SequenceError, match=r"IMG_1\.HEIC and others like it cannot be read: convert them"):
+        open_source(tmp_path / "phone")
+
+
+def test_what_is_left_out_of_a_folder_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = folder(tmp_path / "phone")
+    (path / "IMG_1.HEIC").write_bytes(b"heic")
+    open_source(path)
+    assert "1 images in" in caplog.text
+    assert "IMG_1.HEIC" in caplog.text
+    pages = [PIL.Image.fromarray(picture(index)) for index in range(3)]
+    (tmp_path / "pages").mkdir()
+    pages[0].save(tmp_path / "pages" / "stack.tif", save_all=True, append_images=pages[1:])
+    open_source(tmp_path / "pages")
+    assert "has 3 pages" in caplog.text
