@@ -370,13 +370,17 @@ def scripted() -> ScriptedMapper:
 
 @pytest.fixture
 def make_node(bench: Bench, scripted: ScriptedMapper) -> Callable[..., Any]:
-    """Makes a MapperNode of the scripted mapper with parameters, dots written as two underscores; not configured."""
+    """Makes a MapperNode of the scripted mapper with parameters, dots written as two underscores; not configured.
+
+    `remap` are other names of its topics.
+    """
     from rclpy.parameter import Parameter
 
     from scal3r_ros.nodes.mapper.node import MapperNode
     from scal3r_ros.nodes.ros.parameters import NodeConfig
 
-    def make(**parameters: Any) -> Any:
+    def make(remap: dict[str, str] | None = None, **parameters: Any) -> Any:
+        rules = [word for name, other in (remap or {}).items() for word in ("-r", f"{name}:={other}")]
         patient = {
             "no_image_warning_s": 60.0,
             "camera_info_wait_s": 0.0,
@@ -385,7 +389,13 @@ def make_node(bench: Bench, scripted: ScriptedMapper) -> Callable[..., Any]:
         }
         given = patient | parameters
         overrides = [Parameter(name.replace("__", "."), value=value) for name, value in given.items()]
-        node = MapperNode(NodeConfig, lambda config: scripted, context=bench.context, parameter_overrides=overrides)
+        node = MapperNode(
+            NodeConfig,
+            lambda config: scripted,
+            context=bench.context,
+            parameter_overrides=overrides,
+            cli_args=["--ros-args", *rules] if rules else None,
+        )
         return bench.add(node)
 
     return make

@@ -14,6 +14,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 
 from scal3r_ros.errors import MappingError
+from scal3r_ros.io.bags.topics import is_rectified_topic
 from scal3r_ros.mapping import OnlineMapper
 from scal3r_ros.mapping.storage.map_store import StoredMap
 from scal3r_ros.nodes.mapper.input.camera import CameraInput
@@ -65,7 +66,8 @@ class MappingSession:
         self._statistics = Statistics(self._error, self._warn)
         folder = config.result_directory
         self._result = RunResult(Path(folder), config, self._statistics) if folder else None
-        self._camera = CameraInput(config.camera_info_wait_s, self._statistics.faults)
+        rectified = self._images_are_rectified(str(node.resolve_topic_name("image")))
+        self._camera = CameraInput(config.camera_info_wait_s, self._statistics.faults, rectified)
         shown = MapSource(mapper.trajectory, mapper.cloud, mapper.loop_ends, self._T_base_cam)
         self._publishers = MapPublishers(node, config, shown, self._statistics.activity)
         writer = self._result.writer if self._result is not None else None
@@ -83,6 +85,13 @@ class MappingSession:
         self._ticks = 0
         self._timer = steady_timer(node, CORRECTION_PERIOD_S, self._tick)
         self._node = node
+
+    def _images_are_rectified(self, topic: str) -> bool:
+        wanted = self._config.rectification
+        rectified = is_rectified_topic(topic) if wanted == "auto" else wanted == "rectified"
+        if rectified:
+            self._log.info(f"the images on {topic} are taken as rectified: their camera is P of camera_info")
+        return rectified
 
     @property
     def active(self) -> bool:

@@ -112,6 +112,12 @@ class NodeConfig:
         "image/compressed",
         choices=("raw", "compressed"),
     )
+    rectification: str = parameter(
+        "auto",
+        "whether the images are raw, and camera_info's distortion is to be removed, or rectified already, and P is "
+        "their camera; auto takes those on a topic named image_rect… as rectified",
+        choices=("auto", "raw", "rectified"),
+    )
     base_frame: str = parameter("base_link", "frame of the robot whose pose in odom is published")
     odom_frame: str = parameter("odom", "frame in which the pose is continuous")
     map_frame: str = parameter("map", "frame of the map; map → odom carries the corrections")

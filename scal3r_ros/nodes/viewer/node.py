@@ -22,6 +22,7 @@ from scal3r_ros.configuration import parameter
 from scal3r_ros.errors import ConfigurationError, Scal3rError
 from scal3r_ros.geometry import se3
 from scal3r_ros.geometry.intrinsics import Intrinsics
+from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.mapping.values import PointCloud
 from scal3r_ros.nodes.ros.images import image_to_rgb
 from scal3r_ros.nodes.ros.messages import cloud_of_message
@@ -86,6 +87,7 @@ class ViewerNode(Node):
         self._whole_until_s = 0.0
         self._image: NDArray[np.uint8] | None = None
         self._image_s = -float("inf")
+        self._grey_range = GreyRange()
         self._frame_id = ""
         self._watching = False
         self._intrinsics: Intrinsics | None = None
@@ -173,7 +175,7 @@ class ViewerNode(Node):
             return
         self._image_s, self._frame_id = now, message.header.frame_id
         try:
-            self._image = image_to_rgb(message)
+            self._image = image_to_rgb(message, self._grey_range)
         except Scal3rError as error:
             self._tell(f"an image is not shown: {error}")
 

@@ -214,6 +214,21 @@ def test_calibration_reaches_the_frames(make_node, bench, image_message, camera_
     assert scripted.frames[0].intrinsics.fx == 50.0
 
 
+@pytest.mark.parametrize(
+    ("topic", "rectification", "is_raw"),
+    [("/camera/image_rect", "auto", False), ("/camera/image_rect", "raw", True), ("/camera/image", "auto", True)],
+)
+def test_images_of_a_rectified_topic_are_not_rectified_again(
+    make_node, bench, image_message, camera_info_message, scripted, waiting, topic, rectification, is_raw
+):
+    make_node(remap={"image": topic}, camera_info_wait_s=10.0, rectification=rectification).start()
+    gradient = np.tile(np.arange(64, dtype=np.uint8), (48, 1))
+    bench.publish(topic, image_message(1000.0, data=gradient.tobytes()))
+    bench.publish("/camera_info", camera_info_message(d=[-0.3, 0.1, 0.0, 0.0, 0.0]))
+    assert waiting(lambda: scripted.frames)
+    assert np.array_equal(scripted.frames[0].image[..., 0], gradient) != is_raw
+
+
 def test_a_usual_calibration_is_no_incompatible_one(
     make_node, bench, image_message, camera_info_message, scripted, waiting, capfd
 ):

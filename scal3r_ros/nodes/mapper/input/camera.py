@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from scal3r_ros.errors import GeometryError, SequenceError
 from scal3r_ros.io.calibration import CameraCalibration
+from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.io.images.rectifier import Rectifier
 from scal3r_ros.nodes.mapper.faults import FaultLog
 from scal3r_ros.nodes.ros.images import image_to_rgb
@@ -30,12 +31,15 @@ class CameraInput:
     """Makes frames of images. `calibrate` may be called on another thread than `frame`.
 
     The first image waits up to `camera_info_wait_s` for a calibration, so that a camera_info that comes just after its
-    image is not missed. `frame_id` is the frame of the newest image, empty before the first.
+    image is not missed. `frame_id` is the frame of the newest image, empty before the first. Images that are
+    `already_rectified` stay as they are, and their camera is P of camera_info.
     """
 
-    def __init__(self, camera_info_wait_s: float, faults: FaultLog) -> None:
+    def __init__(self, camera_info_wait_s: float, faults: FaultLog, already_rectified: bool = False) -> None:
         self._wait_s = camera_info_wait_s
         self._faults = faults
+        self._already_rectified = already_rectified
+        self._grey_range = GreyRange()
         self._heard = threading.Event()
         self._waited = False
         self._calibration: CameraCalibration | None = None
@@ -58,7 +62,7 @@ class CameraInput:
         self._await_calibration(received.arrived_s)
         self._apply_calibration()
         self.frame_id = received.message.header.frame_id
-        image = self._rectifier.rectify(image_to_rgb(received.message))
+        image = self._rectifier.rectify(image_to_rgb(received.message, self._grey_range))
         frame = Frame(self._count, received.stamp_ns, image, self._rectifier.intrinsics)
         self._count += 1
         return frame
@@ -96,7 +100,7 @@ class CameraInput:
             )
             return
         try:
-            self._rectifier = Rectifier(calibration)
+            self._rectifier = Rectifier(calibration, self._already_rectified)
         except (GeometryError, SequenceError) as error:
             self._rectifier = Rectifier(None)
             self._faults.report("unusable camera_info", f"camera_info is not used: {error}")

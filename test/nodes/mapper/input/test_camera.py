@@ -84,6 +84,23 @@ def test_distortion_is_removed(make_camera, image_message, camera_info_message):
     assert row[50] < 50  # towards the edge a barrel lens has moved pixels inwards
 
 
+def test_images_that_are_rectified_already_stay_as_they_are(image_message, camera_info_message, said):
+    camera = CameraInput(1.0, FaultLog(said.append), already_rectified=True)
+    rectified = [40.0, 0.0, 31.0, 0.0, 0.0, 41.0, 23.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    camera.calibrate(camera_info_message(d=[-0.3, 0.1, 0.0, 0.0, 0.0], p=rectified))
+    gradient = np.tile(np.arange(64, dtype=np.uint8), (48, 1))
+    frame = camera.frame(received(image_message(0.0, data=gradient.tobytes())))
+    assert (frame.intrinsics.fx, frame.intrinsics.cx) == (40.0, 31.0)
+    np.testing.assert_array_equal(frame.image[..., 0], gradient)
+
+
+def test_a_sensor_of_12_bits_is_not_dark(make_camera, image_message):
+    camera = make_camera(0.0)
+    values = np.tile(np.arange(64, dtype=np.uint16) * 64, (48, 1))
+    frame = camera.frame(received(image_message(0.0, "mono16", step=128, data=values.tobytes())))
+    assert np.ptp(frame.image) > 200
+
+
 def test_a_new_calibration_takes_over(make_camera, image_message, camera_info_message):
     camera = make_camera(1.0)
     camera.calibrate(camera_info_message())
