@@ -24,8 +24,9 @@ from scal3r_ros.nodes.player.node import PlayerConfig
 from scal3r_ros.nodes.ros.parameters import AT_ONCE
 
 INPUTS = {
-    "image": "mono8, rgb8, bgr8, rgba8, bgra8, Bayer, YUV 4:2:2, 16-bit; any other encoding is dropped, counted and "
-    "logged once. With `image_transport: compressed`, sensor_msgs/msg/CompressedImage on `image/compressed`",
+    "image": "mono8, rgb8, bgr8, rgba8, bgra8, Bayer, YUV 4:2:2, NV12, NV21, 16-bit; any other encoding is dropped, "
+    "counted and logged once. With `image_transport: compressed`, sensor_msgs/msg/CompressedImage on "
+    "`image/compressed`",
     "camera_info": "distortion is removed; without it the network estimates the intrinsics itself",
     "/tf_static": "base ← camera optical frame; where it is absent, one warning, and the camera counts as the base "
     "until it comes",
