@@ -20,11 +20,13 @@ from scal3r_ros.errors import ReconstructionError
 from scal3r_ros.features.klt import KltConfig
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.reconstruction.device import torch_device
-from scal3r_ros.reconstruction.geometric.dense import KnownDepth, dense_depth, prepare
+from scal3r_ros.reconstruction.geometric import dense
+from scal3r_ros.reconstruction.geometric.dense import KnownDepth, dense_depth
 from scal3r_ros.reconstruction.geometric.motion.values import Motion, MotionConfig, start_from
 from scal3r_ros.reconstruction.geometric.plane_sweep import PlaneSweepConfig, depth_size
 from scal3r_ros.reconstruction.geometric.tracks import features_of, track_table
 from scal3r_ros.reconstruction.geometric.triangulation import TrackTable, near_depth
+from scal3r_ros.reconstruction.geometric.window import adjustment
 from scal3r_ros.reconstruction.geometric.window.fixed_lag import FixedLagWindow, LagConfig
 from scal3r_ros.reconstruction.geometric.window.health import at_constant_velocity, jump_of_depth
 from scal3r_ros.reconstruction.protocol import Chunk, ChunkGeometry, ChunkHealth, Previous, Tracks
@@ -55,7 +57,8 @@ class GeometricReconstructor:
         self._window = FixedLagWindow(config.lag, config.motion)
         self._device = torch_device(config.device)
         self._pool = _single_threaded_pool(config.threads if self._device.type == "cpu" else 1)
-        prepare(config.sweep)
+        dense.prepare(config.sweep)
+        adjustment.prepare()
 
     @property
     def name(self) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,3 +157,31 @@ def test_black_images_are_no_error(chunks: list[Chunk]) -> None:
     assert geometry.note
     assert not geometry.confidence.any()
     assert np.isfinite(geometry.T_chunk_cam).all()
+
+
+def test_all_that_a_chunk_needs_is_compiled_before_the_first(chunks: list[Chunk], tmp_path: Path) -> None:
+    path = tmp_path / "chunks.pickle"
+    path.write_bytes(pickle.dumps((CONFIG, chunks[:2])))
+    program = """
+import pickle, sys
+from numba.core.dispatcher import Dispatcher
+from scal3r_ros.features.klt import KltConfig
+from scal3r_ros.reconstruction.geometric.reconstructor import GeometricReconstructor
+from scal3r_ros.reconstruction.protocol import Previous
+
+def compiled():
+    ours = [module for name, module in sys.modules.items() if name.startswith("scal3r_ros.")]
+    functions = {each for module in ours for each in vars(module).values() if isinstance(each, Dispatcher)}
+    return {(function.py_func.__qualname__, signature) for function in functions for signature in function.signatures}
+
+config, (first, second) = pickle.load(open(sys.argv[1], "rb"))
+made = GeometricReconstructor(config, KltConfig())
+before = compiled()
+made.reconstruct(second, Previous(first, made.reconstruct(first, None)))
+made.close()
+print(len(before), sorted(name for name, _ in compiled() - before))
+"""
+    ran = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    count, later = ran.stdout.split(maxsplit=1)
+    assert int(count) > 5
+    assert later.strip() == "[]"

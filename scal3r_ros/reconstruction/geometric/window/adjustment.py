@@ -106,6 +106,18 @@ def adjust_window(
     return AdjustedWindow(T, all_points, *_shared(radial, S, g, -2), *_shared(0.0, S, g, -1), S)
 
 
+def prepare() -> None:
+    """Compiles what `adjust_window` needs, or reads it from numba's cache, so that the first chunk need not wait."""
+    track, frame = np.repeat(np.arange(4), 2), np.tile(np.arange(2), 4)
+    points = np.array([[-1.0, -1.0, 3.0], [1.0, -1.0, 4.0], [-1.0, 1.0, 5.0], [1.0, 1.0, 4.0]])
+    T_ref_cam = np.stack([np.eye(4)] * 2)
+    T_ref_cam[1, 0, 3] = 0.5
+    seen = points[track] - T_ref_cam[frame, :3, 3]
+    xy = seen[:, :2] / seen[:, 2:] + 0.01 * np.sin(np.arange(16.0)).reshape(8, 2)
+    table = TrackTable(np.arange(4), track, frame, xy)
+    adjust_window(table, T_ref_cam, points, np.array([False, True]), 0.0, sigma=0.01, max_iterations=1)
+
+
 def _shared(used: float, S: Array, g: Array, row: int) -> tuple[float, float]:
     """The best value of the coefficient in a `row` of the equations, and its information.
 

@@ -21,6 +21,8 @@ from scal3r_ros.model.encoder.encoder import Encoding
 from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder
 
 Gather = Callable[[Tensor, Sequence[int]], Tensor]
+
+KeysAndValues = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """The rows of all processes in order of rank, from those of this one and the number that each has."""
 
 
@@ -61,10 +63,14 @@ class GatheredFrames:
         self._gather = gather
         self._counts = [len(positions) for positions in share.of_all]
         self._own = len(share.own)
+        # Not as a decorator: that imports the compiler of torch, two seconds, in every process that divides nothing.
+        self._uncompiled: KeysAndValues = torch.compiler.disable(self._gathered)
 
-    @torch.compiler.disable
     def keys_and_values(self, k_1HLD: Tensor, v_1HLD: Tensor) -> tuple[Tensor, Tensor]:
         """See `OtherFrames`."""
+        return self._uncompiled(k_1HLD, v_1HLD)
+
+    def _gathered(self, k_1HLD: Tensor, v_1HLD: Tensor) -> tuple[Tensor, Tensor]:
         rows_L2HD = torch.stack((k_1HLD[0], v_1HLD[0])).permute(2, 0, 1, 3)
         tokens = len(rows_L2HD) // self._own
         rows_K2HD = self._gather(rows_L2HD, [tokens * count for count in self._counts])
