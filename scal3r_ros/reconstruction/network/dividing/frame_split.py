@@ -64,7 +64,8 @@ class GatheredFrames:
         self._counts = [len(positions) for positions in share.of_all]
         self._own = len(share.own)
         # Not as a decorator: that imports the compiler of torch, two seconds, in every process that divides nothing.
-        self._uncompiled: KeysAndValues = torch.compiler.disable(self._gathered)
+        untyped: Callable[[KeysAndValues], KeysAndValues] = torch.compiler.disable
+        self._uncompiled = untyped(self._gathered)
 
     def keys_and_values(self, k_1HLD: Tensor, v_1HLD: Tensor) -> tuple[Tensor, Tensor]:
         """See `OtherFrames`."""
