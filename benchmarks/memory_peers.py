@@ -24,6 +24,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -35,6 +36,7 @@ import psutil
 import torch
 
 from scal3r_ros.assembly import build_reconstructor, core_config
+from scal3r_ros.reconstruction.process.child import SWITCH_INTERVAL_S
 from scal3r_ros.reconstruction.protocol import Chunk, Frame
 
 FRAMES = 3
@@ -123,6 +125,7 @@ class Peer:
 
 def _map_on(name: str, rendezvous: str, preset: str, ranks: int, ready: Connection) -> None:
     os.nice(NICENESS_OF_B)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     box = Box(name, rendezvous, preset, ranks)
     ready.send("ready")
     while True:
@@ -199,6 +202,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Runs all phases and prints the table."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as in the processes that the node starts
     arguments = _arguments()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -9,10 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scal3r_ros.nodes.ros.process import RunnableNode
 
-SWITCH_INTERVAL_S = 0.0005
-"""How long a thread of the node may keep the interpreter from the one that poses images: Python's 5 ms, once for each
-library call of that thread, would add up to more than the work itself."""
-
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 after a signal, 1 where the node could not be made.
@@ -31,6 +27,7 @@ def _make() -> RunnableNode:
     from scal3r_ros.nodes.mapper.config import MapperNodeConfig
     from scal3r_ros.nodes.mapper.core_log import forward_core_log
     from scal3r_ros.nodes.mapper.node import MapperNode
+    from scal3r_ros.reconstruction.process.child import SWITCH_INTERVAL_S
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     node: MapperNode[MapperNodeConfig] = MapperNode(
