@@ -202,8 +202,9 @@ class Video(_Images):
         read, end_s = count + sum(self.dropped.values()), end_ns * 1e-9
         lasts_s = (container.duration or 0) / 10**6
         missing_s = FULL_SHARE * lasts_s - end_s
-        # A video that was trimmed has pictures which are not to be shown, but lasts no longer than those that are.
-        if self._count is not None and read < FULL_SHARE * self._count and (missing_s > 0 or not lasts_s):
+        # An MP4 that was trimmed has pictures which are not to be shown, but lasts no longer than those that are.
+        may_be_trimmed = "mp4" in container.format.name and lasts_s > 0
+        if self._count is not None and read < FULL_SHARE * self._count and (missing_s > 0 or not may_be_trimmed):
             promise = f"{read} of its {self._count} pictures"
         elif missing_s > LONGEST_PICTURE_S and len(container.streams) == 1:
             promise = f"{max(0.0, end_s):.1f} of its {lasts_s:.1f} s"

@@ -246,10 +246,11 @@ def test_other_videos_are_read(tmp_path: Path, suffix: str) -> None:
     assert len(read(tmp_path / f"drive.{suffix}")) == COUNT
 
 
-def test_a_video_that_is_cut_off_says_how_much_is_there(tmp_path: Path) -> None:
-    whole = video(tmp_path / "drive.mkv")
-    cut = tmp_path / "cut.mkv"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+@pytest.mark.parametrize(("suffix", "share"), [("mkv", 0.5), ("avi", 0.9)])
+def test_a_video_that_is_cut_off_says_how_much_is_there(tmp_path: Path, suffix: str, share: float) -> None:
+    whole = video(tmp_path / f"drive.{suffix}")
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(whole.read_bytes()[: round(whole.stat().st_size * share)])
     for path, is_cut in ((whole, False), (cut, True)):
         with closing(open_source(path)) as source:
             frames = list(source.frames())
