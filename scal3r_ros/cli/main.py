@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -139,6 +140,9 @@ for command, summary in COMMANDS.items():
 
 def main() -> int:
     """Runs the command; a `Scal3rError` becomes one line and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name, or a sign, that the terminal cannot show ends no command
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except Scal3rError as error:

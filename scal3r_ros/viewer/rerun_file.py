@@ -45,6 +45,10 @@ class RerunFile:
         import rerun
 
         try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise ViewError(f"recording {path} cannot be written: Rerun needs a name in UTF-8") from None
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"")
         except OSError as error:

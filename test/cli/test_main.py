@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scal3r_ros.cli.main import COMMANDS, imported
+from scal3r_ros.cli.main import COMMANDS, imported, main
 
 Scal3r = Callable[..., Any]
 
@@ -103,3 +104,15 @@ def test_an_interrupt_ends_with_130(scal3r: Scal3r, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("scal3r_ros.cli.main.app", interrupted)
     assert scal3r("info").code == 130
+
+
+@pytest.mark.parametrize(("name", "shown"), [("caf\udce9", b"caf\\udce9"), ("Straße", b"Stra\\xdfe")])
+def test_a_name_that_the_terminal_cannot_show_ends_no_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, shown: bytes
+) -> None:
+    """As of files from a system with another encoding, or where output goes to a pipe that has none."""
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "argv", ["scal3r", "replay", str(tmp_path / name), "-o", str(tmp_path / "out")])
+    assert main() == 1
+    assert shown + b" does not exist" in terminal.buffer.getvalue()

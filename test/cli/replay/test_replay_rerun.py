@@ -60,3 +60,10 @@ def test_without_the_package_it_is_named_before_anything_is_mapped(
     assert done.code == 1
     assert "rerun-sdk" in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_rerun_cannot_write_is_one_sentence(scal3r: Scal3r, street_bag: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed")
+    done = scal3r("replay", street_bag, "-o", tmp_path / "out", "--rerun", tmp_path / "caf\udce9.rrd", *SMALL)
+    assert done.code == 1
+    assert "Rerun needs a name in UTF-8" in done.err
