@@ -43,5 +43,5 @@ def _plot(comparison: TrajectoryComparison) -> bytes:
     plot.set_ylabel("m")
     plot.legend(frameon=False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=220)
     return buffer.getvalue()

@@ -24,7 +24,7 @@ figure { margin: 0 0 18px; background: var(--paper); border: 1px solid var(--lin
          border-radius: 8px; overflow: hidden; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { padding: 10px 16px 12px; font-size: 13px; border-top: 1px solid var(--line); }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 0 18px; }
+.pair { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 0 18px; }
 table { width: 100%; border-collapse: collapse; background: var(--paper); border: 1px solid var(--line);
         border-radius: 8px; overflow: hidden; }
 th, td { text-align: left; padding: 7px 16px; border-top: 1px solid var(--line); vertical-align: top; }
@@ -33,6 +33,8 @@ th { font-weight: 600; white-space: nowrap; }
 th.value, td.value { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; }
 .wide th, .wide td { padding: 7px 8px; font-size: 13.5px; }
+.wide th.value { white-space: normal; vertical-align: bottom; }
+.wide th:first-child, .wide td:first-child { text-align: left; }
 td.note { color: var(--muted); width: 100%; }
 details { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 10px 16px; }
 summary { cursor: pointer; font-weight: 600; }
