@@ -39,6 +39,7 @@ def _plot(comparison: TrajectoryComparison) -> bytes:
     for points, label, colour in ((true, "truth", "#66727d"), (estimated, "estimate", "#e84826")):
         plot.plot(*((points - centre) @ axes.T).T, label=label, color=colour, linewidth=1.4)
     plot.set_aspect("equal", adjustable="datalim")
+    plot.locator_params(nbins=6)
     plot.set_xlabel("m")
     plot.set_ylabel("m")
     plot.legend(frameon=False)

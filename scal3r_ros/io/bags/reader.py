@@ -148,11 +148,16 @@ class BagReader:
 
     def ground_truth(self, topic: str = TRUE_POSE_TOPIC) -> Trajectory | None:
         """The true camera poses (PoseStamped) in their own frame, by stamp; None where the bag has none."""
-        poses = {}
+        poses, unusable = {}, 0
         for raw in self._bag.messages([topic]):
             if raw.kind == "geometry_msgs/msg/PoseStamped":
-                message = _deserialize(raw)
-                poses[self._stamp_ns(message, raw)] = _matrix(message.pose)
+                try:
+                    message = _deserialize(raw)
+                    poses[self._stamp_ns(message, raw)] = _matrix(message.pose)
+                except (SequenceError, ValueError):  # cut off, or a rotation of zeros
+                    unusable += 1
+        if unusable:
+            logger.warning("%d true poses on %s are left out: cut off, or without a rotation", unusable, topic)
         if not poses:
             return None
         stamps = sorted(poses)

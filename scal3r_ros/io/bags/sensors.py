@@ -151,17 +151,31 @@ class SensorReader:
         for raw in self._bag.messages([self._topics.static_transforms]):
             if raw.kind != _TRANSFORMS_TYPE:
                 continue
-            message: Any = typestore().deserialize_cdr(raw.data, raw.kind)
+            try:
+                message: Any = typestore().deserialize_cdr(raw.data, raw.kind)
+            except Exception as error:  # as in `_read`
+                self._warn(raw.topic, f"a message of {len(raw.data)} bytes on {raw.topic} cannot be read: {error}")
+                continue
             for one in message.transforms:
-                T = matrix_of_pose(one.transform.translation, one.transform.rotation)
+                try:
+                    T = matrix_of_pose(one.transform.translation, one.transform.rotation)
+                except ValueError:
+                    frame = one.child_frame_id
+                    self._warn(frame, f"{raw.topic}: the transform to {frame!r} is left out: its rotation is all zeros")
+                    continue
                 found[(one.header.frame_id.strip("/"), one.child_frame_id.strip("/"))] = T
         return found
 
 
 def connected(transforms: Mapping[tuple[str, str], Array], target: str, source: str) -> Array | None:
-    """T_target_source by a chain of `transforms`, T_parent_child by names; None where there is none."""
+    """T_target_source by a chain of `transforms`, T_parent_child by names; None where there is none.
+
+    A frame without a name is connected with none: two sensors that name no frame are not mounted alike.
+    """
     steps = {**transforms, **{(child, parent): invert(T) for (parent, child), T in transforms.items()}}
     target, source = target.strip("/"), source.strip("/")
+    if not target or not source:
+        return None
     waiting, seen = deque([(target, np.eye(4))]), {target}
     while waiting:
         frame, T = waiting.popleft()

@@ -386,6 +386,22 @@ def test_a_message_whose_bytes_are_cut_is_counted(tmp_path: Path) -> None:
         assert reader.dropped == {"truncated data": 3}
 
 
+def test_true_poses_that_are_none_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        for index in range(3):
+            writer.write_image(stamp(index), picture(index))
+            writer.write_pose(stamp(index), pose(index))
+        types = typestore().types
+        nothing = types["geometry_msgs/msg/Pose"](
+            types["geometry_msgs/msg/Point"](0.0, 0.0, 0.0), types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 0.0)
+        )
+        unset = types["geometry_msgs/msg/PoseStamped"](image_message(5).header, nothing)
+        writer.write_message("/ground_truth/pose", stamp(5), unset)
+    with BagReader(tmp_path / "bag") as reader:
+        assert len(reader.ground_truth() or ()) == 3
+    assert "1 true poses on /ground_truth/pose are left out" in caplog.text
+
+
 def test_calibration_of_zeros_means_none_and_of_another_size_drops_frames(tmp_path: Path) -> None:
     zeros = CameraCalibration(WIDTH, HEIGHT, "", (), (0.0,) * 9, (0.0,) * 9, (0.0,) * 12)
     other = CameraCalibration.pinhole(32, 24, [25.0, 0, 15.5, 0, 25.0, 11.5, 0, 0, 1])

@@ -1,5 +1,7 @@
 """What other sensors recorded comes back from a bag as it was written, with where they are mounted."""
 
+import sqlite3
+
 import numpy as np
 import pytest
 
@@ -107,3 +109,30 @@ def test_frames_are_connected_along_and_against_transforms():
     np.testing.assert_allclose(connected(transforms, "imu", "camera"), invert(b) @ a)
     np.testing.assert_allclose(connected(transforms, "camera", "camera"), np.eye(4))
     assert connected(transforms, "imu", "wheel") is None
+
+
+def test_a_static_transform_that_is_none_costs_only_itself(tmp_path):
+    """A rotation of zeros, as of a driver that leaves it out, and a message that is cut off."""
+    transforms = transforms_of({("base_link", "odd"): np.eye(4), ("imu_link", "camera_optical"): T_IMU_CAM}, 10**18)
+    transforms.transforms[0].transform.rotation = type(transforms.transforms[0].transform.rotation)(0.0, 0.0, 0.0, 0.0)
+    written = [sample for sample in samples() if isinstance(sample, ImuSample)]
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_message(STATIC_TRANSFORM_TOPIC, 10**18, transforms)
+        writer.write_message(STATIC_TRANSFORM_TOPIC, 10**18, transforms)
+        for sample in written:
+            writer.write_message("/imu", sample.stamp_ns, message_of(sample))
+    with sqlite3.connect(tmp_path / "bag" / "bag.db3") as file:
+        last = "(SELECT MAX(m.id) FROM messages m JOIN topics t ON m.topic_id = t.id WHERE t.name = ?)"
+        file.execute(f"UPDATE messages SET data = substr(data, 1, 40) WHERE id = {last}", [STATIC_TRANSFORM_TOPIC])
+    reader = SensorReader(tmp_path / "bag")
+    read = list(reader.until(2 * 10**18))
+    reader.close()
+    assert len(read) == len(written)
+    for sample in read:
+        np.testing.assert_allclose(sample.T_imu_cam, T_IMU_CAM, atol=1e-12)
+
+
+def test_sensors_without_a_frame_are_not_taken_for_the_camera():
+    assert connected({}, "", "") is None
+    assert connected({("", "imu"): np.eye(4)}, "imu", "") is None
+    np.testing.assert_array_equal(connected({}, "camera", "/camera"), np.eye(4))
