@@ -145,13 +145,15 @@ class Video(_Images):
     def __init__(self, path: Path, options: SourceOptions) -> None:
         super().__init__(options, None)
         self._path = path
+        boxes, self._is_whole = _mp4_boxes(path)
         try:
             with av.open(str(path)) as container:
                 if not container.streams.video:
                     raise SequenceError(f"video {path} holds no pictures")
                 self._count = container.streams.video[0].frames or None
         except (OSError, av.FFmpegError) as error:
-            reason = "its index is missing, as where recording it was broken off" if _lacks_index(path) else ""
+            lacks_index = boxes and b"moov" not in boxes
+            reason = "its index is missing, as where recording it was broken off" if lacks_index else ""
             raise SequenceError(f"video {path} cannot be read: {reason or error.strerror or error}") from error
 
     @property
@@ -202,35 +204,37 @@ class Video(_Images):
         read, end_s = count + sum(self.dropped.values()), end_ns * 1e-9
         lasts_s = (container.duration or 0) / 10**6
         missing_s = FULL_SHARE * lasts_s - end_s
-        # An MP4 that was trimmed has pictures which are not to be shown, but lasts no longer than those that are.
-        may_be_trimmed = "mp4" in container.format.name and lasts_s > 0
-        if self._count is not None and read < FULL_SHARE * self._count and (missing_s > 0 or not may_be_trimmed):
+        # A whole MP4 may have pictures that are not to be shown, as one that was trimmed.
+        if self._count is not None and read < FULL_SHARE * self._count and not self._is_whole:
             promise = f"{read} of its {self._count} pictures"
         elif missing_s > LONGEST_PICTURE_S and len(container.streams) == 1:
             promise = f"{max(0.0, end_s):.1f} of its {lasts_s:.1f} s"
+        elif self._is_whole is False:
+            promise = f"{read} pictures"
         else:
             return
         self.damage = f"video {self._path} is cut off: only {promise} can be read"
         logger.warning("%s", self.damage)
 
 
-def _lacks_index(path: Path) -> bool:
-    """Whether a file is an MP4 or MOV without its `moov`, which cameras write last."""
+def _mp4_boxes(path: Path) -> tuple[list[bytes], bool | None]:
+    """Kinds of the outermost boxes of an MP4 or MOV, and whether the last one is whole; none, and None, of others."""
+    kinds: list[bytes] = []
     try:
         with path.open("rb") as file:
-            end, at, kinds = file.seek(0, 2), 0, []
+            end, at = file.seek(0, 2), 0
             while at + 8 <= end:
                 file.seek(at)
                 size, kind = struct.unpack(">I4s", file.read(8))
                 kinds.append(kind)
                 if size == 1:  # a long one has its size behind its kind
                     size = int.from_bytes(file.read(8), "big")
-                if size < 8:
+                if kinds[0] != b"ftyp" or size < 8:  # the last one may have a size of 0
                     break
                 at += size
     except OSError:
-        return False
-    return kinds[:1] == [b"ftyp"] and b"moov" not in kinds
+        return [], None
+    return (kinds, at <= end) if kinds[:1] == [b"ftyp"] else ([], None)
 
 
 def _three_channels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

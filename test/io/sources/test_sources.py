@@ -313,6 +313,23 @@ def test_a_video_whose_first_pictures_are_not_to_be_shown_is_whole(tmp_path: Pat
         open_source(tmp_path / "broken_off.mp4")
 
 
+def test_a_recording_in_fragments_that_is_cut_off_says_so(tmp_path: Path) -> None:
+    """Its index, which comes first, does not tell how many pictures follow."""
+    path = tmp_path / "drive.mp4"
+    with av.open(str(path), "w", options={"movflags": "frag_every_frame+empty_moov"}) as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for index in range(COUNT):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(index), format="rgb24")))
+        container.mux(stream.encode())
+    for share, is_cut in ((1.0, False), (0.6, True)):
+        content = path.read_bytes()
+        path.write_bytes(content[: round(len(content) * share)])
+        with closing(open_source(path)) as source:
+            count = len(list(source.frames()))
+            assert (count < COUNT, source.damage is not None) == (is_cut, is_cut)
+
+
 def test_a_folder_of_what_cannot_be_read_names_it(tmp_path: Path) -> None:
     video(tmp_path / "drive.mp4")
     with pytest.raises(SequenceError, match=r"has videos in it; give drive\.mp4"):
