@@ -1,4 +1,5 @@
-"""Feature tracks through consecutive frames: corners followed by pyramidal Lucas–Kanade, checked forward and backward.
+"""Feature tracks through consecutive frames: corners followed by pyramidal Lucas–Kanade, checked forward and backward,
+and found again by the patches that their tracks began with.
 
 Sources: Shi & Tomasi 1994 (corners), Lucas & Kanade 1981 / Bouguet 2000 (tracking), Kalal et al. 2010
 (forward–backward error).
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from scal3r_ros.configuration import parameter
+from scal3r_ros.features.anchors.anchors import Anchors, prepare
 from scal3r_ros.reconstruction.protocol import Features
 
 
@@ -35,6 +37,12 @@ class KltConfig:
         minimum=0.05,
         maximum=5.0,
     )
+    anchor: int = parameter(
+        9,
+        "side of the patch that a track begins with and is found again by, under an affine warp, so that it does not "
+        "drift; 0 follows points from image to image only",
+        unit="pixels", minimum=0, maximum=41,
+    )  # fmt: skip
     min_quality: float = parameter(
         0.004, "weakest corner taken, as a share of the strongest in the image", minimum=0.0, maximum=0.5
     )
@@ -114,6 +122,11 @@ class KltTracker:
         self._ids: NDArray[np.int64] = np.empty(0, np.int64)
         self._uv: NDArray[np.float32] = np.empty((0, 2), np.float32)
         self._flow: NDArray[np.float32] = np.empty((0, 2), np.float32)
+        self._anchors: Anchors | None = None
+        if config.anchor:
+            side = config.anchor // 2 * 2 + 1
+            prepare(side)
+            self._anchors = Anchors(side)
 
     def track(self, image: NDArray[np.uint8]) -> Features:
         """Points of `image` (h, w, 3) RGB: those followed from the last one, and new ones where there were none.
@@ -141,6 +154,10 @@ class KltTracker:
         """The points of the last image that are found in `grey` (h, w), the next one: the first half of `track`."""
         if self._last is not None and grey.shape == self._last.shape and len(self._ids):
             self._follow(self._last, grey)
+            if self._anchors is not None:
+                followed_to = self._uv
+                self._uv = self._anchors.located(grey, self._ids, followed_to)
+                self._flow = self._flow + self._uv - followed_to
         else:
             self._drop_all()
         self._last = grey
@@ -164,6 +181,8 @@ class KltTracker:
         """All points of the last image, with new ones where there were none: the second half of `track`."""
         assert self._last is not None
         self._replenish(self._last)
+        if self._anchors is not None:
+            self._anchors.begin(self._last, self._ids, self._uv)
         return Features(self._ids, self._uv)
 
     def reset(self) -> None:
@@ -174,6 +193,8 @@ class KltTracker:
     def _drop_all(self) -> None:
         self._ids, self._uv = np.empty(0, np.int64), np.empty((0, 2), np.float32)
         self._flow = np.empty((0, 2), np.float32)
+        if self._anchors is not None:
+            self._anchors.clear()
 
     def _follow(self, last: NDArray[np.uint8], grey: NDArray[np.uint8]) -> None:
         uv, good = self._followed(last, grey)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scal3r_ros.features.compiled import compiled
 from scal3r_ros.geometry.intrinsics import Intrinsics
 from scal3r_ros.geometry.projection import project
 from scal3r_ros.geometry.sim3 import Sim3
-from scal3r_ros.mapping.compiled import compiled
 
 Floats = NDArray[np.float32]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from scal3r_ros.features.compiled import compiled
 from scal3r_ros.geometry.intrinsics import Intrinsics
-from scal3r_ros.mapping.compiled import compiled
 
 Floats = NDArray[np.float32]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +18,8 @@ def features_of(chunk: Chunk, klt: KltConfig) -> list[Features]:
     given = [frame.features for frame in chunk.frames]
     if all(features is not None for features in given):
         return [features for features in given if features is not None]
-    tracker = KltTracker(klt)
+    # Its tracks are too short to drift; the ends of a loop lie far apart in it, so that few patches look alike.
+    tracker = KltTracker(replace(klt, anchor=0))
     return [tracker.track(frame.image) for frame in chunk.frames]
 
 

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from scal3r_ros.reconstruction.geometric.compiled import compiled
+from scal3r_ros.features.compiled import compiled
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
