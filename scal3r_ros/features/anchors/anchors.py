@@ -8,10 +8,14 @@ Source: Shi & Tomasi 1994 (translation from image to image, an affine warp again
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from scal3r_ros.features.anchors.kernels import cut_out, find
+
+AnyT = TypeVar("AnyT", np.float32, np.float64)
 
 _STEPS = 12
 _ALIKE = 0.9
@@ -34,12 +38,12 @@ class Anchors:
 
     def clear(self) -> None:
         """Forget all patches."""
-        side = self._side
         self._ids = np.empty(0, np.int64)
-        self._patches = np.empty((0, side, side), np.float32)
-        self._slopes = np.empty((0, 6, side, side), np.float32)
-        self._inverse = np.empty((0, 6, 6))
+        self._slots = np.empty(0, np.int64)  # of the ids, in the arrays below
         self._warps = np.empty((0, 2, 2))
+        self._patches = np.empty((0, self._side, self._side), np.float32)
+        self._slopes = np.empty((0, self._side, self._side, 6), np.float32)
+        self._inverse = np.empty((0, 6, 6))
 
     def located(self, grey: NDArray[np.uint8], ids: NDArray[np.int64], uv: NDArray[np.float32]) -> NDArray[np.float32]:
         """Where the points `ids` (n,) are in `grey` (h, w), from where they were followed to: `uv` (n, 2).
@@ -47,13 +51,14 @@ class Anchors:
         A point whose patch does not look alike there stays, and its patch is forgotten, as are those of all others.
         """
         _, here, kept = np.intersect1d(ids, self._ids, assume_unique=True, return_indices=True)
-        patches, slopes, inverse = self._patches[kept], self._slopes[kept], self._inverse[kept]
-        warps, found, likeness = self._warps[kept], uv[here].astype(np.float64), np.empty(len(here))
-        find(grey.astype(np.float32), patches, slopes, inverse, warps, found, _STEPS, likeness)
-        drift, least, most = np.linalg.norm(found - uv[here], axis=1), *_stretches(warps)
+        slots, found, likeness = self._slots[kept], uv[here].astype(np.float64), np.empty(len(here))
+        find(
+            grey.astype(np.float32), slots, self._patches, self._slopes, self._inverse, self._warps, found, _STEPS,
+            likeness,
+        )  # fmt: skip
+        drift, least, most = np.linalg.norm(found - uv[here], axis=1), *_stretches(self._warps[slots])
         good = (likeness > _ALIKE) & (drift < _MOST_DRIFT_PX) & (least > _LEAST_SIZE) & (most < _MOST_SIZE)
-        self._ids, self._warps = ids[here[good]], warps[good]
-        self._patches, self._slopes, self._inverse = patches[good], slopes[good], inverse[good]
+        self._ids, self._slots = ids[here[good]], slots[good]
         moved = uv.copy()
         moved[here[good]] = found[good]
         return moved
@@ -61,19 +66,34 @@ class Anchors:
     def begin(self, grey: NDArray[np.uint8], ids: NDArray[np.int64], uv: NDArray[np.float32]) -> None:
         """Points of `grey` (h, w) that have no patch get the one that is around them now; `ids` (n,) ascend."""
         new = ~np.isin(ids, self._ids, assume_unique=True)
-        count, side = int(new.sum()), self._side
+        count = int(new.sum())
         if not count:
             return
-        patches, slopes = np.zeros((count, side, side), np.float32), np.zeros((count, 6, side, side), np.float32)
-        inverse, usable = np.zeros((count, 6, 6)), np.zeros(count, np.bool_)
-        cut_out(grey.astype(np.float32), uv[new].astype(np.float64), patches, slopes, inverse, usable)
+        slots, usable = self._free(count), np.zeros(count, np.bool_)
+        cut_out(
+            grey.astype(np.float32), uv[new].astype(np.float64), slots, self._patches, self._slopes, self._inverse,
+            usable,
+        )  # fmt: skip
+        self._warps[slots] = np.eye(2)
         all_ids = np.concatenate([self._ids, ids[new][usable]])
         order = np.argsort(all_ids, kind="stable")
-        self._ids = all_ids[order]
-        self._patches = np.concatenate([self._patches, patches[usable]])[order]
-        self._slopes = np.concatenate([self._slopes, slopes[usable]])[order]
-        self._inverse = np.concatenate([self._inverse, inverse[usable]])[order]
-        self._warps = np.concatenate([self._warps, np.tile(np.eye(2), (int(usable.sum()), 1, 1))])[order]
+        self._ids, self._slots = all_ids[order], np.concatenate([self._slots, slots[usable]])[order]
+
+    def _free(self, count: int) -> NDArray[np.int64]:
+        """As many slots (n,) that hold nothing; there are more of them where those do not suffice."""
+        if len(self._slots) + count > len(self._warps):
+            more = max(count, len(self._warps))
+            self._warps = _longer(self._warps, more)
+            self._patches = _longer(self._patches, more)
+            self._slopes = _longer(self._slopes, more)
+            self._inverse = _longer(self._inverse, more)
+        free = np.ones(len(self._warps), np.bool_)
+        free[self._slots] = False
+        return np.flatnonzero(free)[:count].astype(np.int64)
+
+
+def _longer(rows: NDArray[AnyT], more: int) -> NDArray[AnyT]:
+    return np.concatenate([rows, np.zeros((more, *rows.shape[1:]), rows.dtype)])
 
 
 def prepare(side: int) -> None:
