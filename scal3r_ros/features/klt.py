@@ -1,5 +1,5 @@
 """Feature tracks through consecutive frames: corners followed by pyramidal Lucas–Kanade, checked forward and backward,
-and found again by the patches that their tracks began with.
+and found again by the patches that their tracks began with where that is asked for.
 
 Sources: Shi & Tomasi 1994 (corners), Lucas & Kanade 1981 / Bouguet 2000 (tracking), Kalal et al. 2010
 (forward–backward error).
@@ -38,9 +38,9 @@ class KltConfig:
         maximum=5.0,
     )
     anchor: int = parameter(
-        9,
+        0,
         "side of the patch that a track begins with and is found again by, under an affine warp, so that it does not "
-        "drift; 0 follows points from image to image only",
+        "drift, for example 9; 0 follows points from image to image only",
         unit="pixels", minimum=0, maximum=41,
     )  # fmt: skip
     min_quality: float = parameter(
