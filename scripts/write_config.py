@@ -33,6 +33,7 @@ PROFILES = {
         {
             "initial_median_depth_m": 12.0,
             "map.voxel_size": 0.2,
+            "tracker.klt.anchor": 9,
             "geometric.lag.radial_sigma": 0.02,
             "geometric.sweep.min_parallax_deg": 3.5,
         },
