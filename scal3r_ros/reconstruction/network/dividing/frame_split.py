@@ -9,6 +9,7 @@ Shapes: S frames of a chunk, L tokens of this process's frames, K of all frames,
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -63,9 +64,11 @@ class GatheredFrames:
         self._gather = gather
         self._counts = [len(positions) for positions in share.of_all]
         self._own = len(share.own)
-        # Not as a decorator: that imports the compiler of torch, two seconds, in every process that divides nothing.
-        untyped: Callable[[KeysAndValues], KeysAndValues] = torch.compiler.disable
-        self._uncompiled = untyped(self._gathered)
+        self._uncompiled: KeysAndValues = self._gathered
+        # Where layers are compiled, torch's compiler is there; else this would import it, two seconds in every process.
+        if "torch._dynamo" in sys.modules:
+            untyped: Callable[[KeysAndValues], KeysAndValues] = torch.compiler.disable
+            self._uncompiled = untyped(self._gathered)
 
     def keys_and_values(self, k_1HLD: Tensor, v_1HLD: Tensor) -> tuple[Tensor, Tensor]:
         """See `OtherFrames`."""
