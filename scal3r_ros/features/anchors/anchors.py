@@ -53,7 +53,7 @@ class Anchors:
         _, here, kept = np.intersect1d(ids, self._ids, assume_unique=True, return_indices=True)
         slots, found, likeness = self._slots[kept], uv[here].astype(np.float64), np.empty(len(here))
         find(
-            grey.astype(np.float32), slots, self._patches, self._slopes, self._inverse, self._warps, found, _STEPS,
+            grey, slots, self._patches, self._slopes, self._inverse, self._warps, found, _STEPS,
             likeness,
         )  # fmt: skip
         drift, least, most = np.linalg.norm(found - uv[here], axis=1), *_stretches(self._warps[slots])
@@ -71,7 +71,7 @@ class Anchors:
             return
         slots, usable = self._free(count), np.zeros(count, np.bool_)
         cut_out(
-            grey.astype(np.float32), uv[new].astype(np.float64), slots, self._patches, self._slopes, self._inverse,
+            grey, uv[new].astype(np.float64), slots, self._patches, self._slopes, self._inverse,
             usable,
         )  # fmt: skip
         self._warps[slots] = np.eye(2)

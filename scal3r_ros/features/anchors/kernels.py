@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scal3r_ros.features.compiled import WITHOUT_NAN, compiled
 
+Grey = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -30,7 +31,7 @@ _compiled = partial(compiled, fastmath=WITHOUT_NAN)
 
 
 @_compiled
-def _level(image: Floats, x: float, y: float) -> float:
+def _level(image: Grey, x: float, y: float) -> float:
     """Grey level between pixels; the four around it have to be in the image."""
     u, v = int(x), int(y)
     a, b = x - u, y - v
@@ -40,7 +41,7 @@ def _level(image: Floats, x: float, y: float) -> float:
 
 @_compiled
 def cut_out(
-    image: Floats, uv: Array, slots: Whole, patches: Floats, slopes: Floats, inverse: Array, usable: Flags
+    image: Grey, uv: Array, slots: Whole, patches: Floats, slopes: Floats, inverse: Array, usable: Flags
 ) -> None:
     """Puts the patches of `image` (h, w) around `uv` (n, 2), less their mean, at `slots` (n,) of `patches` (c, p, p).
 
@@ -94,7 +95,7 @@ def cut_out(
 
 @_compiled
 def find(
-    image: Floats, slots: Whole, patches: Floats, slopes: Floats, inverse: Array, warps: Array, uv: Array, steps: int,
+    image: Grey, slots: Whole, patches: Floats, slopes: Floats, inverse: Array, warps: Array, uv: Array, steps: int,
     likeness: Array,
 ) -> None:  # fmt: skip
     """Moves `uv` (n, 2) and the warps at `slots` (n,) of `warps` (c, 2, 2) to where the patches look like `image`.

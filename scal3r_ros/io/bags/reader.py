@@ -32,7 +32,7 @@ from scal3r_ros.io.bags.topics import (
     typestore,
 )
 from scal3r_ros.io.calibration import CameraCalibration, read_calibration
-from scal3r_ros.io.images.decoding import ImageError, decode_compressed_image, decode_image
+from scal3r_ros.io.images.decoding import ImageError, decode_compressed_image, decode_image_message
 from scal3r_ros.io.images.grey_range import GreyRange
 from scal3r_ros.io.images.rectifier import Rectifier, first_usable
 from scal3r_ros.mapping.values import SensorSample
@@ -220,16 +220,7 @@ class BagReader:
             raise ImageError("truncated data", str(error)) from error
         if raw.kind == COMPRESSED_TYPE:
             return self._stamp_ns(message, raw), decode_compressed_image(message.data, self._grey_range)
-        image = decode_image(
-            message.encoding,
-            message.height,
-            message.width,
-            message.step,
-            bool(message.is_bigendian),
-            message.data,
-            self._grey_range,
-        )
-        return self._stamp_ns(message, raw), image
+        return self._stamp_ns(message, raw), decode_image_message(message, self._grey_range)
 
 
 def _deserialize(raw: RawMessage) -> Any:

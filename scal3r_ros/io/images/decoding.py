@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -128,6 +129,19 @@ def decode_image(
     if rgb.dtype == np.uint16:
         return _to_8_bit(rgb, grey_range)
     return rgb.astype(np.uint8, copy=False)
+
+
+def decode_image_message(message: Any, grey_range: GreyRange | None = None) -> NDArray[np.uint8]:
+    """`decode_image` of a sensor_msgs/Image, whichever library has made it of the bytes."""
+    return decode_image(
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        bool(message.is_bigendian),
+        message.data,
+        grey_range,
+    )
 
 
 def decode_compressed_image(

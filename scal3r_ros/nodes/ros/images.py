@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
-from scal3r_ros.io.images.decoding import decode_compressed_image, decode_image
+from scal3r_ros.io.images.decoding import decode_compressed_image, decode_image_message
 from scal3r_ros.io.images.grey_range import GreyRange
 
 
@@ -22,12 +22,4 @@ def image_to_rgb(message: Image | CompressedImage, grey_range: GreyRange | None 
     """
     if isinstance(message, CompressedImage):
         return decode_compressed_image(message.data, grey_range)
-    return decode_image(
-        message.encoding,
-        message.height,
-        message.width,
-        message.step,
-        bool(message.is_bigendian),
-        message.data,
-        grey_range,
-    )
+    return decode_image_message(message, grey_range)

@@ -22,9 +22,8 @@ from scal3r_ros.model.encoder.encoder import Encoding
 from scal3r_ros.reconstruction.network.dividing.chunk_parts import FrameOrder
 
 Gather = Callable[[Tensor, Sequence[int]], Tensor]
-
-KeysAndValues = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """The rows of all processes in order of rank, from those of this one and the number that each has."""
+KeysAndValues = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
